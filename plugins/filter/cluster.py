@@ -1,0 +1,51 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The cluster's shape, from the identities that hosts have in the inventory."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+
+HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
+Groups = t.Mapping[str, t.Sequence[str]]
+
+
+def cluster_shards(hostvars: HostVars, groups: Groups, port: int) -> list[dict[str, t.Any]]:
+    """The shards as C(remote_servers) wants them, in order of shard and replica, whatever the inventory's order.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups); the hosts of C(clickhouse) are the cluster.
+    :param port: port of the native protocol over TLS.
+    """
+    hosts = sorted(
+        groups.get("clickhouse", []),
+        key=lambda host: (int(hostvars[host]["clickhouse_shard"]), str(hostvars[host]["clickhouse_replica"])),
+    )
+    shards: dict[int, list[dict[str, t.Any]]] = {}
+    for host in hosts:
+        replica = {"host": host_address(host, hostvars), "port": int(port), "secure": 1}
+        shards.setdefault(int(hostvars[host]["clickhouse_shard"]), []).append(replica)
+    return [{"internal_replication": True, "replica": replicas} for replicas in shards.values()]
+
+
+def ensemble_nodes(hostvars: HostVars, groups: Groups) -> list[dict[str, t.Any]]:
+    """The ensemble's members as ClickHouse's C(zookeeper) section wants them, in order of their ids.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups); the hosts of C(zookeeper) are the ensemble.
+    """
+    hosts = sorted(groups.get("zookeeper", []), key=lambda host: int(hostvars[host]["zookeeper_id"]))
+    return [
+        {"host": host_address(host, hostvars), "port": int(hostvars[host].get("zookeeper_client_port", 2281)), "secure": 1}
+        for host in hosts
+    ]
+
+
+class FilterModule:
+    """Registers the filters."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"cluster_shards": cluster_shards, "ensemble_nodes": ensemble_nodes}

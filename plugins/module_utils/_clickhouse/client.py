@@ -1,0 +1,291 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One connection to one ClickHouse server over HTTP(S) (private: may change at any time).
+
+Every failure is a :class:`ClickHouseError` with the server's own code and message on one line. Connection errors, and
+only those, are retried.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+import traceback
+import typing as t
+import urllib.error
+from dataclasses import dataclass
+
+from ansible.module_utils.urls import Request, SSLValidationError
+
+try:
+    import clickhouse_connect
+    from clickhouse_connect.driver import exceptions as library
+except ImportError:
+    HAS_CLICKHOUSE_CONNECT = False
+    CLICKHOUSE_CONNECT_ERROR: str | None = traceback.format_exc()
+else:
+    HAS_CLICKHOUSE_CONNECT = True
+    CLICKHOUSE_CONNECT_ERROR = None
+
+LOWEST_VERSION = (24, 8)
+
+_CODE = re.compile(r"Code: (\d+)\. ")
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
+_FRAME = re.compile(r"^(?:HTTPDriver for \S+ )?(?:Received ClickHouse exception, code: \d+, server response: )?")
+_URL = re.compile(r"\s*\(for url [^)]*\)\s*$")
+_PAUSE_AT_MOST = 10.0
+
+
+class ClickHouseError(Exception):
+    """What went wrong, on one line; C(code) is the server's error code, if the server spoke."""
+
+    def __init__(self, message: str, code: int | None = None, done: t.Sequence[str] = ()) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+        self.done = done
+
+    @property
+    def details(self) -> dict[str, t.Any]:
+        """What a failed result says beside the message: the code, and the statements that had run before."""
+        code = {} if self.code is None else {"code": self.code}
+        return {**code, "changed": bool(self.done), "statements": list(self.done)}
+
+    def about(self, subject: str, done: t.Sequence[str] = ()) -> ClickHouseError:
+        """The same error, saying which object and option it is about."""
+        return type(self)(f"{subject}: {self}", self.code, done)
+
+
+class ConnectionFailed(ClickHouseError):
+    """The server did not answer, or stopped answering; it may have done what it was asked."""
+
+
+class Unreachable(ConnectionFailed):
+    """Nobody listens there: refused, no route, or no answer in time."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server."""
+
+    host: str
+    port: int
+    secure: bool
+    validate_certs: bool
+    ca_path: str | None
+    client_cert: str | None
+    client_key: str | None
+    user: str
+    password: str | None
+    connect_timeout: int
+    timeout: int
+    retries: int
+
+    @classmethod
+    def from_params(cls, params: t.Mapping[str, t.Any], *, patient: bool = True) -> Connection:
+        files = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
+        return cls(
+            host=params["login_host"],
+            port=params["login_port"] or (8443 if params["secure"] else 8123),
+            secure=params["secure"],
+            validate_certs=params["validate_certs"],
+            ca_path=files["ca_path"],
+            client_cert=files["client_cert"],
+            client_key=files["client_key"],
+            user=params["login_user"],
+            password=params["login_password"],
+            connect_timeout=params["connect_timeout"],
+            timeout=params["timeout"],
+            retries=params["retries"] if patient else 0,
+        )
+
+    @property
+    def address(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{self.address}"
+
+
+class ClickHouse:
+    """An open session."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.version = _retry(connection, lambda: _ask_version(connection))
+        self._client = _retry(connection, lambda: _open(connection))
+
+    def rows(self, query: str) -> list[tuple[t.Any, ...]]:
+        """Rows of a query. Read only, so repeated when the connection breaks."""
+        return _retry(self.connection, lambda: self._rows(query))
+
+    def _rows(self, query: str) -> list[tuple[t.Any, ...]]:
+        with _Translated(self.connection):
+            return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
+
+    def execute(self, statement: str) -> None:
+        """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
+        with _Translated(self.connection):
+            self._client.command(statement, settings=_limits(statement))
+
+    def close(self) -> None:
+        """Give the connections back; the server forgets the session and its temporary tables."""
+        self._client.close()
+
+    def last_rows(self, query: str) -> list[tuple[t.Any, ...]]:
+        """Rows of a query that is the last of its session: the server drops the session's temporary tables after it."""
+        self._client.params["close_session"] = "1"
+        try:
+            return self._rows(query)
+        finally:
+            del self._client.params["close_session"]
+
+
+class _Translated:
+    """Turn the library's exceptions into ours."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: t.Any, error: BaseException | None, trace: t.Any) -> None:
+        if isinstance(error, library.Error):
+            message = _URL.sub("", _FRAME.sub("", str(error)))
+            code = getattr(error, "code", None)
+            if code is None and isinstance(error, library.OperationalError):
+                raise ConnectionFailed(f"the connection to {self.connection.url} broke: {message}") from error
+            raise ClickHouseError(message, code) from error
+        if isinstance(error, OSError):
+            raise ConnectionFailed(f"the connection to {self.connection.url} broke: {error}") from error
+
+
+def _limits(text: str) -> dict[str, t.Any]:
+    """The server's parser refuses statements over 256 KiB unless told their size."""
+    size = len(text.encode("utf-8", "surrogateescape"))
+    return {"max_query_size": size + 1024} if size > 200_000 else {}
+
+
+_Answer = t.TypeVar("_Answer")
+
+
+def _retry(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:
+    pause = 1.0
+    for _attempt in range(connection.retries):
+        try:
+            return call()
+        except ConnectionFailed:
+            time.sleep(pause)
+            pause = min(pause * 2, _PAUSE_AT_MOST)
+    return call()
+
+
+def _ask_version(connection: Connection) -> str:
+    """Ask who is there before the library does, which knows neither old servers nor other programs."""
+    headers = {"X-ClickHouse-User": connection.user}
+    if connection.client_cert and connection.password is None:
+        headers["X-ClickHouse-SSL-Certificate-Auth"] = "on"
+    elif connection.password:
+        headers["X-ClickHouse-Key"] = connection.password
+    for option, path in (
+        ("ca_path", connection.ca_path),
+        ("client_cert", connection.client_cert),
+        ("client_key", connection.client_key),
+    ):
+        _readable(connection, option, path)
+    try:
+        answer = Request(
+            headers=headers,
+            timeout=connection.connect_timeout,
+            validate_certs=connection.validate_certs,
+            ca_path=connection.ca_path,
+            client_cert=connection.client_cert,
+            client_key=connection.client_key,
+            follow_redirects="none",
+        ).open("GET", f"{connection.url}/?query=SELECT%20version()")
+        text = answer.read(200).decode("utf-8", "replace").strip()
+    except urllib.error.HTTPError as error:
+        text = error.read(2000).decode("utf-8", "replace").strip()
+        code = _CODE.search(text)
+        if code:
+            raise ClickHouseError(text, int(code.group(1))) from error
+        raise ClickHouseError(_stranger(connection, f"HTTP {error.code}")) from error
+    except (urllib.error.URLError, SSLValidationError, OSError, ValueError) as error:
+        raise _connection_error(connection, error) from error
+    except Exception as error:  # http.client's errors share no base with those above
+        raise ClickHouseError(_stranger(connection, str(error) or type(error).__name__)) from error
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        raise ClickHouseError(_stranger(connection, f"its answer to SELECT version() begins {text[:40]!r}"))
+    if (int(match.group(1)), int(match.group(2))) < LOWEST_VERSION:
+        raise ClickHouseError(f"ClickHouse {text} at {connection.url} is too old: {_lowest()} is the lowest supported")
+    return text
+
+
+def _open(connection: Connection) -> t.Any:
+    with _Translated(connection):
+        try:
+            return clickhouse_connect.get_client(
+                interface="https" if connection.secure else "http",
+                host=connection.host,
+                port=connection.port,
+                username=connection.user,
+                password=connection.password or "",
+                verify=connection.validate_certs,
+                ca_cert=connection.ca_path,
+                client_cert=connection.client_cert,
+                client_cert_key=connection.client_key,
+                tls_mode="strict" if connection.client_cert and connection.password is not None else None,
+                connect_timeout=connection.connect_timeout,
+                send_receive_timeout=connection.timeout,
+                query_retries=0,
+                autogenerate_session_id=True,
+            )
+        except (ValueError, TypeError, LookupError) as error:
+            raise ClickHouseError(_stranger(connection, f"{type(error).__name__}: {error}")) from error
+
+
+def _stranger(connection: Connection, reason: str) -> str:
+    return f"what answers at {connection.url} is not ClickHouse {_lowest()} or newer ({reason})"
+
+
+def _lowest() -> str:
+    return ".".join(str(part) for part in LOWEST_VERSION)
+
+
+def _readable(connection: Connection, option: str, path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        if nobody_listens(connection):
+            raise Unreachable(f"nothing answers at {connection.url}") from error
+        raise ClickHouseError(f"{option}: cannot read {path}: {error.strerror}") from error
+
+
+def nobody_listens(connection: Connection) -> bool:
+    """Whether the port refuses or swallows a plain connection (a wrong name or certificate is another matter)."""
+    try:
+        socket.create_connection((connection.host, connection.port), timeout=connection.connect_timeout).close()
+    except socket.gaierror:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _connection_error(connection: Connection, error: Exception) -> ClickHouseError:
+    reason = getattr(error, "reason", error)
+    if isinstance(error, SSLValidationError) or isinstance(reason, ssl.SSLError):
+        return ClickHouseError(f"TLS to {connection.url} failed: {reason}")
+    if nobody_listens(connection):
+        return Unreachable(f"nothing answers at {connection.url}: {reason}")
+    if isinstance(reason, socket.gaierror):
+        return ClickHouseError(f"login_host: {connection.host} cannot be resolved: {reason.strerror}")
+    return ConnectionFailed(f"the connection to {connection.url} failed: {reason}")

@@ -1,0 +1,476 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading ClickHouse DDL without a server (private: may change at any time).
+
+The server is the normaliser: nothing here rewrites an expression. This file finds the clauses of a statement, puts
+another head on it, hides secrets, and gives a declaration what the server fills in by itself where it was left open.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+HIDDEN = "'[HIDDEN]'"
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+ | --[^\n]* | \#[!\x20][^\n]* | /\*.*?\*/)
+  | (?P<string>'(?:[^'\\]|\\.|'')*')
+  | (?P<quoted>`(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*")
+  | (?P<heredoc>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+  | (?P<number>\d[\w.]*)
+  | (?P<word>[^\W\d]\w*)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
+
+_KINDS = {
+    ("TABLE",): "table",
+    ("VIEW",): "view",
+    ("MATERIALIZED", "VIEW"): "materialized_view",
+}
+KEYWORDS = {kind: " ".join(words) for words, kind in _KINDS.items()}
+
+# Clauses of a statement as the server writes it, by the words that open them outside any parenthesis.
+_CLAUSES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("refresh", ("REFRESH",)),
+    ("to", ("TO",)),
+    ("engine", ("ENGINE", "=")),
+    ("partition_by", ("PARTITION", "BY")),
+    ("primary_key", ("PRIMARY", "KEY")),
+    ("order_by", ("ORDER", "BY")),
+    ("sample_by", ("SAMPLE", "BY")),
+    ("ttl", ("TTL",)),
+    ("settings", ("SETTINGS",)),
+    ("definer", ("DEFINER", "=")),
+    ("security", ("SQL", "SECURITY")),
+    ("comment", ("COMMENT",)),
+    ("fill", ("POPULATE",)),
+    ("fill", ("EMPTY",)),
+    ("select", ("AS", "SELECT")),
+    ("select", ("AS", "WITH")),
+    ("select", ("AS", "(")),
+    ("source", ("AS",)),
+)
+
+# Position of the password or key among the arguments of table engines and functions, by how many there are at least.
+_SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
+    "postgresql": ((5, 4),),
+    "materializedpostgresql": ((5, 4),),
+    "mysql": ((5, 4),),
+    "materializedmysql": ((4, 3),),
+    "mongodb": ((5, 4),),
+    "Redis": ((3, 2),),
+    "redis": ((5, 4),),
+    "remote": ((5, 4), (4, 3)),
+    "remotesecure": ((5, 4), (4, 3)),
+    "s3": ((4, 2),),
+    "s3queue": ((4, 2),),
+    "s3cluster": ((5, 3),),
+    "gcs": ((4, 2),),
+    "cosn": ((4, 2),),
+    "oss": ((4, 2),),
+    "deltalake": ((3, 2),),
+    "hudi": ((3, 2),),
+    "iceberg": ((3, 2),),
+    "icebergs3": ((3, 2),),
+    "azureblobstorage": ((5, 4),),
+    "azurequeue": ((5, 4),),
+}
+_FILLED = (("AS", "SELECT"), ("AS", "WITH"), ("AS", "("))
+
+_URL_PASSWORD = re.compile(r"://[^/\s:@']*:([^/\s@']+)@")
+_SECRET_NAME = re.compile(r"(password|passwd|secret|token|access_key|account_key|connection_string|sasl_jaas)", re.I)
+
+
+class DDLError(ValueError):
+    """A statement that this collection does not accept."""
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+    depth: int
+
+    def is_(self, word: str) -> bool:
+        return self.kind in ("word", "other") and self.text.upper() == word
+
+
+@dataclass(frozen=True)
+class Create:
+    """A C(CREATE) statement: what it makes, and the text behind the name."""
+
+    kind: str
+    database: str
+    name: str
+    body: str
+
+
+@dataclass(frozen=True)
+class Clause:
+    key: str
+    text: str
+
+
+def tokenize(text: str) -> list[Token]:
+    """Tokens without white space and comments; C(depth) counts the parentheses around a token."""
+    tokens: list[Token] = []
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        kind = "heredoc" if match.group("heredoc") else str(match.lastgroup)
+        value = match.group()
+        if kind == "space":
+            continue
+        if value in (")", "]", "}"):
+            depth -= 1
+        tokens.append(Token(kind, value, match.start(), match.end(), depth))
+        if value in ("(", "[", "{"):
+            depth += 1
+    return tokens
+
+
+def unquote(text: str) -> str:
+    """The value of a string literal or of a quoted identifier."""
+    if not text or text[0] not in "'`\"":
+        return text
+    quote, body = text[0], text[1:-1]
+    return re.sub(
+        r"\\(.)|" + quote * 2,
+        lambda match: _ESCAPES.get(match.group(1), match.group(1)) if match.group(1) else quote,
+        body,
+        flags=re.DOTALL,
+    )
+
+
+def quote_string(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """An identifier, quoted where it has to be."""
+    if _SIMPLE.match(name):
+        return name
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def qualified(database: str, name: str) -> str:
+    return f"{quote_name(database)}.{quote_name(name)}"
+
+
+def parse_create(text: str) -> Create:
+    """Take a C(CREATE) statement apart, or say why it cannot be managed."""
+    tokens = tokenize(text)
+    while tokens and tokens[-1].is_(";"):
+        tokens.pop()
+    if not tokens:
+        raise DDLError("the statement is empty")
+    for token in tokens:
+        if token.kind == "other" and token.text in "'`\"":
+            raise DDLError(f"a quote opened at character {token.start} is never closed")
+        if token.is_(";") and token.depth == 0:
+            raise DDLError("more than one statement: give each object its own ddl")
+    if tokens[-1].depth or any(token.depth < 0 for token in tokens) or tokens[-1].text in ("(", "[", "{"):
+        raise DDLError("its parentheses do not match")
+    cursor = _Cursor(tokens)
+    if not cursor.take("CREATE"):
+        raise DDLError(f"expected a CREATE statement, found {_excerpt(tokens[0].text)}")
+    if cursor.take("OR", "REPLACE"):
+        raise DDLError("CREATE OR REPLACE would drop what the table holds: write CREATE")
+    kind = next((kind for words, kind in _KINDS.items() if cursor.take(*words)), None)
+    if kind is None:
+        words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
+        hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
+        raise DDLError(f"CREATE {words} is not managed, only TABLE, VIEW and MATERIALIZED VIEW{hint}")
+    cursor.take("IF", "NOT", "EXISTS")
+    parts = [cursor.identifier()]
+    while cursor.take("."):
+        parts.append(cursor.identifier())
+    if None in parts or len(parts) > 2:
+        raise DDLError(f"expected a name after CREATE {KEYWORDS[kind]}")
+    if len(parts) == 1:
+        raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}")
+    rest = tokens[cursor.position :]
+    for first, second in zip(rest, rest[1:]):
+        if first.depth == 0 and first.is_("ON") and second.is_("CLUSTER"):
+            raise DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
+        if first.is_("AS"):
+            break
+    if not rest:
+        raise DDLError(f"nothing follows the name in CREATE {KEYWORDS[kind]}")
+    body = text[rest[0].start : rest[-1].end]
+    if kind == "table":
+        if any(_matches(rest, index, words) for index in range(len(rest)) for words in _FILLED if rest[index].depth == 0):
+            raise DDLError("AS SELECT would fill the table: declare its columns")
+        if not engine_of(body)[0]:
+            raise DDLError("the statement names no ENGINE: what a server takes by default is its own affair")
+    return Create(kind, str(parts[0]), str(parts[1]), body)
+
+
+class _Cursor:
+    def __init__(self, tokens: t.Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+
+    def take(self, *words: str) -> bool:
+        ahead = self.tokens[self.position : self.position + len(words)]
+        if len(ahead) == len(words) and all(token.is_(word) for token, word in zip(ahead, words)):
+            self.position += len(words)
+            return True
+        return False
+
+    def identifier(self) -> str | None:
+        if self.position < len(self.tokens) and self.tokens[self.position].kind in ("word", "quoted"):
+            self.position += 1
+            return unquote(self.tokens[self.position - 1].text)
+        return None
+
+
+def references(create: Create) -> set[tuple[str, str]]:
+    """Objects that a statement reads or writes (a superset: aliases may be among them)."""
+    tokens = tokenize(create.body)
+    found: set[tuple[str, str]] = set()
+    for index, token in enumerate(tokens):
+        opens = token.is_("FROM") or token.is_("JOIN") or token.is_("TO") or token.is_("IN")
+        if opens or (token.is_("AS") and token.depth == 0 and create.kind == "table"):
+            cursor = _Cursor(tokens[index + 1 :])
+            first = cursor.identifier()
+            second = cursor.identifier() if cursor.take(".") else None
+            if first is not None:
+                found.add((first, second) if second is not None else (create.database, first))
+    engine, arguments = engine_of(create.body)
+    values = [unquote(argument) for argument in arguments]
+    if engine == "Distributed" and len(values) > 2:
+        found.add((values[1], values[2]))
+    if engine == "Buffer" and len(values) > 1:
+        found.add((values[0], values[1]))
+    return found
+
+
+def split_clauses(text: str) -> list[Clause]:
+    """Clauses of a statement that the server has formatted on one line; joined by blanks they are the statement."""
+    tokens = tokenize(text)
+    starts: list[tuple[str, int]] = [("head", 0)]
+    seen = {"head"}
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        key = None
+        if token.depth == 0 and index > 1:
+            if token.text == "(" and "columns" not in seen and seen <= {"head", "refresh", "to"}:
+                key = "columns"
+            else:
+                key = next((key for key, words in _CLAUSES if _matches(tokens, index, words)), None)
+        if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
+            starts.append((key, token.start))
+            seen.add(key)
+            if key == "select":
+                break
+        index += 1
+    ends = [start for _key, start in starts[1:]] + [len(text)]
+    return [Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends)]
+
+
+def _matches(tokens: t.Sequence[Token], index: int, words: tuple[str, ...]) -> bool:
+    ahead = tokens[index : index + len(words)]
+    return len(ahead) == len(words) and all(token.is_(word) for token, word in zip(ahead, words))
+
+
+def join_clauses(clauses: t.Iterable[Clause]) -> str:
+    return " ".join(clause.text for clause in clauses)
+
+
+def clause(clauses: t.Iterable[Clause], key: str) -> str:
+    return next((item.text for item in clauses if item.key == key), "")
+
+
+def replace_clause(clauses: t.Iterable[Clause], key: str, text: str) -> list[Clause]:
+    return [Clause(key, text) if item.key == key else item for item in clauses]
+
+
+def engine_of(text: str) -> tuple[str, list[str]]:
+    """Name and arguments of the table engine in a statement or an C(ENGINE) clause; an empty name when there is none."""
+    tokens = tokenize(text)
+    for index, token in enumerate(tokens):
+        if token.depth == 0 and _matches(tokens, index, ("ENGINE", "=")) and index + 2 < len(tokens):
+            name = tokens[index + 2]
+            opened = index + 3
+            if opened < len(tokens) and tokens[opened].text == "(" and tokens[opened].depth == 0:
+                return name.text, [text[start:end] for start, end in _arguments(tokens, opened)]
+            return name.text, []
+    return "", []
+
+
+def _arguments(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
+    """Spans of the arguments in the parenthesis that opens at a token."""
+    depth = tokens[opened].depth
+    spans: list[tuple[int, int]] = []
+    group: list[Token] = []
+    for token in tokens[opened + 1 :]:
+        if token.depth == depth or (token.text == "," and token.depth == depth + 1):
+            if group:
+                spans.append((group[0].start, group[-1].end))
+            group = []
+            if token.depth == depth:
+                break
+        else:
+            group.append(token)
+    return spans
+
+
+def engine_clause(name: str, arguments: t.Sequence[str]) -> str:
+    return f"ENGINE = {name}({', '.join(arguments)})" if arguments else f"ENGINE = {name}"
+
+
+def replica_path(arguments: t.Sequence[str]) -> list[str]:
+    """The ZooKeeper path and replica name among the arguments of a Replicated engine, if they are given."""
+    given = arguments[:2]
+    return list(given) if len(given) == 2 and all(argument.startswith("'") for argument in given) else []
+
+
+def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) -> list[Clause]:
+    """A canonical declaration with what the server fills in by itself where it was left open.
+
+    Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY), the column list and the definer of a view, the
+    quotes around names among an engine's arguments. What remains different is drift.
+    """
+    filled: list[Clause] = []
+    for item in want:
+        other = clause(have, item.key)
+        text = item.text
+        if item.key == "head":
+            text = _fill_head(text, other)
+        elif item.key == "engine":
+            text = _fill_engine(text, other, macros)
+        elif item.key == "settings":
+            text = _fill_settings(text, other)
+        if item.key != "fill":
+            filled.append(Clause(item.key, text))
+    keys = {item.key for item in filled}
+    view = "VIEW" in clause(have, "head").split(".")[0].upper()
+    for item in have:
+        granularity = item.key == "settings" and set(_settings(item.text)) == {"index_granularity"}
+        implied = item.key in ("columns", "definer", "security") and view
+        sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == clause(want, "primary_key") != ""
+        if item.key not in keys and (granularity or implied or sorted_by_key):
+            filled.append(item)
+    order = [item.key for item in have]
+    if {item.key for item in filled} == set(order):
+        filled.sort(key=lambda item: order.index(item.key))
+    return filled
+
+
+def _fill_head(want: str, have: str) -> str:
+    """Take over the server's head where both name the same kind of object (it may carry a UUID)."""
+    return have if want.split()[:2] == have.split()[:2] else want
+
+
+def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
+    name, arguments = engine_of(want)
+    have_name, have_arguments = engine_of(have)
+    if name != have_name:
+        return want
+    if name.startswith("Replicated"):
+        path, have_path = replica_path(arguments), replica_path(have_arguments)
+        if not path or [_expand(item, macros) for item in path] == [_expand(item, macros) for item in have_path]:
+            arguments = have_path + arguments[len(path) :]
+    elif len(arguments) == len(have_arguments):
+        arguments = [
+            theirs if ours != theirs and unquote(ours) == unquote(theirs) else ours
+            for ours, theirs in zip(arguments, have_arguments)
+        ]
+    return engine_clause(name, arguments) + _behind_engine(want)
+
+
+def _behind_engine(text: str) -> str:
+    """What an C(ENGINE) clause says after name and arguments (nothing, as far as the server's own text goes)."""
+    tokens = tokenize(text)
+    end = tokens[2].end
+    if len(tokens) > 3 and tokens[3].text == "(":
+        end = next(token.end for token in tokens[4:] if token.text == ")" and token.depth == 0)
+    return text[end:]
+
+
+def _expand(text: str, macros: t.Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: macros.get(match.group(1), match.group()), unquote(text))
+
+
+def _settings(text: str) -> dict[str, str]:
+    """Settings of a C(SETTINGS) clause."""
+    tokens = tokenize(text)[1:]
+    found: dict[str, str] = {}
+    group: list[Token] = []
+    for token in [*tokens, Token("other", ",", len(text), len(text), 0)]:
+        if token.text == "," and token.depth == 0:
+            if len(group) > 2:
+                found[group[0].text] = text[group[2].start : group[-1].end]
+            group = []
+        else:
+            group.append(token)
+    return found
+
+
+def _fill_settings(want: str, have: str) -> str:
+    ours, theirs = _settings(want), _settings(have)
+    if "index_granularity" in theirs:
+        ours.setdefault("index_granularity", theirs["index_granularity"])
+    if ours == theirs:
+        return have
+    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in ours.items())
+
+
+def secret_literals(text: str) -> set[str]:
+    """Values of the string literals that hold a password or key, as far as the statement alone tells."""
+    tokens = tokenize(text)
+    found: set[str] = set()
+    for index, token in enumerate(tokens):
+        if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].text == "(":
+            rules = _SECRET_ARGUMENTS.get(token.text) or _SECRET_ARGUMENTS.get(token.text.lower(), ())
+            spans = _arguments(tokens, index + 1) if rules else []
+            position = next((position for count, position in rules if len(spans) >= count), None)
+            if position is not None and text[spans[position][0]] == "'":
+                found.add(unquote(text[spans[position][0] : spans[position][1]]))
+        if (
+            token.kind in ("word", "quoted")
+            and index + 2 < len(tokens)
+            and tokens[index + 1].text == "="
+            and tokens[index + 2].kind == "string"
+            and _SECRET_NAME.search(token.text)
+        ):
+            found.add(unquote(tokens[index + 2].text))
+        if token.kind == "string":
+            found.update(_URL_PASSWORD.findall(unquote(token.text)))
+    return {value for value in found if value}
+
+
+def mask(text: str, secrets: t.Collection[str]) -> str:
+    """The text with secrets hidden: whole literals as the server hides them, and passwords inside URLs."""
+    if not secrets:
+        return text
+    pieces: list[str] = []
+    position = 0
+    for token in tokenize(text):
+        if token.kind != "string":
+            continue
+        value = unquote(token.text)
+        shown = token.text
+        if value in secrets:
+            shown = HIDDEN
+        else:
+            for secret in secrets:
+                shown = shown.replace(f":{secret}@", ":[HIDDEN]@")
+        pieces += [text[position : token.start], shown]
+        position = token.end
+    return "".join(pieces) + text[position:]
+
+
+def _excerpt(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

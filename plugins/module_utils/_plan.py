@@ -1,0 +1,100 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module is going to do, as one immutable value (private: may change at any time).
+
+Check mode, diff mode, the real run and the result all read the same plan, so they cannot disagree:
+``changed`` means "the plan has steps".
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+from dataclasses import dataclass
+
+DRIFTED = "drifted"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change: the object it belongs to, what is sent, and how that may be shown."""
+
+    target: str
+    statement: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """One declared object: what it is, what was found, and what it will be."""
+
+    name: str
+    kind: str
+    status: str
+    before: str = ""
+    after: str = ""
+
+    @property
+    def difference(self) -> str:
+        """Lines that differ, on one line: for messages."""
+        lines = difflib.unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=0)
+        changes = [f"{line[0]} {line[1:].strip()}" for line in lines if line[:3] not in ("---", "+++") and line[0] != "@"]
+        more = [f"... {len(changes) - 12} more"] if len(changes) > 12 else []
+        return " | ".join(changes[:12] + more)
+
+    @property
+    def result(self) -> dict[str, str]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "status": self.status,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered steps and the state of every declared object."""
+
+    steps: tuple[Step, ...] = ()
+    objects: tuple[ObjectState, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.steps)
+
+    @property
+    def statements(self) -> list[str]:
+        return [step.shown for step in self.steps]
+
+    @property
+    def drifted(self) -> list[ObjectState]:
+        return [state for state in self.objects if state.status == DRIFTED]
+
+    @property
+    def diff(self) -> list[dict[str, str]]:
+        """Differences in Ansible's form: one entry an object, so that C(--diff) heads each with its name."""
+        return [
+            {
+                "before_header": f"{state.kind} {state.name}",
+                "after_header": f"{state.kind} {state.name}",
+                "before": _lines(state.before),
+                "after": _lines(state.after),
+            }
+            for state in self.objects
+            if state.before != state.after
+        ]
+
+    @property
+    def result(self) -> dict[str, t.Any]:
+        return {
+            "changed": self.changed,
+            "statements": self.statements,
+            "objects": [state.result for state in self.objects],
+            "diff": self.diff,
+        }
+
+
+def _lines(text: str) -> str:
+    return f"{text}\n" if text else ""

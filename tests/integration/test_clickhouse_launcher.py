@@ -1,0 +1,346 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The testbed's ClickHouse stand-in does what the roles and modules ask of the official program."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.clickhouse import ClickHouse, QueryError
+from tests.support.daemon import free_ports
+from tests.support.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "a password that is longer than twenty-two characters"
+USERS = f"""
+<users>
+  <default remove="remove"/>
+  <admin>
+    <password_sha256_hex>{hashlib.sha256(PASSWORD.encode()).hexdigest()}</password_sha256_hex>
+    <networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+    <grants><query>GRANT ALL ON *.*</query></grants>
+  </admin>
+  <reader>
+    <password>r</password><networks><ip>192.0.2.0/24</ip></networks><profile>default</profile><quota>default</quota>
+    <grants><query>GRANT SELECT ON otel.*</query></grants>
+  </reader>
+</users>
+"""
+CREDENTIALS = f"""
+<interserver_http_credentials><user>replica</user><password>{PASSWORD}</password></interserver_http_credentials>
+"""
+QUICK_RETRY = "<merge_tree><initialization_retry_period>1</initialization_retry_period></merge_tree>"
+
+
+class Pki:
+    """A CA and one certificate for localhost, by openssl."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ca, self.certificate, self.key, self.both = (
+            folder / name for name in ("ca.pem", "host.pem", "host.key", "both.pem")
+        )
+        curve: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        extension: list[str | Path] = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2"]
+        authority = ["-CA", self.ca, "-CAkey", folder / "ca.key"]
+        ca_files: list[str | Path] = ["-keyout", folder / "ca.key", "-out", self.ca]
+        host_files = ["-keyout", self.key, "-out", self.certificate]
+        for name, more in (("test CA", ca_files), ("host", [*extension, *authority, *host_files])):
+            command = ["openssl", "req", "-x509", "-subj", f"/CN={name}", *curve, *more]
+            subprocess.run(command, check=True, capture_output=True)
+        self.both.write_text(self.key.read_text(encoding="ascii") + self.certificate.read_text(encoding="ascii"))
+
+    def config(self, mode: str = "relaxed") -> str:
+        """<openSSL> for both sides."""
+        own = f"<certificateFile>{self.certificate}</certificateFile><privateKeyFile>{self.key}</privateKeyFile>"
+        return f"""
+        <openSSL>
+          <server>{own}<caConfig>{self.ca}</caConfig><verificationMode>{mode}</verificationMode></server>
+          <client>{own}<caConfig>{self.ca}</caConfig><verificationMode>strict</verificationMode>
+            <loadDefaultCAFile>false</loadDefaultCAFile>
+            <invalidCertificateHandler><name>RejectCertificateHandler</name></invalidCertificateHandler></client>
+        </openSSL>"""
+
+    def https(
+        self, port: int, sql: str, user: str, *, host: str = "127.0.0.1", source: str = "127.0.0.1", own: bool = False
+    ) -> tuple[int, str]:
+        """Status and answer of one statement over https."""
+        context = ssl.create_default_context(cafile=str(self.ca))
+        if own:
+            context.load_cert_chain(self.certificate, self.key)
+        connection = http.client.HTTPSConnection(host, port, context=context, timeout=10, source_address=(source, 0))
+        name, _, password = user.partition(":")
+        connection.request("POST", "/", sql, {"X-ClickHouse-User": name, "X-ClickHouse-Key": password})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode().strip()
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Certificates for all nodes."""
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def zookeeper() -> Iterator[ZooKeeper]:
+    """One ZooKeeper for all tests but those that stop theirs."""
+    with ZooKeeper() as server:
+        yield server
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait until a callable is true; a refused query counts as false."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except QueryError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def launcher(*words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `clickhouse <words>`."""
+    server = ClickHouse.__new__(ClickHouse)
+    server.folder = Path("/nonexistent")
+    env = {**os.environ, **server.environment(), **environment}
+    command = [*ClickHouse.program(), *words]
+    return subprocess.run(command, check=False, env=env, input=stdin, capture_output=True, text=True, timeout=30)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still holds anything: a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1][0] != "Z"
+    except OSError:
+        return False
+
+
+def nobody(pids: list[int]) -> bool:
+    """Whether all of them are gone."""
+    return not any(map(alive, pids))
+
+
+def listeners(host: str) -> set[int]:
+    """TCP ports that somebody listens on at that IPv4 address."""
+    wanted = socket.inet_aton(host)[::-1].hex().upper()
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return {int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[1].startswith(wanted)}
+
+
+def test_users_and_settings_come_from_the_configuration() -> None:
+    handlers = """
+    <http_handlers>
+      <rule><url>/metrics</url><methods>GET</methods><handler><type>predefined_query_handler</type>
+        <query>SELECT 'up', 1 FORMAT CSV</query><user>admin</user></handler></rule>
+      <defaults/>
+    </http_handlers>"""
+    with ClickHouse("<max_concurrent_queries>77</max_concurrent_queries>" + handlers, users=USERS) as server:
+        admin = {"user": "admin", "password": PASSWORD}
+        assert urllib.request.urlopen(f"{server.url}/ping").read() == b"Ok.\n"
+        assert server.query("SELECT currentUser()", **admin) == "admin"
+        setting = "SELECT value FROM system.server_settings WHERE name = 'max_concurrent_queries'"
+        assert server.query(setting, **admin) == "77"
+        for user, password in (("admin", "wrong"), ("default", ""), ("_engine", ""), ("reader", "r")):
+            with pytest.raises(QueryError) as refused:  # the last one: right password, wrong network
+                server.query("SELECT 1", user=user, password=password)
+            assert refused.value.code in (194, 516)  # 194: no password given
+        identity = server.query("SELECT serverUUID()", **admin)
+        assert identity == (server.folder / "data" / "uuid").read_text(encoding="ascii")
+        server.query("CREATE DATABASE otel", **admin)
+        server.query("CREATE TABLE otel.t (x UInt8) ENGINE = MergeTree ORDER BY x", **admin)
+        server.query("INSERT INTO otel.t FORMAT CSV", "1\n2\n", **admin)
+        server.restart()
+        assert server.query("SELECT count(), serverUUID() FROM otel.t", **admin) == f"2\t{identity}"
+
+
+def test_tls_only_and_the_clients_own_address(pki: Pki) -> None:
+    https, native = free_ports(2)
+    plain = '<http_port remove="1"/><tcp_port remove="1"/><interserver_http_port remove="1"/>'
+    listen = '<listen_host replace="1">127.0.0.2</listen_host>'
+    ports = f"<https_port>{https}</https_port><tcp_port_secure>{native}</tcp_port_secure>"
+    with ClickHouse(plain + listen + ports + pki.config(), users=USERS) as server:
+        assert listeners("127.0.0.2") == {https, native}
+        seen = "SELECT address FROM system.processes WHERE query_id = queryID()"
+        for source in ("127.0.0.1", "127.0.0.3"):
+            answer = pki.https(https, seen, f"admin:{PASSWORD}", host="127.0.0.2", source=source)
+            assert answer == (200, f"::ffff:{source}")
+        # `clickhouse client` finds the https port beside the native one.
+        config = server.folder / "client.xml"
+        config.write_text(f"<config><user>admin</user><password>{PASSWORD}</password>{pki.config()}</config>")
+        words = ["client", "--config-file", str(config), "--secure", "--host", "127.0.0.2", "--http-port", str(https)]
+        done = launcher(*words, "--multiquery", stdin="SELECT 'a;b'; SELECT currentUser() -- ;\n;")
+        assert (done.stdout, done.returncode) == ("a;b\nadmin\n", 0)
+        failed = launcher(*words, "--query", "SELECT * FROM nowhere")
+        assert failed.returncode == 60
+        assert "Code: 60. DB::Exception: Received from 127.0.0.2" in failed.stderr
+
+
+def test_client_certificates_when_strict(pki: Pki) -> None:
+    (https,) = free_ports(1)
+    with ClickHouse(f"<https_port>{https}</https_port>" + pki.config("strict")):
+        assert pki.https(https, "SELECT 1", "default", own=True) == (200, "1")
+        with pytest.raises((ssl.SSLError, OSError)):
+            pki.https(https, "SELECT 1", "default")
+
+
+def test_replication_over_https(pki: Pki, zookeeper: ZooKeeper) -> None:
+    interserver = free_ports(3)
+
+    def node(index: int, credentials: str = CREDENTIALS) -> ClickHouse:
+        port = f"<interserver_https_port>{interserver[index]}</interserver_https_port>"
+        config = f'<interserver_http_port remove="1"/>{port}{credentials}{pki.config()}'
+        return ClickHouse(config, zookeeper=zookeeper.address, macros={"replica": str(index)})
+
+    with node(0) as one, node(1) as two, node(2, CREDENTIALS.replace("a password", "another")) as stranger:
+        for server in (one, two, stranger):
+            server.query("CREATE DATABASE d")
+            server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/t', '{replica}') ORDER BY x")
+        one.query("INSERT INTO d.t SELECT number FROM numbers(1000)")
+        two.query("INSERT INTO d.t SELECT number FROM numbers(1000, 1000)")
+        for server in (one, two):
+            server.query("SYSTEM SYNC REPLICA d.t")
+            assert server.query("SELECT count(), max(x) FROM d.t") == "2000\t1999"
+            assert urllib.request.urlopen(f"{server.url}/replicas_status").read() == b"Ok.\n"
+        assert stranger.query("SELECT count() FROM d.t") == "0"
+        until("401", lambda: "401" in stranger.query("SELECT last_exception FROM system.replication_queue LIMIT 1"))
+
+        two.kill()
+        one.query("INSERT INTO d.t VALUES (5000)")
+        two.start()
+        two.query("SYSTEM SYNC REPLICA d.t")
+        assert two.query("SELECT count(), max(x) FROM d.t") == "2001\t5000"
+
+
+def test_distributed_over_tls_with_the_cluster_secret(pki: Pki) -> None:
+    ports = free_ports(2)
+
+    def cluster(secret: str) -> str:
+        shards = "".join(
+            f"<shard><replica><host>localhost</host><port>{port}</port><secure>1</secure></replica></shard>"
+            for port in ports
+        )
+        return f"<remote_servers><otel><secret>{secret}</secret>{shards}</otel></remote_servers>{pki.config()}"
+
+    with ExitStack() as stack:
+        one, two = (
+            stack.enter_context(ClickHouse(f"<tcp_port_secure>{port}</tcp_port_secure>" + cluster("s3cret")))
+            for port in ports
+        )
+        assert one.query("SELECT is_local FROM system.clusters ORDER BY shard_num") == "1\n0"
+        for server in (one, two):
+            server.query("CREATE DATABASE d")
+            server.query("CREATE TABLE d.t (x UInt64) ENGINE = MergeTree ORDER BY x")
+            server.query("CREATE TABLE d.all AS d.t ENGINE = Distributed(otel, d, t, x)")
+        one.query("INSERT INTO d.all SELECT number FROM numbers(100)", distributed_foreground_insert=1)
+        assert (one.query("SELECT count() FROM d.t"), two.query("SELECT count() FROM d.t")) == ("50", "50")
+        assert two.query("SELECT count() FROM d.all") == "100"
+        outsider = stack.enter_context(ClickHouse(cluster("another")))
+        with pytest.raises(QueryError):
+            outsider.query("SELECT count() FROM cluster(otel, d.t)")
+
+
+def test_zookeeper_over_tls(pki: Pki) -> None:
+    (secure,) = free_ports(1)
+    tls = "\n".join(
+        (
+            f"secureClientPort={secure}",
+            f"secureClientPortAddress=127.0.0.1\nssl.keyStore.location={pki.both}\nssl.keyStore.type=PEM",
+            f"ssl.trustStore.location={pki.ca}\nssl.trustStore.type=PEM\nssl.clientAuth=need",
+        )
+    )
+    node = f"<zookeeper><node><host>localhost</host><port>{secure}</port><secure>1</secure></node></zookeeper>"
+    identity = "<zookeeper><identity>clickhouse:zk-password</identity></zookeeper>"
+    with ZooKeeper(tls), ClickHouse(node.replace("</zookeeper>", identity[11:]) + pki.config()) as server:
+        server.query("CREATE DATABASE d")
+        server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/t', 'a') ORDER BY x")
+        server.query("INSERT INTO d.t VALUES (1)")
+        assert server.query("SELECT count() FROM d.t") == "1"
+
+
+def test_stops_cleanly_without_zookeeper_and_heals() -> None:
+    with ZooKeeper() as ensemble, ClickHouse(QUICK_RETRY, zookeeper=ensemble.address) as server:
+        server.query("CREATE DATABASE d")
+        server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/t', 'a') ORDER BY x")
+        server.query("INSERT INTO d.t VALUES (1)")
+        ensemble.kill()
+        with pytest.raises(QueryError):
+            server.query("INSERT INTO d.t VALUES (2)", insert_keeper_max_retries=1)
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 10
+        server.start()
+        assert server.query("SELECT count() FROM d.t") == "1"
+        ensemble.start()
+        until("writable again", lambda: server.query("INSERT INTO d.t VALUES (2)", insert_keeper_max_retries=1) == "")
+
+
+def test_processes_live_and_die_together(pki: Pki) -> None:
+    (https,) = free_ports(1)
+    with ClickHouse(f"<https_port>{https}</https_port>" + pki.config()) as server:
+
+        def children() -> list[int]:
+            assert server.process is not None
+            path = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+            return [int(pid) for pid in path.read_text(encoding="ascii").split()]
+
+        for victim in (0, 1):  # the engine, stunnel: systemd must see that the service failed
+            pids = children()
+            os.kill(pids[victim], signal.SIGKILL)
+            assert server.process is not None
+            assert server.process.wait(5) == 1
+            until("no child is left", functools.partial(nobody, pids))
+            server.start()
+        for _ in range(3):  # the main process
+            pids = children()
+            server.kill()
+            server.start()
+            assert nobody(pids)
+        # systemd signals the whole group.
+        for pid in children():
+            os.kill(pid, signal.SIGTERM)
+        assert server.stop() == 0
+
+
+def test_version_and_configuration_check(tmp_path: Path) -> None:
+    for words in (["--version"], ["server", "--version"], ["client", "--version"]):
+        version = launcher(*words).stdout
+        assert "version 26.7.2.1 (" in version
+        assert "stand-in" in version
+    config = tmp_path / "config.xml"
+    config.write_text("<clickhouse><a><b>1</b><c>2</c></a><l>x</l></clickhouse>")
+    (tmp_path / "config.d").mkdir()
+    (tmp_path / "config.d" / "10.xml").write_text(
+        '<clickhouse><a><b from_env="B"/><c remove="1"/></a><l>y</l><l>z</l><a new="1"><d>4</d></a></clickhouse>'
+    )
+
+    def extract(key: str, *more: str) -> tuple[str, int]:
+        done = launcher("extract-from-config", f"--config-file={config}", "--key", key, *more, B="3")
+        assert (done.returncode == 0) or done.stderr
+        return done.stdout.strip(), done.returncode
+
+    assert [extract(key) for key in ("a.b", "l", "l[1]", "a.c")] == [("3", 0), ("y", 0), ("z", 0), ("", 1)]
+    assert extract("a.c", "--try") == ("", 0)
+    (tmp_path / "config.d" / "20.xml").write_text("<clickhouse><a></clickhouse>")
+    assert extract("a.b") == ("", 1)
+    other = launcher("server", f"--config-file={config}", GROUNDWORK_ENGINE="/bin/sh")
+    assert other.returncode == 1
+    assert "d3d8f5517577ad52775b52318a193784b2fb5317" in other.stderr
+    assert launcher("local", "--query", "SELECT 1").stdout == "1\n"
+    assert launcher("local", "--query", "SELECT * FROM nowhere").returncode == 60

@@ -1,0 +1,456 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module clickhouse_schema against the real engine."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+import typing as t
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
+
+from tests.support.clickhouse import ClickHouse
+from tests.support.daemon import free_ports
+
+pytestmark = pytest.mark.integration
+
+Result = dict[str, t.Any]
+Run = Callable[..., Result]
+
+USERS = """
+<users>
+  <reader><password>reader-pw</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+    <grants><query>GRANT SELECT ON *.*</query></grants></reader>
+  <maker><password>maker-pw</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+    <grants>
+      <query>GRANT SHOW, CREATE DATABASE, CREATE TABLE ON shop.*</query>
+      <query>GRANT CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE ON *.*</query>
+      <query>GRANT TABLE ENGINE ON MergeTree</query>
+      <query>GRANT SELECT ON shop.*</query>
+    </grants></maker>
+</users>
+"""
+
+SHOP: list[dict[str, t.Any]] = [
+    {"ddl": "CREATE MATERIALIZED VIEW shop.mv TO shop.sums AS SELECT toStartOfHour(t) AS h, count() AS c FROM shop.a GROUP BY ALL"},
+    {"ddl": "CREATE VIEW shop.v AS SELECT t::Date AS d, CASE WHEN n > 1 THEN 2 ELSE 3 END AS x FROM shop.a"},
+    {"ddl": "CREATE TABLE shop.everywhere AS shop.a ENGINE = Distributed(one, shop, a, n)"},
+    {"ddl": "CREATE TABLE shop.a (t DateTime, n UInt32 CODEC(Delta, ZSTD)) ENGINE = MergeTree ORDER BY t TTL t + INTERVAL 1 DAY"},
+    {"ddl": "CREATE TABLE shop.sums (h DateTime, c UInt64) ENGINE = SummingMergeTree ORDER BY h;"},
+    {"kind": "database", "name": "shop", "engine": "Atomic", "comment": "it's a shop"},
+]  # fmt: skip
+SHOP_ORDER = ["shop", "shop.a", "shop.sums", "shop.everywhere", "shop.v", "shop.mv"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ClickHouse]:
+    node = ClickHouse(users=USERS, macros={"shard": "1", "replica": "a"})
+    shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
+    node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
+    with node:
+        yield node
+
+
+@pytest.fixture
+def run(server: ClickHouse, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Call the module; databases that a test makes are dropped after it."""
+    before = set(server.query("SHOW DATABASES").split())
+
+    def call(objects: t.Any, *, check: bool = False, **options: t.Any) -> Result:
+        arguments = {
+            **{"login_host": server.host, "login_port": server.port, "secure": False, "objects": objects},
+            **{"_ansible_check_mode": check, "_ansible_diff": True, "retries": 0},
+            **options,
+        }
+        capsys.readouterr()
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            clickhouse_schema.main()
+        return t.cast("Result", json.loads(capsys.readouterr().out))
+
+    yield call
+    for database in set(server.query("SHOW DATABASES").split()) - before:
+        server.query(f"DROP DATABASE `{database}` SYNC")
+
+
+def everything(server: ClickHouse) -> str:
+    """All that a run might change."""
+    return server.query(
+        "SELECT database, name, uuid, create_table_query FROM system.tables WHERE database NOT IN ('system') "
+        "AND lower(database) != 'information_schema' ORDER BY ALL"
+    ) + server.query("SELECT name, uuid FROM system.databases ORDER BY name")
+
+
+def status(result: Result) -> dict[str, str]:
+    return {state["name"]: state["status"] for state in result.get("objects", [])}
+
+
+def test_four_steps(server: ClickHouse, run: Run) -> None:
+    untouched = everything(server)
+    check = run(SHOP, check=True)
+    assert everything(server) == untouched
+    do = run(SHOP)
+    assert check["changed"] and do["changed"]
+    for key in ("statements", "objects", "diff"):
+        assert check[key] == do[key], key
+    assert list(status(do)) == SHOP_ORDER
+    assert set(status(do).values()) == {"created"}
+
+    made = everything(server)
+    for again in (run(SHOP), run(SHOP, check=True)):
+        assert not again["changed"]
+        assert again["statements"] == again["diff"] == []
+        assert set(status(again).values()) == {"present"}
+        assert all(state["before"] == state["after"] for state in again["objects"])
+    assert everything(server) == made
+    assert server.query("SELECT comment FROM system.databases WHERE name = 'shop'") == "it\\'s a shop"
+    assert server.query("SELECT count() FROM system.tables WHERE is_temporary") == "0"
+
+
+def test_statements_are_what_the_server_ran(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    execute = clickhouse_schema.ClickHouse.execute
+
+    def spy(client: t.Any, statement: str) -> None:
+        execute(client, statement)
+        if not statement.startswith("CREATE TEMPORARY"):
+            ran.append(statement)
+
+    monkeypatch.setattr(clickhouse_schema.ClickHouse, "execute", spy)
+    announced = run(SHOP, check=True)["statements"]
+    assert ran == []
+    assert run(SHOP)["statements"] == announced == ran
+
+
+def test_only_what_is_missing(server: ClickHouse, run: Run) -> None:
+    run(SHOP)
+    server.query("DROP TABLE shop.mv SYNC")
+    server.query("DROP TABLE shop.sums SYNC")
+    check = run(SHOP, check=True)
+    assert [name for name, word in status(check).items() if word == "created"] == ["shop.sums", "shop.mv"]
+    assert run(SHOP)["statements"] == check["statements"]
+    assert not run(SHOP)["changed"]
+
+
+def test_drift(server: ClickHouse, run: Run) -> None:
+    run(SHOP)
+    server.query("ALTER TABLE shop.a MODIFY TTL t + INTERVAL 2 DAY")
+    server.query("ALTER TABLE shop.sums ADD COLUMN extra String")
+    server.query("ALTER DATABASE shop MODIFY COMMENT 'a stall'")
+    server.query("DROP TABLE shop.v SYNC")
+    untouched = everything(server)
+    for check in (True, False):
+        failed = run(SHOP, check=check)
+        assert failed["failed"] and not failed["changed"] and failed["statements"] == []
+        assert "\n" not in failed["msg"]
+        for words in (
+            "table shop.a: - TTL t + toIntervalDay(2) | + TTL t + toIntervalDay(1)",
+            "table shop.sums: - `c` UInt64, | - `extra` String | + `c` UInt64",
+            "database shop: - COMMENT 'a stall' | + COMMENT 'it\\'s a shop'",
+        ):
+            assert words in failed["msg"]
+        assert everything(server) == untouched
+        (entry,) = [entry for entry in failed["diff"] if entry["before_header"] == "table shop.a"]
+        assert "toIntervalDay(2)" in entry["before"] and "toIntervalDay(1)" in entry["after"]
+
+    check_report = run(SHOP, check=True, on_drift="report")
+    report = run(SHOP, on_drift="report")
+    assert report["statements"] == check_report["statements"] and len(report["statements"]) == 1
+    assert status(report) == {
+        **{"shop": "drifted", "shop.a": "drifted", "shop.sums": "drifted", "shop.everywhere": "present"},
+        **{"shop.v": "created", "shop.mv": "present"},
+    }
+    again = run(SHOP, on_drift="report")
+    assert not again["changed"] and again["statements"] == []
+    assert sum("differs from its declaration" in str(warning) for warning in again["warnings"]) == 3
+
+
+# Spellings that the server changes, and what it adds by itself: the second plan must be empty.
+SPELLINGS = [
+    "CREATE TABLE x.t (a UInt8, b Nested(c String, d Array(UInt8))) ENGINE = MergeTree ORDER BY a",
+    "create table x.t (a tinyint unsigned, b int, c varchar(10), d double) engine = MergeTree primary key a",
+    "CREATE TABLE x.t (a DateTime CODEC(Delta, LZ4HC), b Float64 CODEC(Gorilla), c Int64 CODEC(DoubleDelta, ZSTD)) ENGINE = MergeTree ORDER BY ()",
+    "CREATE TABLE x.t (a Enum('x', 'y'), b Enum8('p' = 3, 'q')) ENGINE = Memory",
+    "CREATE TABLE x.t (a Variant(String, Array(UInt8), UInt64), b Tuple(x UInt8, y String)) ENGINE = MergeTree ORDER BY tuple()",
+    "CREATE TABLE x.t (a Date, b UInt8 DEFAULT CASE WHEN a > '2020-01-01' THEN 1 ELSE 2 END, c UInt8 MATERIALIZED b::UInt8) ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE x.t (a Date, b Bool ALIAS a BETWEEN '2020-01-01' AND '2021-01-01', c Bool ALIAS a <> '2020-01-01') ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE x.t (INDEX i b TYPE minmax, a UInt8, CONSTRAINT c CHECK a < 9, b UInt8) ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE x.t (a UInt8, b String, PROJECTION p (SELECT b, count() GROUP BY b)) ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE x.t (a DateTime, b UInt8) ENGINE = MergeTree ORDER BY a TTL a + INTERVAL 1 MONTH DELETE WHERE b = 1, a + INTERVAL 1 YEAR",
+    "CREATE TABLE x.t (a DateTime, b UInt64 TTL a + INTERVAL 1 DAY) ENGINE = MergeTree ORDER BY a",
+    "CREATE TABLE x.t (a DateTime, b UInt64) ENGINE = MergeTree ORDER BY a TTL a + INTERVAL 1 DAY GROUP BY a SET b = sum(b)",
+    "CREATE TABLE x.t (a UInt64, v UInt64, s Int8) ENGINE = VersionedCollapsingMergeTree(s, v) ORDER BY a SAMPLE BY a",
+    "CREATE TABLE x.t (a UInt64, v UInt64) ENGINE = ReplacingMergeTree(v) ORDER BY (a) SETTINGS index_granularity=1024, ttl_only_drop_parts=1",
+    "CREATE TABLE x.t (a UInt64, v AggregateFunction(uniq, UInt64), w SimpleAggregateFunction(max, UInt64)) ENGINE = AggregatingMergeTree() ORDER BY a",
+    "CREATE TABLE x.t (a String COMMENT 'it''s `a` \\'column\\'') ENGINE = MergeTree ORDER BY a COMMENT 'ENGINE = Log\nSETTINGS x = 1'",
+    "CREATE TABLE x.`weird ``name` (`a.b` UInt8, `c d` UInt8) ENGINE = MergeTree ORDER BY `a.b`",
+    "CREATE TABLE x.\"it's\" (a UInt8) ENGINE = Log",
+    "CREATE TABLE x.t (a UInt8) ENGINE = Null",
+    "CREATE TABLE x.t (a UInt8, b String) ENGINE = Join(ANY, LEFT, a)",
+    "CREATE TABLE x.t (a UInt8) ENGINE = Set",
+    "CREATE TABLE x.t (a UInt8) ENGINE = Buffer(x, src, 1, 10, 100, 10000, 1000000, 10000000, 100000000)",
+    "CREATE TABLE x.t (a UInt8) ENGINE = Merge(x, '^src')",
+    "CREATE TABLE x.t AS x.src ENGINE = Memory",
+    "CREATE TABLE x.t AS x.src ENGINE = Distributed('one', x, 'src')",
+    "CREATE TABLE x.t (a UInt8) ENGINE = Distributed(one, x, src, rand(), 'default') SETTINGS fsync_after_insert = 1",
+    "CREATE TABLE x.t (a String) ENGINE = PostgreSQL('h:5432', 'd', 't', 'u', 'hunter2')",
+    "CREATE TABLE x.t (a String) ENGINE = MySQL('h:3306', 'd', 't', 'u', 'hunter2') SETTINGS connection_pool_size = 4",
+    "CREATE TABLE x.t (a String) ENGINE = S3('https://s3.example.com/bucket/*.csv', 'key', 'hunter2', 'CSV')",
+    "CREATE TABLE x.t (a String) ENGINE = URL('https://h/x.csv', CSV)",
+    "CREATE TABLE x.t (a String) ENGINE = Kafka() SETTINGS kafka_broker_list = 'h:9092', kafka_topic_list = 't', kafka_group_name = 'g', kafka_format = 'JSONEachRow'",
+    "CREATE VIEW x.t AS SELECT a, count() c FROM x.src WHERE a BETWEEN 1 AND 2 GROUP BY 1 -- comment",
+    "CREATE VIEW x.t (a UInt16) AS SELECT a FROM x.src",
+    "CREATE VIEW x.t AS WITH s AS (SELECT * FROM x.src) SELECT *, '--' AS d FROM s ORDER BY a LIMIT 1, 2 SETTINGS max_threads = 1",
+    "CREATE VIEW x.t AS SELECT a FROM x.src UNION ALL SELECT 2 AS a COMMENT 'AS SELECT'",
+    "CREATE MATERIALIZED VIEW x.t TO x.src AS SELECT if(a > 1, 1, 2)::UInt8 a FROM x.src2 WHERE NOT a IN (1, 2)",
+    "CREATE MATERIALIZED VIEW x.t TO x.src (a UInt8) AS SELECT a FROM x.src2",
+    "CREATE MATERIALIZED VIEW x.t ENGINE = MergeTree ORDER BY a POPULATE AS SELECT a FROM x.src2",
+    "CREATE MATERIALIZED VIEW x.t ENGINE = SummingMergeTree ORDER BY a SETTINGS ttl_only_drop_parts = 1 AS SELECT a, count() c FROM x.src2 GROUP BY a COMMENT 'c'",
+    "CREATE MATERIALIZED VIEW x.t REFRESH EVERY 1 HOUR APPEND TO x.src AS SELECT a FROM x.src2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ddl", SPELLINGS)
+def test_spelling_is_no_drift(run: Run, ddl: str) -> None:
+    objects = [
+        {"kind": "database", "name": "x"},
+        {"ddl": "CREATE TABLE x.src (a UInt8) ENGINE = MergeTree ORDER BY a"},
+        {"ddl": "CREATE TABLE x.src2 (a UInt8) ENGINE = MergeTree ORDER BY a"},
+        {"ddl": ddl},
+    ]
+    check, do, again = run(objects, check=True), run(objects), run(objects)
+    assert "failed" not in do, do["msg"]
+    assert check["statements"] == do["statements"]
+    assert "failed" not in again, again["msg"]
+    assert not again["changed"]
+    assert set(status(again).values()) == {"present"}
+    assert "hunter2" not in json.dumps([check, do, again])
+
+
+DATABASE = {"kind": "database", "name": "shop"}
+GOOD = {"ddl": "CREATE TABLE shop.good (a UInt8) ENGINE = MergeTree ORDER BY a"}
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([{"ddl": "CREATE TABLE shop.t (a Uint88) ENGINE = Memory"}], r"shop\.t \(objects\[2\]\.ddl\): Code: 50\..*Uint88"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = MergTree"}], r"shop\.t \(objects\[2\]\.ddl\): Code: 56\..*MergTree"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8 CODEC(Zip)) ENGINE = Memory"}], r"shop\.t \(objects\[2\]\.ddl\): Code: 432"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = MergeTree ORDER BY b"}], r"shop\.t \(objects\[2\]\.ddl\): Code: 47"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = MergeTree ORDER BY a SETTINGS nonsense = 1"}], r"shop\.t .*Code: 115"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8, a UInt8) ENGINE = Memory"}], r"shop\.t .*Code: 44"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8 ENGINE = Memory"}], r"objects\[2\]\.ddl\): its parentheses do not match"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8,,) ENGINE = Memory"}], r"shop\.t \(objects\[2\]\.ddl\): Code: 62\..*Syntax error"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Distributed(nowhere, shop, good)"}], r"shop\.t .*Code: 701"),
+        ([{"ddl": "CREATE TABLE gone.t (a UInt8) ENGINE = Memory"}], r"gone\.t .*the database gone neither exists nor is declared"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory; DROP TABLE shop.good"}], r"objects\[2\]\.ddl\): more than one"),
+        ([{"ddl": "CREATE TABLE shop.t ON CLUSTER one (a UInt8) ENGINE = Memory"}], r"ON CLUSTER is not accepted"),
+        ([{"ddl": "CREATE TABLE t (a UInt8) ENGINE = Memory"}], r"needs its database"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) COMMENT 'x"}], r"never closed"),
+        ([{"ddl": "CREATE DICTIONARY shop.d (a UInt8) PRIMARY KEY a"}], r"is not managed"),
+        ([{"ddl": "CREATE TABLE shop.t AS shop.good"}], r"objects\[2\]\.ddl\): the statement names no ENGINE"),
+        ([{"ddl": "CREATE TABLE shop.t ENGINE = Log AS SELECT 1 AS a"}], r"AS SELECT would fill the table"),
+        ([GOOD], r"shop\.good is declared twice: objects\[1\] and objects\[2\]"),
+        ([{"ddl": "CREATE VIEW shop.p AS SELECT * FROM shop.q"}, {"ddl": "CREATE VIEW shop.q AS SELECT * FROM shop.p"}], r"circle: shop\.p, shop\.q"),
+        ([{**DATABASE, "name": "other", "ddl": "CREATE DATABASE other"}], r"does not go with kind=database"),
+        ([{"name": "shop.t", "kind": "view"}], r"objects\[2\]\.ddl is missing"),
+        ([{"kind": "database", "name": "other", "engine": "Atomic("}], r"other \(objects\[2\]\.name\): Code: 62"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "state": "absent"}], r"value of state must be one of: present"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "columns": []}], r"Unsupported parameters.*columns"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = PostgreSQL('h:1', 'd', 't', 'u', 'hunter2', 'a', 'b', 'c', 'd')"}], r"shop\.t .*Code: "),
+    ],
+)  # fmt: skip
+def test_bad_input_changes_nothing(server: ClickHouse, run: Run, objects: list[Result], message: str) -> None:
+    untouched = everything(server)
+    results = [run([DATABASE, GOOD, *objects], check=check) for check in (True, False)]
+    for result in results:
+        assert result["failed"]
+        assert "\n" not in result["msg"]
+        assert not result.get("changed", False)
+        assert "hunter2" not in json.dumps(result)
+        with pytest.raises(AssertionError, match=message):
+            raise AssertionError(result["msg"])
+    assert everything(server) == untouched
+
+
+def test_what_the_server_only_refuses_when_asked(server: ClickHouse, run: Run) -> None:
+    """A view over nothing is only seen to fail by trying; what came before it stays, and the next run finishes."""
+    objects: list[dict[str, t.Any]] = [DATABASE, GOOD, {"ddl": "CREATE VIEW shop.v AS SELECT nothing FROM shop.good"}]
+    result = run(objects)
+    assert result["failed"] and result["code"] == 47 and result["changed"]
+    assert result["msg"].startswith("shop.v (objects[2].ddl): Code: 47. ")
+    assert result["statements"] == run([DATABASE, GOOD], check=True).get("statements") or len(result["statements"]) == 2
+    objects[2]["ddl"] = "CREATE VIEW shop.v AS SELECT a FROM shop.good"
+    assert len(run(objects)["statements"]) == 1
+    assert not run(objects)["changed"]
+
+
+def test_permissions_are_never_swallowed(server: ClickHouse, run: Run) -> None:
+    reader = {"login_user": "reader", "login_password": "reader-pw"}
+    for check in (True, False):
+        result = run([DATABASE, GOOD], check=check, **reader)
+        assert result["failed"] and result["code"] == 497 and not result["changed"]
+        assert "shop" in result["msg"] and "Not enough privileges" in result["msg"]
+    maker = {"login_user": "maker", "login_password": "maker-pw"}
+    result = run([DATABASE, GOOD, {"kind": "database", "name": "stall"}], **maker)
+    assert result["failed"] and result["code"] == 497
+    assert result["msg"].startswith("stall (objects[2].name): Code: 497. ")
+    assert result["statements"] == ["CREATE DATABASE shop"] and result["changed"]
+    assert run([DATABASE, GOOD], **maker)["statements"] == [GOOD["ddl"]]
+    result = run([DATABASE, {"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Log"}], **maker)
+    assert result["failed"] and result["code"] == 497 and not result["changed"]
+
+
+@pytest.mark.parametrize("user", ["default", "reader", "nobody"])
+def test_wrong_password(run: Run, user: str) -> None:
+    for check in (True, False):
+        result = run([DATABASE], check=check, login_user=user, login_password="wrong-pw")
+        assert result["failed"] and result["code"] in (194, 516)
+        assert "wrong-pw" not in json.dumps(result)
+
+
+def test_no_server(run: Run) -> None:
+    (port,) = free_ports(1)
+    for options in ({}, {"secure": True, "ca_path": "/nowhere/ca.crt"}):
+        check = run(SHOP, check=True, login_port=port, **options)
+        assert check["changed"] and list(status(check)) == SHOP_ORDER
+        assert check["statements"] == run(SHOP, check=True)["statements"]
+        assert any("empty server" in str(warning) for warning in check["warnings"])
+        result = run(SHOP, login_port=port, **options)
+        assert result["failed"] and f"127.0.0.1:{port}" in result["msg"]
+
+
+def test_a_server_that_cannot_be_trusted_is_no_empty_server(server: ClickHouse, run: Run) -> None:
+    for check in (True, False):
+        result = run([DATABASE], check=check, secure=True)
+        assert result["failed"] and "TLS to https://" in result["msg"]
+        result = run([DATABASE], check=check, secure=True, ca_path="/nowhere/ca.crt")
+        assert result["msg"] == "ca_path: cannot read /nowhere/ca.crt: No such file or directory"
+        result = run([DATABASE], check=check, login_host="no-such-host.invalid")
+        assert result["failed"] and "login_host: no-such-host.invalid cannot be resolved" in result["msg"]
+
+
+@contextmanager
+def stranger(answer: bytes, code: int = 200) -> Iterator[int]:
+    """Something that speaks HTTP."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: t.Any) -> None:
+            pass
+
+    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    try:
+        yield listener.server_address[1]
+    finally:
+        listener.shutdown()
+        listener.server_close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "message"),
+    [
+        (b"18.16.1\n", 200, r"ClickHouse 18\.16\.1 at http://127\.0\.0\.1:\d+ is too old: 24\.8 is the lowest supported"),
+        (b"24.7.9.1\n", 200, r"is too old"),
+        (b"<html>hello</html>", 200, r"is not ClickHouse 24\.8 or newer"),
+        (b"not here", 404, r"is not ClickHouse 24\.8 or newer \(HTTP 404\)"),
+        (b"", 302, r"is not ClickHouse"),
+    ],
+)  # fmt: skip
+def test_not_our_clickhouse(run: Run, answer: bytes, code: int, message: str) -> None:
+    with stranger(answer, code) as port:
+        for check in (True, False):
+            result = run([DATABASE], check=check, login_port=port)
+            assert result["failed"]
+            with pytest.raises(AssertionError, match=message):
+                raise AssertionError(result["msg"])
+
+
+def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clickhouse_schema, "HAS_CLICKHOUSE_CONNECT", False)
+    result = run([DATABASE])
+    assert result["failed"] and "Failed to import the required Python library (clickhouse-connect)" in result["msg"]
+
+
+def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after the second statement: the run says what is left, the next one finishes it."""
+    monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema._ATTEMPTS", 1)
+    execute = clickhouse_schema.ClickHouse.execute
+    seen: list[str] = []
+
+    def kill(client: t.Any, statement: str) -> None:
+        execute(client, statement)
+        if not statement.startswith("CREATE TEMPORARY"):
+            seen.append(statement)
+            if len(seen) == 2:
+                server.kill()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clickhouse_schema.ClickHouse, "execute", kill)
+        result = run(SHOP)
+    server.start()
+    assert result["failed"] and result["changed"] and len(result["statements"]) == 2
+    assert "run it again" in result["msg"] and "\n" not in result["msg"]
+    assert run(SHOP)["changed"]
+    assert not run(SHOP)["changed"]
+
+
+def test_many_runs_at_once_on_one_server(server: ClickHouse, run: Run) -> None:
+    """Runs that race for the same objects all succeed, and each statement took effect once."""
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, schema
+
+    params = {"login_host": server.host, "login_port": server.port, "secure": False, "login_user": "default"}
+    rest = dict.fromkeys(("login_password", "validate_certs", "ca_path", "client_cert", "client_key"))
+    connection = client.Connection.from_params({**params, **rest, "connect_timeout": 5, "timeout": 60, "retries": 0})
+    plans: list[t.Any] = []
+    errors: list[BaseException] = []
+
+    def one() -> None:
+        try:
+            want = schema.declare(SHOP)
+            plans.append(schema.converge(client.ClickHouse(connection), want, (), apply=True, keep_drift=False))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(plans) == 6
+    assert not run(SHOP)["changed"]
+
+
+def test_thirty_unchanged_objects_take_under_two_seconds(run: Run) -> None:
+    columns = ", ".join(f"c{number} LowCardinality(String) CODEC(ZSTD)" for number in range(20))
+    objects = [DATABASE] + [
+        {"ddl": f"CREATE TABLE shop.t{number} (t DateTime, {columns}) ENGINE = MergeTree ORDER BY t TTL t + INTERVAL 1 DAY"}
+        for number in range(29)
+    ]
+    run(objects)
+    start = time.monotonic()
+    result = run(objects)
+    seconds = time.monotonic() - start
+    assert not result["changed"]
+    assert seconds < 2, seconds
+
+
+def test_large_statements(run: Run) -> None:
+    columns = ", ".join(f"column_with_a_long_name_{number} UInt64 COMMENT '{'x' * 100}'" for number in range(2500))
+    objects = [DATABASE, {"ddl": f"CREATE TABLE shop.wide ({columns}) ENGINE = Memory"}]
+    assert run(objects)["changed"]
+    assert not run(objects)["changed"]

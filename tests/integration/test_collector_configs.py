@@ -1,0 +1,458 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configurations that role otel_collector makes, read and run by the real collector."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.testbed.artifacts import otelcol
+from tests.testbed.core import cached
+
+CHECKOUT = Path(__file__).parents[2]
+ROLE = CHECKOUT / "roles" / "otel_collector"
+GATEWAY_TOKEN = "gateway-token-0123456789"
+AGENT_TOKEN = "agent-token-0123456789"
+PASSWORD = "a$b ${env:HOME} \"c\" 'd': #é"
+SECONDS = 30
+
+# What the role writes, without the host: the same checks, variables and templates; the files come back as one JSON text.
+PLAY = """
+- name: Render
+  hosts: MODE
+  gather_facts: false
+  vars:
+    otel_collector_mode: MODE
+  tasks:
+    - name: Check the inventory
+      ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: preflight}
+    - name: Check the program
+      ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: components}
+    - name: Write the files
+      ansible.builtin.copy:
+        dest: "{{ rendered }}/{{ inventory_hostname }}-MODE.json"
+        content: >-
+          {{ ([{'path': 'config.yaml', 'content': lookup('ansible.builtin.template', role ~ '/templates/config.yaml.j2')},
+               {'path': 'unit', 'content': lookup('ansible.builtin.template', role ~ '/templates/otelcol.service.j2')},
+               {'path': 'tls/ca.crt', 'content': common_tls_ca}]
+              + __otel_collector_secret_files + __otel_collector_MODE_files + __otel_collector_MODE_secret_files) | to_json }}
+        mode: "0644"
+"""
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    """The collector of the testbed."""
+
+    def unpack(work: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (archive,) = otelcol.build(Path(folder))
+            with tarfile.open(archive) as tar:
+                tar.extract(otelcol.BINARY, work, filter="data")
+
+    return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Rendered:
+    """Configurations of a cluster: written on demand, one mode of all hosts that have it at a time."""
+
+    def __init__(self, base: Path, program: Path) -> None:
+        self.base, self.program = base, program
+        self.certificate, self.key = base / "host.crt", base / "host.key"
+        subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+        kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        files = ["-keyout", str(self.key), "-out", str(self.certificate)]
+        subprocess.run(["openssl", "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)
+
+    def render(
+        self, modes: tuple[str, ...], hosts: dict[str, list[str]], **variables: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the role's checks and write its files."""
+        (self.base / "play.yml").write_text("".join(PLAY.replace("MODE", mode) for mode in modes), encoding="utf-8")
+        given = {
+            "role": str(ROLE),
+            "rendered": str(self.base),
+            "otel_collector_program": str(self.program),
+            "otel_collector_gateway_token": GATEWAY_TOKEN,
+            "otel_collector_agent_token": AGENT_TOKEN,
+            "clickhouse_ingest_password": PASSWORD,
+            "clickhouse_monitor_password": "monitor",
+            "common_tls_ca": self.certificate.read_text(encoding="utf-8"),
+            "common_tls_certificate": self.certificate.read_text(encoding="utf-8"),
+            "common_tls_key": self.key.read_text(encoding="utf-8"),
+            "__otel_collector_root": f"{self.base}/{{{{ inventory_hostname }}}}/{{{{ otel_collector_mode }}}}",
+            "__otel_collector_state_dir": f"{self.base}/{{{{ inventory_hostname }}}}/{{{{ otel_collector_mode }}}}/state",
+            "observability_address": "{{ ansible_host | default(inventory_hostname) }}",
+            **variables,
+        }
+        settings: dict[str, dict[str, Any]] = {"localhost": {}}
+        settings |= {
+            f"ch{shard}{replica}": {"clickhouse_shard": shard, "clickhouse_replica": replica}
+            for shard in (1, 2)
+            for replica in (1, 2)
+        }
+        inventory = {
+            "all": {
+                "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+                "children": {
+                    group: {"hosts": {host: settings.get(host, {}) for host in names}} for group, names in hosts.items()
+                },
+            }
+        }
+        (self.base / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
+        (self.base / "vars.yml").write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
+        playbook = Path(sys.executable).with_name("ansible-playbook")
+        done = subprocess.run(
+            [playbook, "-i", self.base / "hosts.yml", "-e", f"@{self.base / 'vars.yml'}", self.base / "play.yml"],
+            env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for answer in self.base.glob("*.json"):
+            host, mode = answer.stem.split("-")
+            for file in json.loads(answer.read_text(encoding="utf-8")):
+                path = self.base / host / mode / file["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(file["content"], encoding="utf-8")
+        return done
+
+    def load(self, host: str, mode: str) -> dict[str, Any]:
+        """The configuration as data."""
+        loaded: dict[str, Any] = yaml.safe_load((self.base / host / mode / "config.yaml").read_text(encoding="utf-8"))
+        return loaded
+
+    def argv(self, host: str, mode: str) -> list[str]:
+        """What the unit hands to the program."""
+        return [f"--config={self.base / host / mode / name}" for name in ("config.yaml", "secret.yaml")]
+
+    def validate(self, host: str, mode: str) -> None:
+        """Let the program read it."""
+        done = subprocess.run(
+            [self.program, "validate", *self.argv(host, mode)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+CLUSTER = {
+    "zookeeper": ["zk1", "zk2", "zk3"],
+    "clickhouse": ["ch11", "ch12", "ch21", "ch22"],
+    "gateway": ["gw1", "gw2"],
+    "grafana": ["gw1"],
+    "cluster_agent": ["gw1"],
+    "prometheus_agent": ["app1"],
+    "node_agent": ["gw1", "app1"],
+}
+
+
+MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
+
+
+@pytest.fixture
+def rendered(tmp_path: Path, program: Path) -> Rendered:
+    """A folder for configurations."""
+    return Rendered(tmp_path, program)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Rendered:
+    """Everything that the role makes for a cluster with default settings."""
+    made = Rendered(tmp_path_factory.mktemp("cluster"), program)
+    done = made.render(MODES, CLUSTER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+    return made
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_program_accepts_every_mode(cluster: Rendered, mode: str) -> None:
+    """On a host that has nothing yet: neither certificates nor folders of a live installation."""
+    cluster.validate(CLUSTER[mode][-1], mode)
+    # A line break at the end of a token file would let an empty token in.
+    token = cluster.base / CLUSTER[mode][-1] / mode / "gateway_token"
+    assert token.read_text(encoding="utf-8") == GATEWAY_TOKEN
+
+
+def test_the_gateway_writes_local_tables_of_its_shard(cluster: Rendered) -> None:
+    """As many gateways as shards; the password is in the second file only, and arrives as it is."""
+    exporter = cluster.load("gw2", "gateway")["exporters"]["clickhouse"]
+    assert exporter["endpoint"] == "tcp://ch21:9440,ch22:9440?secure=true"
+    assert exporter["logs_table_name"] == "otel_logs_local"
+    assert "distributed_foreground_insert" not in exporter["connection_params"]
+    assert "batch" not in exporter["sending_queue"]
+    assert "password" not in exporter
+    shown = subprocess.run(
+        [str(cluster.program), "print-config", "--feature-gates=otelcol.printInitialConfig", "--mode=unredacted"]
+        + cluster.argv("gw2", "gateway"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert yaml.safe_load(shown.stdout)["exporters"]["clickhouse"]["password"] == PASSWORD
+
+
+def test_each_host_scrapes_its_own_collectors(cluster: Rendered) -> None:
+    """Those that it runs, and no other's."""
+    jobs = cluster.load("gw1", "node_agent")["receivers"]["prometheus/collectors"]["config"]["scrape_configs"]
+    targets = {
+        job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]] for job in jobs
+    }
+    assert targets == {
+        "otelcol-gateway": ["127.0.0.1:8888"],
+        "otelcol-node-agent": ["127.0.0.1:8889"],
+        "otelcol-cluster-agent": ["127.0.0.1:8890"],
+        "otelcol-prometheus-agent": [],
+    }
+
+
+def test_the_unit_holds_no_secret(cluster: Rendered) -> None:
+    """And stays within its limits."""
+    unit = (cluster.base / "gw2" / "gateway" / "unit").read_text(encoding="utf-8")
+    assert "MemoryMax=2048M" in unit
+    assert "GOMEMLIMIT=1638MiB" in unit
+    config = (cluster.base / "gw2" / "gateway" / "config.yaml").read_text(encoding="utf-8")
+    for secret in (GATEWAY_TOKEN, AGENT_TOKEN, PASSWORD):
+        assert secret not in unit + config
+
+
+def test_one_gateway_writes_distributed_tables(rendered: Rendered) -> None:
+    """And waits for the shards."""
+    assert rendered.render(("gateway",), {**CLUSTER, "gateway": ["gw1"]}).returncode == 0
+    exporter = rendered.load("gw1", "gateway")["exporters"]["clickhouse"]
+    assert exporter["traces_table_name"] == "otel_traces"
+    assert exporter["connection_params"]["distributed_foreground_insert"] == "1"
+
+
+def test_a_lacking_component_is_named(rendered: Rendered) -> None:
+    """Before anything is written."""
+    more = {"receivers": {"zookeeper/own": {"endpoint": "zk1:2181"}}}
+    done = rendered.render(("cluster_agent",), CLUSTER, otel_collector_cluster_agent_config=more)
+    assert done.returncode != 0
+    assert "needs: receivers: zookeeper" in re.sub(r"\s+", " ", done.stdout)
+    assert not (rendered.base / "gw1").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "groups", "variables", "names"),
+    [
+        ("gateway", {"clickhouse": []}, {}, "otel_collector_clickhouse_endpoint"),
+        ("node_agent", {"gateway": []}, {}, "otel_collector_gateway_endpoint"),
+        ("node_agent", {}, {"otel_collector_agent_token": "two\nlines-of-token-text"}, "otel_collector_agent_token"),
+    ],
+)
+def test_preflight_names_the_variable(
+    rendered: Rendered, mode: str, groups: dict[str, list[str]], variables: dict[str, Any], names: str
+) -> None:
+    """What can be seen without the host, and no secret in the message."""
+    done = rendered.render((mode,), {**CLUSTER, **groups}, **variables)
+    assert done.returncode != 0
+    assert names in done.stdout
+    assert not (rendered.base / CLUSTER[mode][0]).exists()
+    assert GATEWAY_TOKEN not in done.stdout + done.stderr
+    assert "lines-of-token-text" not in done.stdout + done.stderr
+
+
+def post(url: str, body: dict[str, Any], token: str | None, certificate: Path | None = None) -> int:
+    """Send OTLP as JSON; the status of the answer."""
+    headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    context = ssl.create_default_context(cafile=str(certificate)) if certificate else None
+    try:
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def log_of(body: str, **fields: Any) -> dict[str, Any]:
+    """One log record."""
+    return {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": body}, **fields}]}]}]}
+
+
+class Running:
+    """A node agent that sends to a gateway that prints what arrives."""
+
+    def __init__(self, rendered: Rendered) -> None:
+        names = ("grpc", "http", "health", "agent_grpc", "agent_http", "agent_health", "metrics", "agent_metrics")
+        self.port = {name: free_port() for name in names}
+        self.log = rendered.base / "syslog"
+        self.log.write_text("", encoding="utf-8")
+        self.certificate = rendered.certificate
+        gateway = self._ports("", "health", "metrics")
+        gateway["exporters"] = {"debug": {"verbosity": "detailed"}}
+        signals = ("logs", "traces", "metrics")
+        gateway["service"]["pipelines"] = {signal: {"exporters": ["debug"]} for signal in signals}
+        agent = self._ports("agent_", "agent_health", "agent_metrics")
+        done = rendered.render(
+            ("gateway", "node_agent"),
+            {"clickhouse": ["ch11"], "gateway": ["box"], "node_agent": ["box"]},
+            ansible_host="127.0.0.1",
+            otel_collector_log_paths=[str(self.log)],
+            otel_collector_interval="2s",
+            otel_collector_gateway_endpoint=f"127.0.0.1:{self.port['grpc']}",
+            otel_collector_gateway_config=gateway,
+            otel_collector_node_agent_config=agent,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        self.output = {mode: rendered.base / f"{mode}.log" for mode in ("gateway", "node_agent")}
+        self.rendered = rendered
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _ports(self, prefix: str, health: str, metrics: str) -> dict[str, Any]:
+        def address(name: str) -> str:
+            return f"127.0.0.1:{self.port[name]}"
+
+        exporter = {"prometheus": {"host": "127.0.0.1", "port": self.port[metrics]}}
+        return {
+            "extensions": {"health_check": {"endpoint": address(health)}},
+            "receivers": {
+                "otlp": {
+                    "protocols": {kind: {"endpoint": address(f"{prefix}{kind}")} for kind in ("grpc", "http")},
+                }
+            },
+            "service": {"telemetry": {"metrics": {"readers": [{"pull": {"exporter": exporter}}]}}},
+        }
+
+    def start(self, mode: str) -> None:
+        """Start one and wait until it is healthy."""
+        with self.output[mode].open("ab") as output:
+            argv = [str(self.rendered.program), *self.rendered.argv("box", mode)]
+            self.processes[mode] = subprocess.Popen(argv, stderr=output, stdout=output)
+        health = self.port["health" if mode == "gateway" else "agent_health"]
+        self.wait(lambda: urllib.request.urlopen(f"http://127.0.0.1:{health}/", timeout=2).status == 200, mode)
+
+    def kill(self, mode: str) -> None:
+        """As a crash does."""
+        process = self.processes.pop(mode)
+        process.kill()
+        process.wait()
+
+    def arrived(self) -> str:
+        """Everything that the gateway printed."""
+        return self.output["gateway"].read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, condition: Any, what: str) -> None:
+        """Until true, for a bounded time."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        logs = "\n".join(path.read_text(encoding="utf-8")[-3000:] for path in self.output.values() if path.exists())
+        raise AssertionError(f"{what} after {SECONDS} s\n{logs}")
+
+    def send(self, signal: str, body: dict[str, Any], token: str | None = AGENT_TOKEN) -> int:
+        """To the node agent."""
+        return post(f"http://127.0.0.1:{self.port['agent_http']}/v1/{signal}", body, token)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator[Running]:
+    """Both, started as their units start them."""
+    base = tmp_path_factory.mktemp("running")
+    pair = Running(Rendered(base, program))
+    try:
+        for mode in ("gateway", "node_agent"):
+            pair.start(mode)
+        yield pair
+    finally:
+        for mode in list(pair.processes):
+            pair.kill(mode)
+        shutil.rmtree(base)
+
+
+def test_only_the_token_opens(running: Running) -> None:
+    """Neither none, nor an empty one, nor another's."""
+    gateway = f"https://127.0.0.1:{running.port['http']}/v1/logs"
+    for token in (None, "", " ", "wrong"):
+        assert running.send("logs", log_of("x"), token) == 401
+        assert post(gateway, log_of("x"), token, running.certificate) == 401
+    assert running.send("logs", log_of("x"), GATEWAY_TOKEN) == 401
+    assert post(gateway, log_of("straight"), GATEWAY_TOKEN, running.certificate) == 200
+
+
+def test_a_record_arrives_with_its_host(running: Running) -> None:
+    """Through agent and gateway, with what both add."""
+    assert running.send("logs", log_of("one record", eventName="checkout.done")) == 200
+    running.wait(lambda: "one record" in running.arrived(), "the record has not arrived")
+    block = running.arrived().split("one record")[0].rsplit("Resource attributes", 1)[1]
+    assert "host.name: Str(box)" in block
+    assert "deployment.environment.name: Str(production)" in block
+    running.wait(lambda: "event.name: Str(checkout.done)" in running.arrived(), "the event's name is lost")
+
+
+def test_a_wrong_clock_is_corrected(running: Running) -> None:
+    """Dates that would make partitions of their own: of every signal."""
+    past, future = str(86400 * 10**9), "4102444800000000000"
+    spans = [{"traceId": "a" * 32, "spanId": "b" * 16, "name": "late", "startTimeUnixNano": past}]
+    spans[0]["endTimeUnixNano"] = str(int(past) + 5 * 10**9)
+    point = {"asInt": "1", "timeUnixNano": future, "startTimeUnixNano": past}
+    metrics = [{"name": "early_metric", "gauge": {"dataPoints": [point]}}, {"name": "empty_metric"}]
+    assert running.send("logs", log_of("early", timeUnixNano=future)) == 200
+    assert running.send("traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}) == 200
+    assert running.send("metrics", {"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}) == 200
+    for text in ("Body: Str(early)", "Name           : late", "Name: early_metric"):
+        running.wait(lambda text=text: text in running.arrived(), f"not arrived: {text}")
+    running.wait(lambda: running.arrived().count("clock.skew: Bool(true)") == 3, "the three are not marked")
+    assert "2100-01-01" not in running.arrived()
+    assert "1970-01-02" not in running.arrived()
+    assert "empty_metric" not in running.arrived()
+    # A span keeps its length.
+    start, end = re.findall(r"(?:Start|End) time +: \S+ (\S+)", running.arrived().split("Name           : late")[1])[:2]
+    seconds = [sum(float(part) * unit for part, unit in zip(when.split(":"), (3600, 60, 1))) for when in (start, end)]
+    assert (seconds[1] - seconds[0]) % 86400 == pytest.approx(5, abs=0.5)
+
+
+def test_log_files_are_read(running: Running) -> None:
+    """Both formats of rsyslog are taken apart; other lines arrive as they are."""
+    with running.log.open("a", encoding="utf-8") as log:
+        log.write("2026-01-02T03:04:05.123456+00:00 box clickhouse-server[42]: <Error> new: format\n")
+        log.write("Jan  2 03:04:05 box sshd[7]: old format\n")
+        log.write("neither of the two\n")
+    for text in ("Body: Str(<Error> new: format)", "Body: Str(old format)", "Body: Str(neither of the two)"):
+        running.wait(lambda text=text: text in running.arrived(), f"not arrived: {text}")
+    assert "service.name: Str(clickhouse-server)" in running.arrived()
+    assert "service.name: Str(sshd)" in running.arrived()
+    assert "process.pid: Str(42)" in running.arrived()
+    running.wait(lambda: "system.cpu.utilization" in running.arrived(), "no metrics of the host")
+
+
+def test_nothing_is_lost_by_crashes(running: Running) -> None:
+    """The gateway is away, the agent crashes with data that it accepted, both come back."""
+    running.kill("gateway")
+    for number in range(50):
+        assert running.send("logs", log_of(f"crash-{number:03}")) == 200
+    running.kill("node_agent")
+    running.start("node_agent")
+    running.start("gateway")
+    running.wait(lambda: len(set(re.findall(r"crash-\d{3}", running.arrived()))) == 50, "records are missing")

@@ -1,0 +1,229 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The Grafana stand-in answers what a real Grafana was recorded to answer.
+
+The recordings are of Grafana 9.5; the stand-in is 12.1. Where a later Grafana is known to answer differently, the recorded
+answer is either rewritten into the later form before it is compared (REWRITES), or the exchange is named in DEPARTURES with
+what is expected instead. What the stand-in does not model is named there too, as a gap.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.grafana_replay import Exchange, compare, look_up, recording, replay
+from tests.support.grafana_server import grafana_server, start
+
+# How many requests each family replays.
+FAMILIES = {
+    "health": 20,
+    "orgs": 61,
+    "users": 53,
+    "org_users": 17,
+    "teams": 46,
+    "service_accounts": 50,
+    "folders": 58,
+    "dashboards": 51,
+    "search": 22,
+    "datasources": 75,
+    "plugins": 11,
+    "provisioning_datasources": 30,
+    "provisioning_dashboards": 37,
+}
+POSTGRES = "grafana-postgresql-datasource"
+ANY_UID = "00000000-0000-0000-0000-000000000000"
+TAKEN = "a folder or dashboard in the general folder with the same name already exists"
+
+
+def _each(value: Any, change: Callable[[dict[str, Any]], None]) -> None:
+    """Apply a change to every object in a body."""
+    if isinstance(value, dict):
+        change(value)
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _each(item, change)
+
+
+def _postgres(body: Any) -> Any:
+    """The type is answered under its new name since 10.2.3, and so is the plugin."""
+
+    def rename(item: dict[str, Any]) -> None:
+        for key, old, new in (
+            ("type", "postgres", POSTGRES),
+            ("id", "postgres", POSTGRES),
+            ("defaultNavUrl", "/plugins/postgres/", f"/plugins/{POSTGRES}/"),
+        ):
+            if item.get(key) == old:
+                item[key] = new
+
+    _each(body, rename)
+    return body
+
+
+def _teams(body: Any) -> Any:
+    """Teams have a uid, and say whether another system provisions them."""
+
+    def add(item: dict[str, Any]) -> None:
+        if "teamId" in item and "message" in item:
+            item["uid"] = ANY_UID
+        if "memberCount" in item:
+            item.update(uid=ANY_UID, isProvisioned=False)
+
+    _each(body, add)
+    return body
+
+
+def _folders(body: Any) -> Any:
+    """A deleted folder is answered with a message; a taken title is one in the same parent."""
+    if body == "":
+        return {"message": "Folder deleted"}
+    if isinstance(body, dict) and body.get("message") == TAKEN:
+        body["message"] = "a folder with the same name already exists in the current location"
+    return body
+
+
+def _versions(body: Any) -> Any:
+    """Versions come in pages with a token."""
+    is_versions = isinstance(body, list) and body and "parentVersion" in body[0]
+    return {"continueToken": "", "versions": body} if is_versions else _folders(body)
+
+
+def _settings(body: Any) -> Any:
+    """The lowest TLS version can be set."""
+    if isinstance(body, dict) and "server" in body:
+        body["server"]["min_tls_version"] = ""
+    return body
+
+
+REWRITES: dict[str, Callable[[Any], Any]] = {
+    "health": _settings,
+    "teams": _teams,
+    "folders": _folders,
+    "search": _folders,
+    "dashboards": _versions,
+    "datasources": _postgres,
+    "plugins": _postgres,
+    "provisioning_datasources": _postgres,
+    "provisioning_dashboards": _folders,
+}
+
+
+@dataclass(frozen=True)
+class Departure:
+    """What the stand-in answers instead: the status, and values by their path in the body."""
+
+    why: str
+    status: int = 200
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+NESTED = "nested folders are on by default since 11.0"
+SAME_TITLE = "two dashboards in a folder may have one title since 11.6"
+UID_FORMAT = "the uid's format is enforced since 12.0"
+CACHE = "gap: the stand-in does not cache permissions, it sees new rights at once"
+DEPARTURES: dict[str, dict[str, Departure]] = {
+    "teams": {
+        "set all members at once": Departure(
+            "the route came after 9.5", values={"message": "Team memberships have been updated"}
+        ),
+        "preferences of team": Departure("gap: preferences are not served yet", 404),
+    },
+    "service_accounts": {
+        "use token of disabled account": Departure("gap: accounts are not cached, disabling counts at once", 401),
+    },
+    "folders": {
+        "create with a parent": Departure(NESTED, values={"parentUid": "rec-folder", "parents.0.uid": "rec-folder"}),
+        "create as editor": Departure(
+            "from 10 on creating a folder clears its creator's cached rights",
+            values={"canSave": True, "canAdmin": True},
+        ),
+        "get as viewer whose permissions are cached": Departure(CACHE, values={"uid": "rec-folder", "canSave": False}),
+        "list": Departure(
+            NESTED, values={"0.uid": "rec-by-editor", "1.uid": "rec-folder", "3.uid": "rec-folder-s", "4": None}
+        ),
+        "list, page 1 of 2": Departure(NESTED, values={"0.uid": "rec-by-editor", "1.uid": "rec-folder", "2": None}),
+        "search folders": Departure(NESTED, values={"1.uid": "rec-child", "1.folderUid": "rec-folder", "5": None}),
+        "delete the one with a parent": Departure(NESTED, 404),
+    },
+    "dashboards": {
+        "other uid, same title in the same folder": Departure(SAME_TITLE, values={"uid": "rec-dash-b", "version": 1}),
+        "other uid, same title in the same folder, overwrite": Departure(
+            SAME_TITLE, values={"uid": "rec-dash-b", "version": 2}
+        ),
+        "get by the second uid after that": Departure(SAME_TITLE, values={"dashboard.uid": "rec-dash-b"}),
+        "versions": Departure(
+            SAME_TITLE, values={"versions.0.version": 7, "versions.6.message": "Initial save", "versions.7": None}
+        ),
+        "tags": Departure(SAME_TITLE, values={"0.term": "rec", "0.count": 2}),
+        "delete by second uid": Departure(SAME_TITLE, values={"message": "Dashboard Rec dash 2 deleted"}),
+        "get as viewer": Departure(CACHE, values={"dashboard.uid": "rec-dash", "meta.canSave": False}),
+    },
+    "datasources": {
+        "create with invalid uid": Departure(UID_FORMAT, 400, {"messageId": "datasource.uidInvalid"}),
+        "create with uid of 41 characters": Departure(UID_FORMAT, 400, {"messageId": "datasource.uidInvalid"}),
+        "list": Departure(UID_FORMAT, values={"0.uid": "rec-ch", "3.uid": "rec-pg", "4": None}),
+        "list as viewer": Departure(UID_FORMAT, values={"0.uid": "rec-ch", "3.uid": "rec-pg", "4": None}),
+        "delete odd uid": Departure(UID_FORMAT, 400),
+        "delete long uid": Departure(UID_FORMAT, 400),
+    },
+    "plugins": {
+        "settings of the renamed core plugin": Departure(
+            "the plugin has its new name since 10.2.3", values={"id": POSTGRES}
+        ),
+    },
+    "provisioning_datasources": {
+        "get after prune reload": Departure("prune works from 11.1 on", 404),
+    },
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_as_recorded(family: str) -> None:
+    """Each family starts on an empty server, as README of the recordings says."""
+    departures, rewrite = DEPARTURES.get(family, {}), REWRITES.get(family, lambda body: body)
+    found: list[str] = []
+    count = 0
+    with grafana_server() as server:
+        values: dict[str, Any] = {}
+        for part in ("setup", family, "teardown"):
+            for recorded, status, answer in replay(server, part, values):
+                exchange = copy.deepcopy(recorded)
+                count += part == family
+                if part == family and exchange["name"] in departures:
+                    found += _check_departure(exchange, departures[exchange["name"]], status, answer)
+                    continue
+                exchange["response"]["body"] = rewrite(exchange["response"]["body"])
+                found += [f"{part}: {exchange['name']}: {line}" for line in compare(exchange, status, answer)]
+    assert not found, "\n".join(found)
+    assert count == FAMILIES[family]
+
+
+def _check_departure(exchange: Exchange, departure: Departure, status: int, answer: Any) -> list[str]:
+    where = f"{exchange['name']} ({departure.why})"
+    if not compare(exchange, status, answer):
+        return [f"{where}: answers as recorded, it is no departure"]
+    got = {path: look_up(answer, path) for path in departure.values}
+    wrong = [f"{where}: {path} is {got[path]!r}" for path in got if got[path] != departure.values[path]]
+    return wrong + ([] if status == departure.status else [f"{where}: status {status}: {answer}"])
+
+
+def test_departures_name_recorded_exchanges() -> None:
+    """A departure whose exchange is gone would hide nothing, but mislead."""
+    for family, departures in DEPARTURES.items():
+        assert departures.keys() <= {exchange["name"] for exchange in recording(family)}
+
+
+@pytest.mark.parametrize("case", recording("startup"), ids=lambda case: case["name"])
+def test_start_with_provisioning_files(case: dict[str, Any], tmp_path: Path) -> None:
+    """A bad file ends the start with Grafana's message, or does not."""
+    if case["server_stays_up"]:
+        with grafana_server(files=case["files"]) as server:
+            assert server.send("GET", "/api/health", auth=None)[0] == 200
+        return
+    process, _port = start(tmp_path, "", case["files"], {})
+    _out, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors.strip()) == (1, case["log"][-1])

@@ -1,0 +1,116 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""A real ClickHouse engine as a server for tests, started by the testbed's launcher."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import sys
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.daemon import Daemon, free_ports, unpacked
+from tests.testbed.artifacts import clickhouse
+
+ALL_USERS = """
+<profiles><default/></profiles><quotas><default/></quotas>
+<users><default><password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default></users>
+"""
+
+
+class QueryError(Exception):
+    """The server refused a statement; `code` is ClickHouse's."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class ClickHouse(Daemon):
+    """One server on free loopback ports.
+
+    `config` and `users` are XML: elements of config.d/ and users.d/ files. `zookeeper` is host:port. Without `users`,
+    the user `default` has no password and all rights.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self, config: str = "", *, users: str = "", zookeeper: str = "", macros: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__()
+        self.port, self.tcp_port, self.interserver_port = free_ports(3)
+        self.url = f"http://{self.host}:{self.port}"
+        zoo_host, _, zoo_port = zookeeper.partition(":")
+        self._write(
+            "config.xml",
+            f"<path>{self.folder}/data/</path><users_config>users.xml</users_config>"
+            f"<logger><level>information</level><console>1</console></logger><listen_host>{self.host}</listen_host>"
+            f"<http_port>{self.port}</http_port><tcp_port>{self.tcp_port}</tcp_port>"
+            f"<interserver_http_port>{self.interserver_port}</interserver_http_port>"
+            f"<interserver_http_host>{self.host}</interserver_http_host><mark_cache_size>100000000</mark_cache_size>",
+        )
+        if zookeeper:
+            node = f"<node><host>{zoo_host}</host><port>{zoo_port}</port></node>"
+            self._write(
+                "config.d/zookeeper.xml", f"<zookeeper>{node}<session_timeout_ms>5000</session_timeout_ms></zookeeper>"
+            )
+        names = "".join(f"<{key}>{value}</{key}>" for key, value in (macros or {}).items())
+        self._write("config.d/macros.xml", f"<macros>{names}</macros>")
+        self._write("config.d/test.xml", config)
+        self._write("users.xml", ALL_USERS)
+        self._write("users.d/test.xml", users)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._notify.bind(str(self.folder / "notify"))
+
+    def _write(self, name: str, content: str) -> None:
+        path = self.folder / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<clickhouse>{content}</clickhouse>", encoding="utf-8")
+
+    @staticmethod
+    def program() -> list[str | Path]:
+        """The launcher as `clickhouse`, by this interpreter."""
+        return [sys.executable, "-IS", unpacked(clickhouse) / "usr" / "bin" / "clickhouse"]
+
+    def argv(self) -> Sequence[str | Path]:
+        """The server in the foreground."""
+        return [*self.program(), "server", f"--config-file={self.folder}/etc/config.xml"]
+
+    def environment(self) -> Mapping[str, str]:
+        """Where the engine is, and where to report readiness, as systemd wants it."""
+        return {
+            **super().environment(),
+            "GROUNDWORK_ENGINE": str(clickhouse.engine_library() / "libchdb.so"),
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+        }
+
+    def ready(self) -> bool:
+        """Whether the launcher said so."""
+        try:
+            return b"READY=1" in self._notify.recv(4096)
+        except BlockingIOError:
+            return False
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        self._notify.close()
+
+    def query(
+        self, sql: str, data: str = "", *, user: str = "default", password: str = "", **settings: str | int
+    ) -> str:
+        """Run one statement, with data to insert, and return its output without the last line's end."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+        target = "/?" + urllib.parse.urlencode({"query": sql, **settings})
+        try:
+            connection.request("POST", target, data.encode(), {"Authorization": f"Basic {credentials}"})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise QueryError(int(answer.headers.get("X-ClickHouse-Exception-Code", "0")), text.strip())
+        return text.rstrip("\n")

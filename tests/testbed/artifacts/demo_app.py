@@ -1,0 +1,51 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The example application: its sources and everything they import, so that a host needs only its own Python."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.testbed.artifacts import plain
+from tests.testbed.core import run
+
+SOURCE = Path(__file__).parents[3] / "examples" / "app"
+
+NAME = "shop"
+VERSION = re.findall(r'__version__ = "(.+)"', (SOURCE / "shop" / "__init__.py").read_text(encoding="utf-8"))[0]
+ARCHIVE = f"groundwork-shop-{VERSION}.tar.gz"
+
+# Of the host that runs it (Debian 12), not of the machine that builds: some of the packages are compiled.
+HOST = [
+    *["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311", "--abi", "abi3", "--abi", "none"],
+    *["--platform", "manylinux2014_x86_64", "--platform", "any"],
+]
+
+
+def inputs() -> list[str | Path]:
+    """What the archive depends on."""
+    return [Path(__file__), SOURCE / "shop", SOURCE / "requirements.txt"]
+
+
+def build(work: Path) -> list[Path]:
+    """Pack the shop and its site-packages."""
+    packages = work / "site-packages"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    run(
+        # --no-deps: the list is complete, and each entry pinned; a package that it lacks must fail a test, not slip in.
+        [*pip, "--only-binary=:all:", "--no-deps", *HOST, "--target", packages, "-r", SOURCE / "requirements.txt"],
+        what="install what the example application imports",
+    )
+    archive = work / ARCHIVE
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for path in (SOURCE / "shop", packages):
+            tar.add(path, f"groundwork-shop-{VERSION}/{path.name}", filter=_member)
+    return [archive]
+
+
+def _member(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Without byte code, and without the programs of the packages: they name the building machine's Python."""
+    below = Path(info.name).parts[1:]
+    return None if "__pycache__" in below or below[:2] == ("site-packages", "bin") else plain(info)

@@ -1,0 +1,151 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who talks to whom, and what a collector lacks."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.filter import topology
+
+# What otelcol-contrib 0.149.0 of the testbed says.
+SAID = """\
+Error: failed to get config: cannot unmarshal the configuration: decoding failed due to the following error(s):
+
+'receivers' unknown type: "no_such" for id: "no_such" (valid values: [prometheus otlp file_log filelog hostmetrics])
+'processors' unknown type: "no_such" for id: "no_such" (valid values: [filter transform batch resource memory_limiter])
+'exporters' unknown type: "no_such" for id: "no_such" (valid values: [otlp_http otlphttp clickhouse debug otlp_grpc otlp])
+'connectors' unknown type: "no_such" for id: "no_such" (valid values: [])
+'extensions' unknown type: "no_such" for id: "no_such" (valid values: [pprof file_storage zpages bearertokenauth health_check])
+"""
+
+
+def inventory(shards: int, replicas: int, gateways: int) -> tuple[dict[str, t.Any], dict[str, list[str]]]:
+    """Hosts c<shard><replica> and g<number>, listed in no useful order."""
+    hostvars: dict[str, t.Any] = {
+        f"c{shard}{replica}": {
+            "clickhouse_shard": shard,
+            "clickhouse_replica": f"r{replica}",
+            "ansible_host": f"192.0.2.{shard}{replica}",
+        }
+        for replica in range(1, replicas + 1)
+        for shard in range(shards, 0, -1)
+    }
+    names = list(hostvars)
+    hostvars.update({f"g{number}": {} for number in range(1, gateways + 1)})
+    return hostvars, {"clickhouse": names, "gateway": [f"g{number}" for number in range(gateways, 0, -1)]}
+
+
+@pytest.mark.parametrize(
+    ("shards", "replicas", "gateways", "gateway", "hosts", "suffix"),
+    [
+        (1, 1, 1, "g1", ["c11"], "_local"),
+        (2, 2, 1, "g1", ["c11", "c12", "c21", "c22"], ""),
+        (2, 2, 2, "g1", ["c11", "c12"], "_local"),
+        (2, 2, 2, "g2", ["c21", "c22"], "_local"),
+        (2, 2, 4, "g3", ["c12", "c11"], "_local"),
+        (2, 2, 4, "g4", ["c22", "c21"], "_local"),
+        (2, 2, 3, "g2", ["c12", "c21", "c22", "c11"], ""),
+        (3, 1, 2, "g1", ["c11", "c21", "c31"], ""),
+    ],
+)
+def test_write_target(shards: int, replicas: int, gateways: int, gateway: str, hosts: list[str], suffix: str) -> None:
+    """Local tables of one shard where the numbers allow it, Distributed tables otherwise."""
+    hostvars, groups = inventory(shards, replicas, gateways)
+    target = topology.clickhouse_write_target(hostvars, groups, gateway)
+    assert target["hosts"] == hosts
+    assert target["table_suffix"] == suffix
+    assert target["distributed"] is (suffix == "")
+    assert target["shard"] == (hostvars[hosts[0]]["clickhouse_shard"] if suffix else None)
+    addresses = ",".join(f"{hostvars[host]['ansible_host']}:9440" for host in hosts)
+    assert target["endpoint"] == f"tcp://{addresses}?secure=true"
+
+
+def test_write_target_port_and_ipv6() -> None:
+    """A host's own port, and brackets around an IPv6 address."""
+    hostvars, groups = inventory(1, 1, 1)
+    hostvars["c11"].update(observability_address="2001:db8::1", clickhouse_native_port=9441)
+    assert (
+        topology.clickhouse_write_target(hostvars, groups, "g1")["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
+    )
+
+
+def test_write_target_errors() -> None:
+    """Names the host and the variable."""
+    hostvars, groups = inventory(1, 2, 1)
+    with pytest.raises(AnsibleFilterError, match="g9 has no ClickHouse"):
+        topology.clickhouse_write_target(hostvars, groups, "g9")
+    with pytest.raises(AnsibleFilterError, match="group clickhouse is empty"):
+        topology.clickhouse_write_target(hostvars, {**groups, "clickhouse": []}, "g1")
+    del hostvars["c12"]["clickhouse_shard"]
+    with pytest.raises(AnsibleFilterError, match="clickhouse_shard of c12 must be set"):
+        topology.clickhouse_write_target(hostvars, groups, "g1")
+
+
+def test_gateway_for_is_stable() -> None:
+    """A further gateway takes hosts over and moves none between the others; the order of the inventory does not matter."""
+    hosts = [f"h{number}" for number in range(300)]
+
+    def choose(gateways: list[str]) -> dict[str, str]:
+        hostvars = {gateway: {"ansible_host": f"{gateway}.example.com"} for gateway in gateways}
+        return {host: topology.gateway_for(hostvars, {"gateway": gateways}, host)["name"] for host in hosts}
+
+    before, after = choose(["g1", "g2", "g3"]), choose(["g4", "g3", "g2", "g1"])
+    moved = {host for host in hosts if before[host] != after[host]}
+    assert {after[host] for host in moved} == {"g4"}
+    assert all(60 < list(before.values()).count(gateway) < 140 for gateway in ("g1", "g2", "g3"))
+    assert before == choose(["g3", "g1", "g2"])
+
+
+def test_gateway_for_address() -> None:
+    """The address is the gateway's own; without a gateway the host is named."""
+    hostvars = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}}
+    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "address": "192.0.2.1"}
+    with pytest.raises(AnsibleFilterError, match="h1 has no gateway"):
+        topology.gateway_for(hostvars, {}, "h1")
+
+
+def test_scrape_targets() -> None:
+    """One target a host, named after it."""
+    hostvars: dict[str, t.Any] = {"z2": {"ansible_host": "192.0.2.2"}, "z1": {"zookeeper_metrics_port": 7001}}
+    assert topology.scrape_targets(hostvars, ["z2", "z1"], 7000, "zookeeper_metrics_port") == [
+        {"targets": ["z1:7001"], "labels": {"instance": "z1"}},
+        {"targets": ["192.0.2.2:7000"], "labels": {"instance": "z2"}},
+    ]
+    assert topology.scrape_targets(hostvars, ["z2"], 8888, address="127.0.0.1") == [
+        {"targets": ["127.0.0.1:8888"], "labels": {"instance": "z2"}}
+    ]
+    assert topology.scrape_targets(hostvars, [], 7000) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "missing"),
+    [
+        (
+            {
+                "receivers": {"otlp": {}, "filelog/a": {}, "file_log": None},
+                "exporters": {"otlp": {}, "otlp_grpc/b": {}},
+            },
+            [],
+        ),
+        ({"receivers": {"zookeeper/zk1": {}, "zookeeper/zk2": {}, "otlp": {}}}, ["receivers: zookeeper"]),
+        (
+            {"connectors": {"count": {}}, "extensions": {"basicauth": {}}, "processors": None, "service": {}},
+            ["connectors: count", "extensions: basicauth"],
+        ),
+        # A name of one kind is no name of another.
+        ({"exporters": {"prometheus": {}}}, ["exporters: prometheus"]),
+    ],
+)
+def test_missing_components(config: dict[str, t.Any], missing: list[str]) -> None:
+    """Types are compared, both names of a component count, each lack is named once."""
+    assert topology.collector_missing_components(config, SAID) == missing
+
+
+def test_missing_components_without_answer() -> None:
+    """A program that does not run is not one without components."""
+    with pytest.raises(AnsibleFilterError, match="cannot execute binary file"):
+        topology.collector_missing_components({}, "cannot execute binary file")

@@ -1,0 +1,194 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading DDL without a server."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "database", "name", "body"),
+    [
+        ("create table a.b (x UInt8) engine=Memory;", "table", "a", "b", "(x UInt8) engine=Memory"),
+        ("CREATE TABLE IF NOT EXISTS a.b\n(x UInt8) ENGINE=Log", "table", "a", "b", "(x UInt8) ENGINE=Log"),
+        ("-- why\nCREATE /* ; */ VIEW `a b`.\"c`d\" AS SELECT ';'", "view", "a b", "c`d", "AS SELECT ';'"),
+        (r"CREATE TABLE `a\`b`.`c``d` (x UInt8) ENGINE = Log", "table", "a`b", "c`d", "(x UInt8) ENGINE = Log"),
+        (
+            "CREATE MATERIALIZED VIEW a.b TO a.c AS SELECT 1",
+            "materialized_view",
+            "a",
+            "b",
+            "TO a.c AS SELECT 1",
+        ),
+    ],
+)
+def test_parse(text: str, kind: str, database: str, name: str, body: str) -> None:
+    assert ddl.parse_create(text) == ddl.Create(kind, database, name, body)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the statement is empty"),
+        (" ; ", "the statement is empty"),
+        ("DROP TABLE a.b", "expected a CREATE statement, found 'DROP'"),
+        ("CREATE DATABASE a", "CREATE DATABASE A is not managed.*by kind and name"),
+        ("CREATE DICTIONARY a.b (x UInt8)", "CREATE DICTIONARY A is not managed"),
+        ("CREATE TEMPORARY TABLE a (x UInt8)", "CREATE TEMPORARY TABLE is not managed"),
+        ("CREATE OR REPLACE TABLE a.b (x UInt8)", "CREATE OR REPLACE would drop"),
+        ("CREATE TABLE a.b ON CLUSTER c (x UInt8)", "ON CLUSTER is not accepted"),
+        ("CREATE TABLE b (x UInt8)", "needs its database"),
+        ("CREATE TABLE a.b.c (x UInt8)", "expected a name"),
+        ("CREATE TABLE 'a'.'b' (x UInt8)", "expected a name"),
+        ("CREATE TABLE a.b", "nothing follows the name"),
+        ("CREATE TABLE a.b (x UInt8 ENGINE = Log", "parentheses do not match"),
+        ("CREATE TABLE a.b x UInt8) ENGINE = Log", "parentheses do not match"),
+        ("CREATE TABLE a.b (x UInt8)", "names no ENGINE"),
+        ("CREATE TABLE a.b AS a.c", "names no ENGINE"),
+        ("CREATE TABLE a.b ENGINE = Log AS WITH 1 AS x SELECT x", "would fill the table"),
+        ("CREATE TABLE a.b (x UInt8); DROP TABLE a.b", "more than one statement"),
+        ("CREATE TABLE a.b (x UInt8) COMMENT 'open", "a quote opened at character 35 is never closed"),
+    ],
+)
+def test_refuses(text: str, message: str) -> None:
+    with pytest.raises(ddl.DDLError, match=message):
+        ddl.parse_create(text)
+
+
+@pytest.mark.parametrize("value", ["", "plain", "it's", "back\\slash", "new\nline", "tab\t", "'; DROP TABLE x --", "ü"])
+def test_quoting_reads_back(value: str) -> None:
+    assert ddl.unquote(ddl.quote_string(value)) == value
+    assert ddl.unquote(ddl.quote_name(value)) == value
+    assert [token.kind for token in ddl.tokenize(ddl.quote_string(value))] == ["string"]
+
+
+def test_clauses_keep_every_character() -> None:
+    text = (
+        "CREATE TABLE a.b (`ENGINE` String COMMENT 'TTL x', `y` Array(String)) ENGINE = ReplacingMergeTree(y) "
+        "PARTITION BY toDate(t) PRIMARY KEY x ORDER BY (x, y) SAMPLE BY z TTL t + toIntervalDay(1) "
+        "SETTINGS a = 1, b = 'c, d' COMMENT 'SETTINGS = 1'"
+    )
+    clauses = ddl.split_clauses(text)
+    assert ddl.join_clauses(clauses) == text
+    assert [clause.key for clause in clauses] == [
+        *("head", "columns", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl"),
+        *("settings", "comment"),
+    ]
+    assert ddl.engine_of(ddl.clause(clauses, "engine")) == ("ReplacingMergeTree", ["y"])
+
+
+def test_a_select_is_one_clause() -> None:
+    text = "CREATE MATERIALIZED VIEW a.b TO a.c (`x` UInt8) AS SELECT 1 AS x FROM a.d ORDER BY x SETTINGS max_threads = 1"
+    clauses = ddl.split_clauses(text)
+    assert [clause.key for clause in clauses] == ["head", "to", "columns", "select"]
+    assert ddl.join_clauses(clauses) == text
+
+
+MACROS = {"database": "a", "table": "b", "shard": "1", "replica": "r"}
+TABLE = "CREATE TABLE a.b (`x` UInt8)"
+
+
+@pytest.mark.parametrize(
+    ("want", "have", "same"),
+    [
+        (f"{TABLE} ENGINE = MergeTree ORDER BY x", f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS index_granularity = 8192", True),
+        (
+            f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS b = 2, a = 1",
+            f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS a = 1, b = 2, index_granularity = 8192",
+            True,
+        ),
+        (
+            f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS index_granularity = 1024",
+            f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS index_granularity = 8192",
+            False,
+        ),
+        (
+            f"{TABLE} ENGINE = MergeTree ORDER BY x",
+            f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS a = 1, index_granularity = 8192",
+            False,
+        ),
+        (
+            f"{TABLE} ENGINE = ReplicatedMergeTree ORDER BY x",
+            f"{TABLE} ENGINE = ReplicatedMergeTree('/t/{{shard}}/a/b', '{{replica}}') ORDER BY x",
+            True,
+        ),
+        (
+            f"{TABLE} ENGINE = ReplicatedReplacingMergeTree(x) ORDER BY x",
+            f"{TABLE} ENGINE = ReplicatedReplacingMergeTree('/t/{{shard}}/a/b', '{{replica}}', x) ORDER BY x",
+            True,
+        ),
+        (
+            f"{TABLE} ENGINE = ReplicatedMergeTree('/t/{{shard}}/{{database}}/{{table}}', '{{replica}}') ORDER BY x",
+            f"{TABLE} ENGINE = ReplicatedMergeTree('/t/1/a/b', 'r') ORDER BY x",
+            True,
+        ),
+        (
+            f"{TABLE} ENGINE = ReplicatedMergeTree('/other', 'r') ORDER BY x",
+            f"{TABLE} ENGINE = ReplicatedMergeTree('/t', 'r') ORDER BY x",
+            False,
+        ),
+        (f"{TABLE} ENGINE = ReplicatedMergeTree ORDER BY x", f"{TABLE} ENGINE = MergeTree ORDER BY x", False),
+        (f"{TABLE} ENGINE = MergeTree ORDER BY x", f"{TABLE} ENGINE = MergeTree ORDER BY x COMMENT 'c'", False),
+        (
+            f"{TABLE} ENGINE = MergeTree PRIMARY KEY x",
+            f"{TABLE} ENGINE = MergeTree PRIMARY KEY x ORDER BY x SETTINGS index_granularity = 8192",
+            True,
+        ),
+        (f"{TABLE} ENGINE = MergeTree PRIMARY KEY x", f"{TABLE} ENGINE = MergeTree PRIMARY KEY x ORDER BY (x, y)", False),
+        (
+            f"{TABLE} ENGINE = Distributed(c, a, t, rand())",
+            f"{TABLE} ENGINE = Distributed('c', 'a', 't', rand())",
+            True,
+        ),
+        (f"{TABLE} ENGINE = Distributed(c, a, t)", f"{TABLE} ENGINE = Distributed('c', 'a', 'u')", False),
+        (
+            "CREATE MATERIALIZED VIEW a.b TO a.c COMMENT 'x' AS SELECT 1 AS x",
+            "CREATE MATERIALIZED VIEW a.b TO a.c (`x` UInt8) DEFINER = u SQL SECURITY DEFINER COMMENT 'x' AS SELECT 1 AS x",
+            True,
+        ),
+        (
+            "CREATE MATERIALIZED VIEW a.b ENGINE = Memory POPULATE AS SELECT 1 AS x",
+            "CREATE MATERIALIZED VIEW a.b (`x` UInt8) ENGINE = Memory AS SELECT 1 AS x",
+            True,
+        ),
+        (
+            "CREATE MATERIALIZED VIEW a.b TO a.c AS SELECT 1 AS x",
+            "CREATE MATERIALIZED VIEW a.b TO a.d (`x` UInt8) AS SELECT 1 AS x",
+            False,
+        ),
+        ("CREATE VIEW a.b AS SELECT 1", f"{TABLE} ENGINE = Memory", False),
+        (
+            f"{TABLE} ENGINE = Memory",
+            "CREATE TABLE a.b UUID '61f0c404-5cb3-11e7-907b-a6006ad3dba0' (`x` UInt8) ENGINE = Memory",
+            True,
+        ),
+    ],
+)  # fmt: skip
+def test_fill(want: str, have: str, same: bool) -> None:
+    filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(want), ddl.split_clauses(have), MACROS))
+    assert (filled == have) is same
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        ("CREATE TABLE a.b (x UInt8) ENGINE = PostgreSQL('h', 'd', 't', 'u', 'pw1')", {"pw1"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = MySQL('h', 'd', 't', 'u', 'it\\'s')", {"it's"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'key', 'pw2', 'CSV')", {"pw2"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'CSV')", set()),
+        ("CREATE VIEW a.b AS SELECT * FROM remote('h', a.t, 'u', 'pw3')", {"pw3"}),
+        ("CREATE VIEW a.b AS SELECT * FROM remoteSecure('h', 'a', 't', 'u', 'pw4')", {"pw4"}),
+        ("CREATE VIEW a.b AS SELECT * FROM mysql(nc, password = 'pw5')", {"pw5"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = Kafka SETTINGS kafka_sasl_password = 'pw6'", {"pw6"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = MongoDB('mongodb://u:pw7@h/d', 'c')", {"pw7"}),
+        ("CREATE TABLE a.b (token String DEFAULT 'x') ENGINE = Memory COMMENT 'password'", set()),
+    ],
+)
+def test_secrets(text: str, secrets: set[str]) -> None:
+    assert ddl.secret_literals(text) == secrets
+    shown = ddl.mask(text, secrets)
+    assert not any(secret in ddl.unquote(token.text) for secret in secrets for token in ddl.tokenize(shown))
+    assert shown.count("[HIDDEN]") == len(secrets)

@@ -1,0 +1,182 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is planned from what is declared and what exists."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouseError,
+    ConnectionFailed,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import Definition, Found
+
+DATABASE = {"kind": "database", "name": "d"}
+TABLE = {"ddl": "CREATE TABLE d.t (x UInt8) ENGINE = Memory"}
+VIEW = {"ddl": "CREATE VIEW d.v AS SELECT x FROM d.t"}
+
+
+def names(objects: list[dict[str, t.Any]]) -> list[str]:
+    return [item.label for item in schema.declare(objects)]
+
+
+def test_order_of_kinds() -> None:
+    objects = [
+        {"ddl": "CREATE MATERIALIZED VIEW d.mv TO d.sums AS SELECT x FROM d.t"},
+        VIEW,
+        {"ddl": "CREATE TABLE d.all AS d.t ENGINE = Distributed(c, d, t)"},
+        TABLE,
+        {"ddl": "CREATE TABLE d.sums (x UInt8) ENGINE = Memory"},
+        DATABASE,
+    ]
+    assert names(objects) == ["d", "d.t", "d.sums", "d.all", "d.v", "d.mv"]
+
+
+def test_references_come_before_kinds() -> None:
+    objects = [
+        {"ddl": "CREATE VIEW d.a AS SELECT * FROM d.b JOIN d.mv USING x"},
+        {"ddl": "CREATE VIEW d.b AS SELECT x FROM t"},
+        {"ddl": "CREATE TABLE d.copy AS d.original ENGINE = Memory"},
+        {"ddl": "CREATE MATERIALIZED VIEW d.mv ENGINE = Memory AS SELECT x FROM d.t"},
+        {"ddl": "CREATE TABLE d.original (x UInt8) ENGINE = Memory"},
+        TABLE,
+    ]
+    assert names(objects) == ["d.original", "d.copy", "d.t", "d.b", "d.mv", "d.a"]
+
+
+def test_a_column_called_like_a_table_is_no_reference() -> None:
+    objects = [
+        {"ddl": "CREATE TABLE d.a (b UInt8) ENGINE = Memory"},
+        {"ddl": "CREATE TABLE d.b (a UInt8) ENGINE = Memory"},
+    ]
+    assert names(objects) == ["d.a", "d.b"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([TABLE, DATABASE, TABLE], r"d\.t is declared twice: objects\[0\] and objects\[2\]"),
+        ([{"name": "d.t", "kind": "table"}], r"objects\[0\]\.ddl is missing: a table named d\.t"),
+        ([{"name": "d"}], r"objects\[0\]\.ddl is missing: 'd'"),
+        ([{"kind": "database"}], r"objects\[0\]\.name is missing"),
+        ([{**DATABASE, "ddl": "CREATE DATABASE d"}], r"objects\[0\]\.ddl does not go with kind=database"),
+        ([{**TABLE, "engine": "Memory"}], r"objects\[0\]\.engine is for databases"),
+        ([{**TABLE, "comment": ""}], r"objects\[0\]\.comment is for databases"),
+        ([DATABASE, {**TABLE, "name": "d.u"}], r"objects\[1\]\.name is d\.u, but the statement in .* makes d\.t"),
+        ([{**TABLE, "kind": "view"}], r"d\.t \(objects\[0\]\.kind\): view is declared, .* makes a table"),
+        ([{"name": "d.t", "ddl": "DROP TABLE d.t"}], r"d\.t \(objects\[0\]\.ddl\): expected a CREATE"),
+        ([{"kind": "database", "name": "d\udce9"}], r"objects\[0\]\.name is not valid UTF-8 at character 1"),
+        (
+            [{"ddl": "CREATE VIEW d.a AS SELECT 1 FROM d.b"}, {"ddl": "CREATE VIEW d.b AS SELECT 1 FROM d.a"}],
+            r"in a circle: d\.a, d\.b",
+        ),
+    ],
+)
+def test_refuses(objects: list[dict[str, t.Any]], message: str) -> None:
+    with pytest.raises(ClickHouseError, match=message) as caught:
+        schema.declare(objects)
+    assert "\n" not in str(caught.value)
+
+
+def test_plan_creates_what_is_missing() -> None:
+    want = schema.declare([{**DATABASE, "comment": "it's"}, TABLE])
+    plan = schema.plan_schema(want, Found(), ())
+    assert plan.changed
+    assert plan.statements == ["CREATE DATABASE d COMMENT 'it\\'s'", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
+    assert [(state.name, state.status, state.before) for state in plan.objects] == [
+        ("d", "created", ""),
+        ("d.t", "created", ""),
+    ]
+    assert [entry["after"] for entry in plan.diff] == [f"{statement}\n" for statement in plan.statements]
+
+
+def test_plan_leaves_what_is_there() -> None:
+    want = schema.declare([TABLE])
+    same = Definition("CREATE TABLE d.t ...", "CREATE TABLE d.t\n...")
+    plan = schema.plan_schema(want, Found({("d", "t"): same}, {("d", "t"): same}, {"d"}))
+    assert not plan.changed
+    assert plan.diff == []
+    assert plan.result["objects"][0]["status"] == "present"
+
+
+def test_plan_reports_drift_and_does_not_touch_it() -> None:
+    want = schema.declare([DATABASE, TABLE])
+    have = Definition("x UInt16", "a\nx UInt16\nb")
+    other = Definition("x UInt8", "a\nx UInt8\nb")
+    plan = schema.plan_schema(want, Found({("d", "t"): have}, {("d", "t"): other}, ()))
+    assert plan.statements == ["CREATE DATABASE d"]
+    assert [state.name for state in plan.drifted] == ["d.t"]
+    assert plan.drifted[0].difference == "- x UInt16 | + x UInt8"
+
+
+def test_plan_needs_the_database() -> None:
+    with pytest.raises(ClickHouseError, match=r"d\.t \(objects\[0\]\.ddl\): the database d neither exists nor is"):
+        schema.plan_schema(schema.declare([TABLE]), Found(), ())
+
+
+def test_plan_hides_secrets() -> None:
+    objects = [DATABASE, {"ddl": "CREATE TABLE d.p (x UInt8) ENGINE = PostgreSQL('h', 'd', 't', 'u', 'hunter2')"}]
+    plan = schema.plan_offline(schema.declare(objects), schema.secrets_of(objects))
+    assert "hunter2" in plan.steps[1].statement
+    assert "hunter2" not in str(plan.result)
+
+
+class Server:
+    """Stands where the client does; C(answers) are raised or given, one a statement."""
+
+    def __init__(self, answers: list[Exception | None]) -> None:
+        self.answers = answers
+        self.tables: set[tuple[str, str]] = set()
+        self.executed: list[str] = []
+
+    def execute(self, statement: str) -> None:
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            if answer.args[0] == "lost after":
+                self.tables.add(("d", "t"))
+            raise answer
+        self.executed.append(statement)
+        self.tables.add(("d", "t" if "TABLE" in statement else ""))
+
+
+@pytest.fixture
+def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
+    def read(reader: t.Any) -> Found:
+        same = {key: Definition("x", "x") for key in reader.client.tables}
+        return Found(same, same, {"d"} if ("d", "") in same else set())
+
+    monkeypatch.setattr(schema.Reader, "read", read)
+    monkeypatch.setattr(schema.time, "sleep", lambda _seconds: None)
+    want = schema.declare([DATABASE, TABLE])
+    return lambda server: schema.converge(t.cast("t.Any", server), want, (), apply=True, keep_drift=False)
+
+
+@pytest.mark.parametrize("code", [57, 82, 342, 517])
+def test_contested_objects_are_planned_again(converge: t.Callable[[Server], t.Any], code: int) -> None:
+    server = Server([None, ClickHouseError("somebody else", code)])
+    plan = converge(server)
+    assert plan.statements == server.executed
+    assert [state.status for state in plan.objects] == ["created", "created"]
+
+
+def test_contest_is_bounded(converge: t.Callable[[Server], t.Any]) -> None:
+    with pytest.raises(ClickHouseError, match=r"^d\.t \(objects\[1\]\.ddl\): METADATA_MISMATCH") as caught:
+        converge(Server([None, *[ClickHouseError("METADATA_MISMATCH", 342)] * 50]))
+    assert caught.value.details == {"code": 342, "changed": True, "statements": ["CREATE DATABASE d"]}
+
+
+def test_other_errors_are_not_repeated(converge: t.Callable[[Server], t.Any]) -> None:
+    server = Server([None, ClickHouseError("denied", 497), None])
+    with pytest.raises(ClickHouseError, match=r"d\.t .*: denied"):
+        converge(server)
+    assert len(server.executed) == 1
+
+
+def test_a_lost_answer_is_looked_up(converge: t.Callable[[Server], t.Any]) -> None:
+    server = Server([None, ConnectionFailed("lost after")])
+    assert converge(server).statements == ["CREATE DATABASE d", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
+    assert len(server.executed) == 1
