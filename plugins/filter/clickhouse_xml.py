@@ -38,9 +38,7 @@ def _element(name: str, value: t.Any, path: str, depth: int) -> list[str]:
     if not isinstance(value, Mapping):
         text = _text(value, path)
         return [f"{pad}<{name}>{escape(text)}</{name}>" if text else f"{pad}<{name}/>"]
-    attributes = "".join(
-        f" {key[1:]}={quoteattr(_text(item, f'{path}.{key}'))}" for key, item in value.items() if key.startswith("@")
-    )
+    attributes = "".join(f" {key[1:]}={quoteattr(_text(item, f'{path}.{key}'))}" for key, item in value.items() if key.startswith("@"))
     text = escape(_text(value.get("#text"), f"{path}.#text"))
     inner: list[str] = []
     for key, item in value.items():

@@ -17,11 +17,9 @@ VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: 
 
 
 def address_of(hostvars: t.Mapping[str, t.Any], host: str) -> str:
-    """How other hosts reach C(host), as an address fit for a URL: the same rule as the default of observability_address."""
+    """How other hosts reach C(host), fit for a URL: the same rule as the default of observability_address."""
     variables = hostvars[host]
-    address = next(
-        (str(variables[name]) for name in ("observability_address", "ansible_host") if variables.get(name)), host
-    )
+    address = next((str(variables[name]) for name in ("observability_address", "ansible_host") if variables.get(name)), host)
     return f"[{address}]" if ":" in address else address
 
 
@@ -29,19 +27,16 @@ def _identity(hostvars: t.Mapping[str, t.Any], host: str) -> tuple[int, str]:
     names = ("clickhouse_shard", "clickhouse_replica")
     missing = [name for name in names if name not in hostvars[host]]
     if missing:
-        raise AnsibleFilterError(
-            f"{' and '.join(missing)} of {host} must be set: identity is never derived from the order of an inventory"
-        )
+        raise AnsibleFilterError(f"{' and '.join(missing)} of {host} must be set: identity is never derived from the order of an inventory")
     return int(hostvars[host][names[0]]), str(hostvars[host][names[1]])
 
 
-def clickhouse_write_target(
-    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str
-) -> dict[str, t.Any]:
+def clickhouse_write_target(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str) -> dict[str, t.Any]:
     """Where one gateway writes.
 
-    With a multiple of the number of shards as gateways, each writes the local tables of one shard: a retried block then always
-    meets the replicas that hold its hash. Otherwise all write the Distributed tables through whichever host answers first.
+    With a multiple of the number of shards as gateways, each writes the local tables of one shard: a retried block
+    then always meets the replicas that hold its hash. Otherwise all write the Distributed tables through whichever
+    host answers first.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
@@ -62,10 +57,7 @@ def clickhouse_write_target(
     # The first host that answers is used, so gateways of the same hosts begin with different ones.
     first = (number // len(shards) if affine else number) % len(hosts)
     hosts = hosts[first:] + hosts[:first]
-    addresses = [
-        f"{address_of(hostvars, host)}:{hostvars[host].get('clickhouse_native_port', CLICKHOUSE_NATIVE_PORT)}"
-        for host in hosts
-    ]
+    addresses = [f"{address_of(hostvars, host)}:{hostvars[host].get('clickhouse_native_port', CLICKHOUSE_NATIVE_PORT)}" for host in hosts]
     return {
         "endpoint": f"tcp://{','.join(addresses)}?secure=true",
         "table_suffix": "_local" if affine else "",
@@ -76,7 +68,7 @@ def clickhouse_write_target(
 
 
 def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, str]:
-    """The gateway that the collectors of C(host) send to, by rendezvous hashing: a further gateway takes over only its own part.
+    """The gateway that a host's collectors send to, by rendezvous hashing: a further one takes over only its own part.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
@@ -92,7 +84,7 @@ def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequen
 def scrape_targets(
     hostvars: t.Mapping[str, t.Any], hosts: t.Iterable[str], port: int, variable: str = "", address: str = ""
 ) -> list[dict[str, t.Any]]:
-    """The C(static_configs) of a Prometheus job; each target is labelled with the host's name in the inventory as its instance.
+    """The C(static_configs) of a Prometheus job; each target's instance is the host's name in the inventory.
 
     :param hostvars: ansible's C(hostvars).
     :param hosts: names of the hosts to scrape.
@@ -112,8 +104,8 @@ def scrape_targets(
 def collector_missing_components(config: t.Mapping[str, t.Any], said: str) -> list[str]:
     """What a collector's configuration uses but its program does not have, such as V(receivers: zookeeper).
 
-    The list that C(components) prints leaves out those with two names (seen with 0.149.0), so the program is asked by a refused
-    configuration instead.
+    The list that C(components) prints leaves out those with two names (seen with 0.149.0), so the program is asked by
+    a configuration that it refuses.
 
     :param config: the whole configuration.
     :param said: what C(validate) said about a configuration with a component C(no_such) of each kind.

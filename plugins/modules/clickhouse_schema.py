@@ -169,7 +169,6 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
     connection_rules,
     connection_spec,

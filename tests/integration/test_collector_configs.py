@@ -29,13 +29,13 @@ from tests.testbed.artifacts import otelcol
 from tests.testbed.core import cached
 
 CHECKOUT = Path(__file__).parents[2]
-ROLE = CHECKOUT / "roles" / "otel_collector"
+TEMPLATES = CHECKOUT / "roles" / "otel_collector" / "templates"
 GATEWAY_TOKEN = "gateway-token-0123456789"
 AGENT_TOKEN = "agent-token-0123456789"
 PASSWORD = "a$b ${env:HOME} \"c\" 'd': #é"
 SECONDS = 30
 
-# What the role writes, without the host: the same checks, variables and templates; the files come back as one JSON text.
+# What the role writes, without the host: the same checks, variables and templates; all files come back as one text.
 PLAY = """
 - name: Render
   hosts: MODE
@@ -51,10 +51,11 @@ PLAY = """
       ansible.builtin.copy:
         dest: "{{ rendered }}/{{ inventory_hostname }}-MODE.json"
         content: >-
-          {{ ([{'path': 'config.yaml', 'content': lookup('ansible.builtin.template', role ~ '/templates/config.yaml.j2')},
-               {'path': 'unit', 'content': lookup('ansible.builtin.template', role ~ '/templates/otelcol.service.j2')},
+          {{ ([{'path': 'config.yaml', 'content': lookup('ansible.builtin.template', templates ~ '/config.yaml.j2')},
+               {'path': 'unit', 'content': lookup('ansible.builtin.template', templates ~ '/otelcol.service.j2')},
                {'path': 'tls/ca.crt', 'content': common_tls_ca}]
-              + __otel_collector_secret_files + __otel_collector_MODE_files + __otel_collector_MODE_secret_files) | to_json }}
+              + __otel_collector_secret_files + __otel_collector_MODE_files + __otel_collector_MODE_secret_files)
+             | to_json }}
         mode: "0644"
 """
 
@@ -90,13 +91,11 @@ class Rendered:
         files = ["-keyout", str(self.key), "-out", str(self.certificate)]
         subprocess.run(["openssl", "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)
 
-    def render(
-        self, modes: tuple[str, ...], hosts: dict[str, list[str]], **variables: Any
-    ) -> subprocess.CompletedProcess[str]:
+    def render(self, modes: tuple[str, ...], hosts: dict[str, list[str]], **variables: Any) -> subprocess.CompletedProcess[str]:
         """Run the role's checks and write its files."""
         (self.base / "play.yml").write_text("".join(PLAY.replace("MODE", mode) for mode in modes), encoding="utf-8")
         given = {
-            "role": str(ROLE),
+            "templates": str(TEMPLATES),
             "rendered": str(self.base),
             "otel_collector_program": str(self.program),
             "otel_collector_gateway_token": GATEWAY_TOKEN,
@@ -106,23 +105,19 @@ class Rendered:
             "common_tls_ca": self.certificate.read_text(encoding="utf-8"),
             "common_tls_certificate": self.certificate.read_text(encoding="utf-8"),
             "common_tls_key": self.key.read_text(encoding="utf-8"),
-            "__otel_collector_root": f"{self.base}/{{{{ inventory_hostname }}}}/{{{{ otel_collector_mode }}}}",
-            "__otel_collector_state_dir": f"{self.base}/{{{{ inventory_hostname }}}}/{{{{ otel_collector_mode }}}}/state",
+            "__otel_collector_root": "{{ rendered }}/{{ inventory_hostname }}/{{ otel_collector_mode }}",
+            "__otel_collector_state_dir": "{{ __otel_collector_root }}/state",
             "observability_address": "{{ ansible_host | default(inventory_hostname) }}",
             **variables,
         }
         settings: dict[str, dict[str, Any]] = {"localhost": {}}
         settings |= {
-            f"ch{shard}{replica}": {"clickhouse_shard": shard, "clickhouse_replica": replica}
-            for shard in (1, 2)
-            for replica in (1, 2)
+            f"ch{shard}{replica}": {"clickhouse_shard": shard, "clickhouse_replica": replica} for shard in (1, 2) for replica in (1, 2)
         }
         inventory = {
             "all": {
                 "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-                "children": {
-                    group: {"hosts": {host: settings.get(host, {}) for host in names}} for group, names in hosts.items()
-                },
+                "children": {group: {"hosts": {host: settings.get(host, {}) for host in names}} for group, names in hosts.items()},
             }
         }
         (self.base / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
@@ -155,9 +150,7 @@ class Rendered:
 
     def validate(self, host: str, mode: str) -> None:
         """Let the program read it."""
-        done = subprocess.run(
-            [self.program, "validate", *self.argv(host, mode)], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([self.program, "validate", *self.argv(host, mode)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
@@ -221,9 +214,7 @@ def test_the_gateway_writes_local_tables_of_its_shard(cluster: Rendered) -> None
 def test_each_host_scrapes_its_own_collectors(cluster: Rendered) -> None:
     """Those that it runs, and no other's."""
     jobs = cluster.load("gw1", "node_agent")["receivers"]["prometheus/collectors"]["config"]["scrape_configs"]
-    targets = {
-        job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]] for job in jobs
-    }
+    targets = {job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]] for job in jobs}
     assert targets == {
         "otelcol-gateway": ["127.0.0.1:8888"],
         "otelcol-node-agent": ["127.0.0.1:8889"],

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tests.testbed import engine, hosts, image, mirror
+from tests.testbed import demo, engine, hosts, image, mirror
 from tests.testbed.core import TestbedError
 
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", parents=[source], help="start the hosts of a layout and print their inventory file")
     up.add_argument("name")
     up.add_argument("--layout", required=True, help="a key of layouts.yml")
+    commands.add_parser("demo", parents=[source], help="the whole platform with a real application, and a page that shows it")
     for command, text in (("down", "remove a testbed"), ("status", "show a testbed's hosts")):
         commands.add_parser(command, help=text).add_argument("name")
     return top
@@ -45,6 +46,8 @@ def main() -> int:
                 print(mirror.fill(arguments.source))
             case "up":
                 print(hosts.up(arguments.name, arguments.layout, arguments.source))
+            case "demo":
+                demo.demo(arguments.source)
             case "down":
                 hosts.down(arguments.name)
             case "status":

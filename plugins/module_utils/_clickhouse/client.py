@@ -15,6 +15,7 @@ import time
 import traceback
 import typing as t
 import urllib.error
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ansible.module_utils.urls import Request, SSLValidationError
@@ -123,12 +124,12 @@ class ClickHouse:
         return _retry(self.connection, lambda: self._rows(query))
 
     def _rows(self, query: str) -> list[tuple[t.Any, ...]]:
-        with _Translated(self.connection):
+        with _translated(self.connection):
             return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
 
     def execute(self, statement: str) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
-        with _Translated(self.connection):
+        with _translated(self.connection):
             self._client.command(statement, settings=_limits(statement))
 
     def close(self) -> None:
@@ -144,24 +145,19 @@ class ClickHouse:
             del self._client.params["close_session"]
 
 
-class _Translated:
+@contextmanager
+def _translated(connection: Connection) -> t.Iterator[None]:
     """Turn the library's exceptions into ours."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: t.Any, error: BaseException | None, trace: t.Any) -> None:
-        if isinstance(error, library.Error):
-            message = _URL.sub("", _FRAME.sub("", str(error)))
-            code = getattr(error, "code", None)
-            if code is None and isinstance(error, library.OperationalError):
-                raise ConnectionFailed(f"the connection to {self.connection.url} broke: {message}") from error
-            raise ClickHouseError(message, code) from error
-        if isinstance(error, OSError):
-            raise ConnectionFailed(f"the connection to {self.connection.url} broke: {error}") from error
+    try:
+        yield
+    except library.Error as error:
+        message = _URL.sub("", _FRAME.sub("", str(error)))
+        code = getattr(error, "code", None)
+        if code is None and isinstance(error, library.OperationalError):
+            raise ConnectionFailed(f"the connection to {connection.url} broke: {message}") from error
+        raise ClickHouseError(message, code) from error
+    except OSError as error:
+        raise ConnectionFailed(f"the connection to {connection.url} broke: {error}") from error
 
 
 def _limits(text: str) -> dict[str, t.Any]:
@@ -227,7 +223,7 @@ def _ask_version(connection: Connection) -> str:
 
 
 def _open(connection: Connection) -> t.Any:
-    with _Translated(connection):
+    with _translated(connection):
         try:
             return clickhouse_connect.get_client(
                 interface="https" if connection.secure else "http",

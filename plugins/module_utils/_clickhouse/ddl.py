@@ -85,7 +85,7 @@ _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
 _FILLED = (("AS", "SELECT"), ("AS", "WITH"), ("AS", "("))
 
 _URL_PASSWORD = re.compile(r"://[^/\s:@']*:([^/\s@']+)@")
-_SECRET_NAME = re.compile(r"(password|passwd|secret|token|access_key|account_key|connection_string|sasl_jaas)", re.I)
+_SECRET_NAME = re.compile(r"(password|passwd|secret|token|access_key|account_key|connection_string|sasl_jaas)", re.IGNORECASE)
 
 
 class DDLError(ValueError):
@@ -199,11 +199,8 @@ def parse_create(text: str) -> Create:
     if len(parts) == 1:
         raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}")
     rest = tokens[cursor.position :]
-    for first, second in zip(rest, rest[1:]):
-        if first.depth == 0 and first.is_("ON") and second.is_("CLUSTER"):
-            raise DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
-        if first.is_("AS"):
-            break
+    if _matches(rest, 0, ("ON", "CLUSTER")) or _matches(rest, 2, ("ON", "CLUSTER")):
+        raise DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
     if not rest:
         raise DDLError(f"nothing follows the name in CREATE {KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
@@ -339,8 +336,8 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
 def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) -> list[Clause]:
     """A canonical declaration with what the server fills in by itself where it was left open.
 
-    Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY), the column list and the definer of a view, the
-    quotes around names among an engine's arguments. What remains different is drift.
+    Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY), the column list
+    and the definer of a view, the quotes around names among an engine's arguments. What remains different is drift.
     """
     filled: list[Clause] = []
     for item in want:
@@ -384,8 +381,7 @@ def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
             arguments = have_path + arguments[len(path) :]
     elif len(arguments) == len(have_arguments):
         arguments = [
-            theirs if ours != theirs and unquote(ours) == unquote(theirs) else ours
-            for ours, theirs in zip(arguments, have_arguments)
+            theirs if ours != theirs and unquote(ours) == unquote(theirs) else ours for ours, theirs in zip(arguments, have_arguments)
         ]
     return engine_clause(name, arguments) + _behind_engine(want)
 

@@ -250,8 +250,7 @@ class Reader:
         databases = _literals(sorted({item.database for item in self.tables}))
         keys = ", ".join(f"({_literals(item.key)})" for item in self.tables)
         query = (
-            "SELECT database, name, create_table_query FROM system.tables "
-            f"WHERE database IN ({databases}) AND (database, name) IN ({keys})"
+            f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND (database, name) IN ({keys})"
         )
         return {(database, name): text for database, name, text in self.client.rows(query)}
 
@@ -311,9 +310,7 @@ class Reader:
         query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(made)})"
         texts = dict(self.client.last_rows(query))
         if len(texts) < len(made):
-            raise ClickHouseError(
-                f"{self.client.connection.url} lost the session's temporary tables: address one server, no load balancer"
-            )
+            raise ClickHouseError(f"{self.client.connection.url} lost the session's temporary tables: address one server, no load balancer")
         found: dict[tuple[str, str], list[ddl.Clause]] = {}
         for name, item in made.items():
             theirs = ddl.split_clauses(texts[name])
@@ -390,9 +387,7 @@ def _from_temporary(item: Declared, ours: list[ddl.Clause], theirs: list[ddl.Cla
     return parts
 
 
-def converge(
-    client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], *, apply: bool, keep_drift: bool
-) -> Plan:
+def converge(client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], *, apply: bool, keep_drift: bool) -> Plan:
     """Read, plan and, if asked to, apply, until nothing is left to do or somebody else's change does not end."""
     subjects = {item.label: item.subject for item in want}
     done: list[Step] = []
@@ -435,8 +430,5 @@ def _with_done(plan: Plan, done: t.Sequence[Step]) -> Plan:
     return dataclasses.replace(
         plan,
         steps=(*done, *plan.steps),
-        objects=tuple(
-            dataclasses.replace(state, status=CREATED, before="") if state.name in created else state
-            for state in plan.objects
-        ),
+        objects=tuple(dataclasses.replace(state, status=CREATED, before="") if state.name in created else state for state in plan.objects),
     )

@@ -11,15 +11,15 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter import topology
 
-# What otelcol-contrib 0.149.0 of the testbed says.
+# What otelcol-contrib 0.149.0 says, shortened.
 SAID = """\
 Error: failed to get config: cannot unmarshal the configuration: decoding failed due to the following error(s):
 
 'receivers' unknown type: "no_such" for id: "no_such" (valid values: [prometheus otlp file_log filelog hostmetrics])
 'processors' unknown type: "no_such" for id: "no_such" (valid values: [filter transform batch resource memory_limiter])
-'exporters' unknown type: "no_such" for id: "no_such" (valid values: [otlp_http otlphttp clickhouse debug otlp_grpc otlp])
+'exporters' unknown type: "no_such" for id: "no_such" (valid values: [otlphttp clickhouse debug otlp_grpc otlp])
 'connectors' unknown type: "no_such" for id: "no_such" (valid values: [])
-'extensions' unknown type: "no_such" for id: "no_such" (valid values: [pprof file_storage zpages bearertokenauth health_check])
+'extensions' unknown type: "no_such" for id: "no_such" (valid values: [file_storage bearertokenauth health_check])
 """
 
 
@@ -68,9 +68,7 @@ def test_write_target_port_and_ipv6() -> None:
     """A host's own port, and brackets around an IPv6 address."""
     hostvars, groups = inventory(1, 1, 1)
     hostvars["c11"].update(observability_address="2001:db8::1", clickhouse_native_port=9441)
-    assert (
-        topology.clickhouse_write_target(hostvars, groups, "g1")["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
-    )
+    assert topology.clickhouse_write_target(hostvars, groups, "g1")["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
 
 
 def test_write_target_errors() -> None:
@@ -86,7 +84,7 @@ def test_write_target_errors() -> None:
 
 
 def test_gateway_for_is_stable() -> None:
-    """A further gateway takes hosts over and moves none between the others; the order of the inventory does not matter."""
+    """A further gateway moves no host between the others; the order of the inventory does not matter."""
     hosts = [f"h{number}" for number in range(300)]
 
     def choose(gateways: list[str]) -> dict[str, str]:

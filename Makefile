@@ -1,0 +1,23 @@
+# Everything runs in a virtual environment outside of the checkout, made from requirements.txt.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
+
+.PHONY: help demo demo-down test lint unit
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## Build hosts in containers, install the whole platform on them, show a real application's telemetry arriving
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.testbed demo
+
+demo-down: ## Remove what `make demo` started
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.testbed down demo
+
+test: ## Lint, unit, integration and molecule tests; prints a table of stages
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
+
+lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint
+
+unit: ## Unit tests only
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run unit

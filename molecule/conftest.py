@@ -1,0 +1,88 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""What the scenarios' tests share: the running hosts, by name, and the platform as a client with passwords sees it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+
+CHECKOUT = Path(__file__).parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+from tests.testbed.core import CACHE  # noqa: E402
+from tests.testbed.demo import Platform  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def scenario() -> str:
+    return os.environ["MOLECULE_SCENARIO_NAME"]
+
+
+@pytest.fixture(scope="session")
+def inventory(scenario: str) -> Path:
+    return CACHE / "testbeds" / f"molecule-{scenario}" / "hosts.yml"
+
+
+@pytest.fixture(scope="session")
+def connections(inventory: Path) -> dict[str, Any]:
+    return yaml.safe_load(inventory.read_text())["all"]
+
+
+@pytest.fixture(scope="session")
+def hosts(connections: dict[str, Any]) -> dict[str, Any]:
+    """Name -> the host, as root."""
+    variables = connections["vars"]
+    return {
+        name: testinfra.get_host(
+            f"ssh://{variables['ansible_user']}@{entry['ansible_host']}?sudo=true&controlpersist=60",
+            ssh_identity_file=variables["ansible_ssh_private_key_file"],
+            ssh_extra_args=variables["ansible_ssh_common_args"],
+        )
+        for name, entry in connections["hosts"].items()
+    }
+
+
+@pytest.fixture(scope="session")
+def groups() -> dict[str, list[str]]:
+    """Group -> its hosts, from the example inventory."""
+    program = Path(sys.executable).with_name("ansible-inventory")
+    example = CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"]
+    listed = yaml.safe_load(subprocess.run([program, "-i", example, "--list"], check=True, capture_output=True, text=True).stdout)
+
+    def members(group: str) -> list[str]:
+        entry = listed.get(group, {})
+        return sorted({*entry.get("hosts", []), *(host for child in entry.get("children", []) for host in members(child))})
+
+    return {group: members(group) for group in listed if group != "_meta"}
+
+
+@pytest.fixture(scope="session")
+def platform(inventory: Path) -> Platform:
+    return Platform(inventory)
+
+
+@pytest.fixture(scope="session")
+def playbook(inventory: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a playbook on the scenario's hosts."""
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        example = CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"]
+        argv = [Path(sys.executable).with_name("ansible-playbook"), "-i", example, "-i", inventory, *arguments, name]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        return subprocess.run(list(map(str, argv)), cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600)
+
+    return run
+
+
+def shell(host: Any, command: str) -> str:
+    """Output of a shell command on a host, which has to succeed."""
+    return str(host.check_output("sh -c %s", command)) if "%" in command else str(host.check_output(f"sh -c {shlex.quote(command)}"))

@@ -1,0 +1,325 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role telemetry_schema on two real replicas: what the collector's exporter inserts arrives, once, and is rolled up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import typing as t
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clickhouse import ClickHouse
+from tests.support.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+OBJECTS = 27
+
+# The INSERT statements of clickhouseexporter 0.149.0 (internal/sqltemplates), with a value for each column.
+SCOPE = {"ScopeSchemaUrl": "s", "ScopeName": "lib", "ScopeVersion": "1", "ScopeAttributes": {"k": "v"}}
+RESOURCE = {"ResourceAttributes": {"host.name": "h1", "deployment.environment.name": "test", "service.name": "shop"}}
+LOG = {
+    "Timestamp": "2030-01-02 03:04:05.123456789",
+    "TraceId": "0af7651916cd43dd8448eb211c80319c",
+    "SpanId": "b7ad6b7169203331",
+    "TraceFlags": 1,
+    "SeverityText": "ERROR",
+    "SeverityNumber": 17,
+    "ServiceName": "shop",
+    "Body": "out of stock",
+    "ResourceSchemaUrl": "r",
+    **RESOURCE,
+    **SCOPE,
+    "LogAttributes": {"item": "7"},
+    "EventName": "sold.out",
+}
+TRACE = {
+    "Timestamp": "2030-01-02 03:04:05.123456789",
+    "TraceId": "0af7651916cd43dd8448eb211c80319c",
+    "SpanId": "b7ad6b7169203331",
+    "ParentSpanId": "",
+    "TraceState": "",
+    "SpanName": "GET /",
+    "SpanKind": "Server",
+    "ServiceName": "shop",
+    **RESOURCE,
+    "ScopeName": "lib",
+    "ScopeVersion": "1",
+    "SpanAttributes": {"http.status_code": "500"},
+    "Duration": 2000000,
+    "StatusCode": "Error",
+    "StatusMessage": "no",
+    "Events.Timestamp": ["2030-01-02 03:04:05.123456789"],
+    "Events.Name": ["exception"],
+    "Events.Attributes": [{"a": "b"}],
+    "Links.TraceId": ["0af7651916cd43dd8448eb211c80319c"],
+    "Links.SpanId": ["b7ad6b7169203331"],
+    "Links.TraceState": [""],
+    "Links.Attributes": [{}],
+}
+METRIC = {
+    **RESOURCE,
+    "ResourceSchemaUrl": "r",
+    **SCOPE,
+    "ScopeDroppedAttrCount": 0,
+    "ServiceName": "shop",
+    "MetricName": "stock",
+    "MetricDescription": "what is left",
+    "MetricUnit": "1",
+    "Attributes": {"item": "7"},
+    "StartTimeUnix": "2030-01-02 03:00:00",
+    "TimeUnix": "2030-01-02 03:04:05",
+    "Flags": 0,
+}
+EXEMPLARS = {
+    "Exemplars.FilteredAttributes": [{"a": "b"}],
+    "Exemplars.TimeUnix": ["2030-01-02 03:04:05"],
+    "Exemplars.Value": [1.5],
+    "Exemplars.SpanId": ["b7ad6b7169203331"],
+    "Exemplars.TraceId": ["0af7651916cd43dd8448eb211c80319c"],
+}
+RANGE = {"Min": 1.0, "Max": 9.0, "AggregationTemporality": 2}
+ROWS: dict[str, dict[str, t.Any]] = {
+    "otel_logs": LOG,
+    "otel_traces": TRACE,
+    "otel_metrics_gauge": {**METRIC, **EXEMPLARS, "Value": 4.5},
+    "otel_metrics_sum": {**METRIC, **EXEMPLARS, "Value": 4.5, "AggregationTemporality": 2, "IsMonotonic": True},
+    "otel_metrics_histogram": {
+        **METRIC,
+        **EXEMPLARS,
+        **RANGE,
+        **{"Count": 3, "Sum": 12.0, "BucketCounts": [1, 2], "ExplicitBounds": [5.0]},
+    },
+    "otel_metrics_exp_histogram": {
+        **METRIC,
+        **EXEMPLARS,
+        **RANGE,
+        **{"Count": 3, "Sum": 12.0, "Scale": 2, "ZeroCount": 0},
+        **{"PositiveOffset": -1, "PositiveBucketCounts": [1, 2], "NegativeOffset": 0, "NegativeBucketCounts": []},
+    },
+    "otel_metrics_summary": {
+        **METRIC,
+        **{"Count": 3, "Sum": 12.0, "ValueAtQuantiles.Quantile": [0.5, 0.9], "ValueAtQuantiles.Value": [4.0, 9.0]},
+    },
+}
+
+Play = Callable[..., dict[str, dict[str, t.Any]]]
+
+
+class Cluster(t.NamedTuple):
+    zookeeper: ZooKeeper
+    nodes: tuple[ClickHouse, ...]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """One shard with two replicas, configured as the role clickhouse does."""
+    with ZooKeeper() as zookeeper:
+        nodes = tuple(
+            ClickHouse(
+                "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
+                "<default_replica_name>{replica}</default_replica_name>",
+                zookeeper=zookeeper.address,
+                macros={"shard": "1", "replica": name, "cluster": "otel"},
+            )
+            for name in "ab"
+        )
+        replicas = "".join(
+            f"<replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica>" for node in nodes
+        )
+        shard = f"<shard><internal_replication>true</internal_replication>{replicas}</shard>"
+        for node in nodes:
+            node._write("config.d/cluster.xml", f"<remote_servers><otel>{shard}</otel></remote_servers>")
+        with nodes[0], nodes[1]:
+            yield Cluster(zookeeper, nodes)
+
+
+@pytest.fixture(scope="module")
+def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """Run the role by ansible-playbook on both nodes at once; the result of the module by host."""
+    folder = tmp_path_factory.mktemp("play")
+    hosts = {
+        f"ch{number}": {"ansible_host": node.host, "telemetry_schema_login_port": node.port}
+        for number, node in enumerate(cluster.nodes)
+    }
+    shared = {
+        "telemetry_schema_login_user": "default",
+        "telemetry_schema_login_password": "",
+        "telemetry_schema_secure": False,
+        "ansible_become": False,
+    }
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}), encoding="utf-8")
+    role = {"role": "groundwork.observability.telemetry_schema"}
+    (folder / "play.json").write_text(
+        json.dumps([{"hosts": "all", "gather_facts": False, "roles": [role]}]), encoding="utf-8"
+    )
+
+    def run(*arguments: str) -> dict[str, dict[str, t.Any]]:
+        shutil.rmtree(folder / "results", ignore_errors=True)
+        answer = subprocess.run(
+            [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.json", folder / "play.json", *arguments],
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+                "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
+                "ANSIBLE_CALLBACK_TREE_DIR": str(folder / "results"),
+                "ANSIBLE_HOME": str(folder / "home"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        results = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in (folder / "results").glob("*")}
+        print(answer.stdout[-3000:], answer.stderr[-3000:])
+        assert results, answer.stdout + answer.stderr
+        return results
+
+    return run
+
+
+def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]], **settings: str | int) -> None:
+    """What the exporter sends: a column list, and rows in one block."""
+    columns = ", ".join(f"`{column}`" for column in rows[0])
+    node.query(
+        f"INSERT INTO otel.{table} ({columns}) FORMAT JSONEachRow",
+        "\n".join(json.dumps(row) for row in rows),
+        async_insert=0,
+        **settings,
+    )
+
+
+def test_bare_hosts_in_check_mode(play: Play) -> None:
+    for result in play("--check", "-e", "telemetry_schema_login_port=1").values():
+        assert result["changed"]
+        assert len(result["statements"]) == OBJECTS
+        assert "empty server" in str(result["warnings"])
+
+
+def test_four_steps_on_both_replicas_at_once(cluster: Cluster, play: Play) -> None:
+    check, do = play("--check"), play()
+    for host in ("ch0", "ch1"):
+        assert "failed" not in do[host], do[host]["msg"]
+        assert check[host]["changed"]
+        assert len(do[host]["statements"]) == OBJECTS
+        assert do[host]["statements"] == check[host]["statements"]
+    for again in (play(), play("--check")):
+        for result in again.values():
+            assert "failed" not in result, result["msg"]
+            assert not result["changed"]
+            assert {state["status"] for state in result["objects"]} == {"present"}
+    for node in cluster.nodes:
+        replicas = node.query("SELECT countIf(is_readonly), min(total_replicas), count() FROM system.replicas")
+        assert replicas == "0\t2\t11"
+
+
+def test_a_fresh_replica_gets_everything(cluster: Cluster, play: Play) -> None:
+    _first, second = cluster.nodes
+    second.query("DROP DATABASE otel SYNC")
+    results = play("--limit", "ch1")
+    assert len(results["ch1"]["statements"]) == OBJECTS
+    assert not any(result["changed"] for result in play().values())
+
+
+@pytest.mark.usefixtures("rows")
+class TestRows:
+    @pytest.fixture(scope="class")
+    def rows(self, cluster: Cluster, play: Play) -> None:
+        """Each table's row through the first replica, again through the second, and one more through Distributed."""
+        play()
+        first, second = cluster.nodes
+        for table, row in ROWS.items():
+            insert(first, f"{table}_local", [row])
+            insert(second, f"{table}_local", [row])
+            insert(first, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
+            insert(second, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
+        for table in second.query("SELECT table FROM system.replicas").split():
+            for node in cluster.nodes:
+                node.query(f"SYSTEM SYNC REPLICA otel.{table}")
+
+    @pytest.mark.parametrize("table", ROWS)
+    def test_a_block_sent_again_is_there_once_on_both(self, cluster: Cluster, table: str) -> None:
+        for node in cluster.nodes:
+            for name in (table, f"{table}_local"):
+                services = node.query(f"SELECT ServiceName FROM otel.{name} ORDER BY ServiceName")
+                assert services.split() == ["other", "shop"], name
+
+    @pytest.mark.parametrize("table", ROWS)
+    def test_every_value_survives(self, cluster: Cluster, table: str) -> None:
+        row = ROWS[table]
+        columns = ", ".join(f"`{column}`" for column in row)
+        text = cluster.nodes[1].query(
+            f"SELECT {columns} FROM otel.{table}_local WHERE ServiceName = 'shop' FORMAT JSONEachRow",
+            output_format_json_quote_64bit_integers=0,
+        )
+        assert json.loads(text) == row
+
+    @pytest.mark.parametrize("table", ROWS)
+    def test_materialized_host(self, cluster: Cluster, table: str) -> None:
+        query = f"SELECT DISTINCT `__otel_materialized_host.name` FROM otel.{table}"
+        assert cluster.nodes[0].query(query) == "h1"
+
+    @pytest.mark.parametrize("suffix", ["", "_local"])
+    @pytest.mark.parametrize("node", [0, 1])
+    def test_roll_ups(self, cluster: Cluster, node: int, suffix: str) -> None:
+        query = cluster.nodes[node].query
+        assert (
+            query(
+                "SELECT Minute, ServiceName, SeverityText, Host, Env, sum(Rows), sum(Bytes) "
+                f"FROM otel.logs_volume_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
+            )
+            == "2030-01-02 03:04:00\tshop\tERROR\th1\ttest\t1\t12"
+        )
+        assert (
+            query(
+                "SELECT SpanKind, SpanName, Env, sum(Calls), sum(Errors), sum(DurationSum), max(DurationMax), "
+                "quantilesTDigestMerge(0.5, 0.9, 0.95, 0.99)(DurationQ)[1] "
+                f"FROM otel.traces_red_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
+            )
+            == "Server\tGET /\ttest\t1\t1\t2000000\t2000000\t2000000"
+        )
+        assert (
+            query(
+                "SELECT T, MetricName, Host, Attributes, sum(Cnt), sum(Sum), min(Min), max(Max) "
+                f"FROM otel.metrics_gauge_5m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
+            )
+            == "2030-01-02 03:00:00\tstock\th1\t{'item':'7'}\t1\t4.5\t4.5\t4.5"
+        )
+        assert (
+            query(f"SELECT TraceId, min(Start), max(End) FROM otel.otel_traces_trace_id_ts{suffix} GROUP BY TraceId")
+            == "0af7651916cd43dd8448eb211c80319c\t2030-01-02 03:04:05\t2030-01-02 03:04:05"
+        )
+
+
+def test_drift_between_replicas_is_named(cluster: Cluster, play: Play) -> None:
+    cluster.nodes[1].query("ALTER TABLE otel.otel_logs_local MODIFY SETTING replicated_deduplication_window = 1")
+    results = play()
+    assert "failed" not in results["ch0"]
+    assert results["ch1"]["failed"]
+    assert "table otel.otel_logs_local: " in results["ch1"]["msg"]
+    assert "replicated_deduplication_window = 1" in results["ch1"]["msg"]
+    cluster.nodes[1].query("ALTER TABLE otel.otel_logs_local MODIFY SETTING replicated_deduplication_window = 10000")
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"telemetry_schema_logs_ttl_days": 3}, "+ TTL toDateTime(Timestamp) + toIntervalDay(3)"),
+        ({"telemetry_schema_logs_ttl_days": 0}, "otel_logs_local: - TTL toDateTime(Timestamp) + toIntervalDay(14)"),
+        ({"telemetry_schema_deduplication_window": 20000}, "replicated_deduplication_window = 20000"),
+        ({"telemetry_schema_replicated": False}, "+ ENGINE = MergeTree"),
+        ({"telemetry_schema_cluster": "other"}, "'other'"),
+    ],
+)
+def test_changed_variables_are_drift(play: Play, variables: dict[str, t.Any], line: str) -> None:
+    for result in play("--check", "-e", json.dumps(variables)).values():
+        assert result["failed"]
+        assert line in result["msg"]

@@ -1,0 +1,62 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The table of variables in each role's README, made from its argument specification: python -m tests.readme_tables writes them.
+
+A unit test compares them, so that defaults, specification and README cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROLES = Path(__file__).parents[1] / "roles"
+BEGIN, END = "<!-- variables: made from meta/argument_specs.yml -->", "<!-- end of variables -->"
+
+
+def entry_points(role: str) -> dict[str, Any]:
+    """Entry point -> its specification."""
+    specs: dict[str, Any] = yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    return specs
+
+
+def _text(description: Any) -> str:
+    joined = " ".join(description) if isinstance(description, list) else str(description)
+    return re.sub(r"\b[CVO]\(([^)]*)\)", r"`\1`", joined).replace("|", "\\|")
+
+
+def _default(option: dict[str, Any]) -> str:
+    if option.get("required"):
+        return "required, secret" if option.get("no_log") else "required"
+    value = option.get("default")
+    shown = value if isinstance(value, str) and value else json.dumps(value)
+    return f"`{shown}`".replace("|", "\\|")
+
+
+def table(role: str) -> str:
+    """All options of a role, one table an entry point."""
+    parts = []
+    for name, spec in entry_points(role).items():
+        options = spec.get("options") or {}
+        if len(entry_points(role)) > 1:
+            parts.append(f"### Entry point `{name}`\n\n{spec['short_description']}.\n")
+        if options:
+            rows = [f"| `{key}` | {value['type']} | {_default(value)} | {_text(value['description'])} |" for key, value in options.items()]
+            parts.append("\n".join(["| variable | type | default | |", "|---|---|---|---|", *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def rendered(role: str) -> str:
+    """The role's README with its table as it should be."""
+    readme = (ROLES / role / "README.md").read_text()
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{table(role)}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    for readme in sorted(ROLES.glob("*/README.md")):
+        if BEGIN in readme.read_text():
+            readme.write_text(rendered(readme.parent.name))

@@ -1,0 +1,188 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""`make test`: runs stages one after the other and prints a table of them: python -m tests.run [stage ...]."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.testbed import engine, mirror
+from tests.testbed.artifacts import clickhouse
+from tests.testbed.core import CACHE, TestbedError, heartbeat, say
+
+CHECKOUT = Path(__file__).parents[1]
+PROGRAMS = Path(sys.executable).parent
+SCENARIOS = ("default", "cluster")
+
+
+@dataclass
+class Result:
+    """What a stage counted."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of every tool: the virtual environment's programs first, the checkout's collection, the cache."""
+    return {
+        **os.environ,
+        "PATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": str(CHECKOUT),
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "NO_COLOR": "1",
+        "GROUNDWORK_CACHE": str(CACHE),
+        **more,
+    }
+
+
+def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: dict[str, str] | None = None) -> tuple[bool, str]:
+    """Run a tool with a heartbeat; on failure print all it said."""
+    with heartbeat(what):
+        done = subprocess.run(
+            list(map(str, argv)), cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    if done.returncode:
+        print(f"--- {what} failed ({done.returncode}): {' '.join(map(str, argv))}\n{done.stdout[-20000:]}", flush=True)
+    return done.returncode == 0, done.stdout
+
+
+def pytest(what: str, *arguments: str) -> Result:
+    """A pytest run, counted from its last line."""
+    _, said = call(what, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments])
+    return counted(said)
+
+
+def counted(said: str) -> Result:
+    """Counts of pytest's closing lines; a run without one failed."""
+    result = Result()
+    closing = re.findall(r"^(?:=+ )?((?:\d+ [a-z]+,? ?)+) in [\d.]+s", said, flags=re.MULTILINE)
+    for line in closing:
+        for number, word in re.findall(r"(\d+) ([a-z]+)", line):
+            if word in ("passed", "failed", "skipped"):
+                setattr(result, word, getattr(result, word) + int(number))
+            elif word in ("error", "errors"):
+                result.failed += int(number)
+    if not closing:
+        result.failed += 1
+    return result
+
+
+def sanity_checkout() -> Path:
+    """A copy of the tracked and new files where ansible-test wants them: below ansible_collections, without links."""
+    target = CACHE / "sanity" / "ansible_collections" / "groundwork" / "observability"
+    shutil.rmtree(target, ignore_errors=True)
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=CHECKOUT, check=True, capture_output=True, text=True
+    ).stdout.split("\n")
+    for name in files:
+        source = CHECKOUT / name
+        # What users do not get is checked by ruff and mypy alone.
+        if name and source.is_file() and not source.is_symlink() and not name.startswith(("tests/", "molecule/", "bench/", "examples/", ".")):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    return target
+
+
+def lint() -> Result:
+    """Style, types, and ansible-test sanity, without skips or ignores."""
+    checks: list[tuple[str, list[str], Path]] = [
+        ("ruff", [str(PROGRAMS / "ruff"), "check", "."], CHECKOUT),
+        ("yamllint", [str(PROGRAMS / "yamllint"), "--strict", "."], CHECKOUT),
+        ("mypy", [str(PROGRAMS / "mypy"), "plugins", "tests", "examples/app/shop"], CHECKOUT),
+        ("ansible-lint", [str(PROGRAMS / "ansible-lint"), "--strict", "--offline"], CHECKOUT),
+        ("ansible-test sanity", [str(PROGRAMS / "ansible-test"), "sanity", "--color", "no", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", "--venv"], sanity_checkout()),
+    ]
+    result = Result()
+    for name, argv, folder in checks:
+        passed, _ = call(name, argv, cwd=folder)
+        result.passed += passed
+        result.failed += not passed
+    return result
+
+
+def unit() -> Result:
+    """Pure functions, no server."""
+    return pytest("unit tests", "tests/unit")
+
+
+def integration() -> Result:
+    """Modules and stand-ins against real engines on loopback."""
+    mirror.fill(mirror.default_source())
+    clickhouse.engine_library()
+    return pytest("integration tests", "tests/integration")
+
+
+def molecule(scenario: str) -> Callable[[], Result]:
+    """A scenario: every step of its sequence counts, and every test of its verify steps."""
+
+    def stage() -> Result:
+        engine.ensure()
+        inventory = "single" if scenario == "default" else scenario
+        passed, said = call(
+            f"molecule {scenario}",
+            [PROGRAMS / "molecule", "test", "--scenario-name", scenario],
+            env=environment(GROUNDWORK_INVENTORY=inventory),
+        )
+        log = CACHE / "logs" / f"molecule-{scenario}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(said)
+        result = counted(said) if re.search(r" passed.* in ", said) else Result()
+        result.failed += not passed and not result.failed
+        return result
+
+    stage.__doc__ = f"molecule scenario {scenario}"
+    return stage
+
+
+STAGES: dict[str, Callable[[], Result]] = {
+    "lint": lint,
+    "unit": unit,
+    "integration": integration,
+    **{f"molecule-{scenario}": molecule(scenario) for scenario in SCENARIOS},
+}
+
+
+def main() -> int:
+    """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
+    names = sys.argv[1:] or list(STAGES)
+    unknown = [name for name in names if name not in STAGES]
+    if unknown:
+        print(f"there is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}", file=sys.stderr)
+        return 2
+    results: dict[str, Result] = {}
+    for name in names:
+        say(f"stage {name}")
+        started = time.monotonic()
+        try:
+            results[name] = STAGES[name]()
+        except TestbedError as error:
+            print(error, flush=True)
+            results[name] = Result(failed=1)
+        results[name].seconds = time.monotonic() - started
+    print(f"\n{'stage':<20}{'seconds':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
+    for name, result in results.items():
+        print(f"{name:<20}{result.seconds:>9.0f}{result.passed:>9}{result.failed:>9}{result.skipped:>9}")
+    total = Result(
+        passed=sum(result.passed for result in results.values()),
+        failed=sum(result.failed for result in results.values()),
+        skipped=sum(result.skipped for result in results.values()),
+        seconds=sum(result.seconds for result in results.values()),
+    )
+    print(f"{'all':<20}{total.seconds:>9.0f}{total.passed:>9}{total.failed:>9}{total.skipped:>9}\n")
+    print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Defaults, argument specifications and READMEs of the roles say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.readme_tables import BEGIN, ROLES, entry_points, rendered
+
+ROLE_NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+VERSIONS = {
+    "zookeeper": "zookeeper_version",
+    "clickhouse": "clickhouse_version",
+    "otelcol": "otel_collector_version",
+    "grafana": "grafana_version",
+    "grafana_clickhouse_datasource": "grafana_clickhouse_datasource_version",
+}
+
+
+def defaults(role: str) -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text()) or {}
+    return values
+
+
+def options(role: str) -> dict[str, Any]:
+    return {name: option for entry in entry_points(role).values() for name, option in (entry.get("options") or {}).items()}
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_defaults_equal_specification(role: str) -> None:
+    specified = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    given = defaults(role)
+    assert given == {name: value for name, value in specified.items() if name in given}
+    assert sorted(given) == sorted(specified)
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_required_options_have_no_default(role: str) -> None:
+    required = {name for name, option in options(role).items() if option.get("required")}
+    assert required.isdisjoint(defaults(role))
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_readme_has_the_table(role: str) -> None:
+    readme = ROLES / role / "README.md"
+    assert BEGIN in readme.read_text()
+    assert readme.read_text() == rendered(role)
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_secrets_are_hidden(role: str) -> None:
+    secret_words = ("password", "token", "secret")
+    for name, option in options(role).items():
+        if option["type"] in ("str", "list") and name.rsplit("_", 1)[-1].rstrip("s") in secret_words:
+            assert option.get("no_log") is True, name
+
+
+def test_versions_equal_the_list_of_artifacts() -> None:
+    artifacts = yaml.safe_load((ROLES / "common/vars/main/artifacts.yml").read_text())["common_artifacts"]
+    given = {name: value for role in ROLE_NAMES for name, value in defaults(role).items()}
+    assert {artifact: given[variable] for artifact, variable in VERSIONS.items()} == {
+        artifact: entry["version"] for artifact, entry in artifacts.items()
+    }
+
+
+def test_no_role_name_begins_with_another() -> None:
+    """Else a prefix would not say which role owns a variable."""
+    assert [(one, other) for one in ROLE_NAMES for other in ROLE_NAMES if one != other and other.startswith(f"{one}_")] == []
+
+
+def test_roles_read_alike() -> None:
+    files = {"main.yml", "preflight.yml", "install.yml", "configure.yml", "service.yml", "health.yml"}
+    for role in ("zookeeper", "clickhouse", "otel_collector", "grafana"):
+        assert files <= {path.name for path in (ROLES / role / "tasks").iterdir()}, role
+        assert Path(ROLES / role / "tasks/main.yml").read_text() == Path(ROLES / "zookeeper/tasks/main.yml").read_text(), role
