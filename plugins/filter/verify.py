@@ -113,9 +113,7 @@ def verify_last_hop(observed: Observations) -> dict[str, str]:
             if rows[name] < rows[most]
         ]
         if total > count:
-            where = ", ".join(
-                f"{rows[name]} on {_place(observed, name)}" for rows in stored.values() for name in rows if rows[name]
-            )
+            where = ", ".join(f"{rows[name]} on {_place(observed, name)}" for rows in stored.values() for name in rows if rows[name])
             verdicts[signal] = f"{word}: {count} sent, {total} stored: {where}"
         elif total < count:
             verdicts[signal] = f"{word}: {_upstream(observed, signal, count - total)}{_silent(observed)}"
@@ -135,9 +133,7 @@ def verify_rows(observed: Observations) -> list[dict[str, t.Any]]:
     for signal, accepted in observed["accepted"].items():
         word, count, host = SIGNALS[signal][0], int(observed["count"]), observed["agent"]["host"]
         state = "accepted" if int(accepted) == count else f"accepted {accepted} of {count}"
-        table.append(
-            {"signal": word, "where": f"node agent on {host}", "seconds": observed.get("sent_seconds"), "state": state}
-        )
+        table.append({"signal": word, "where": f"node agent on {host}", "seconds": None, "state": state})
         stored = _stored(observed, signal)
         for name, node in sorted(observed["nodes"].items()):
             row: dict[str, t.Any] = {"signal": word, "where": _place(observed, name), "seconds": node.get("seconds")}
@@ -195,9 +191,7 @@ def verify_query(accepted: t.Mapping[str, int], shard: int, shards: t.Iterable[i
         table, time = TABLES[signal]
         where = f"{time} > now() - INTERVAL 1 DAY AND ResourceAttributes['groundwork.probe_id'] = {{probe:String}}"
         columns.append(f"(SELECT count() FROM {database}.{table}_local WHERE {where}) AS {signal}")
-        columns.append(
-            f"(SELECT count() FROM {database}.{table} WHERE {where} AND _shard_num != {number}) AS {signal}_elsewhere"
-        )
+        columns.append(f"(SELECT count() FROM {database}.{table} WHERE {where} AND _shard_num != {number}) AS {signal}_elsewhere")
         conditions.append(f"{signal} + {signal}_elsewhere >= {int(count)}")
     return (
         f"SELECT {', '.join(columns)}, {' AND '.join(conditions) or '1'} AS complete "
@@ -205,11 +199,16 @@ def verify_query(accepted: t.Mapping[str, int], shard: int, shards: t.Iterable[i
     )
 
 
+def _line(message: str) -> str:
+    """A message of the module uri, or of a server, as one short line."""
+    return " ".join(message.removeprefix("Status code was -1 and not [200]: ").split())[:200]
+
+
 def _node(stored: t.Mapping[str, t.Any], sent_at: float) -> dict[str, t.Any]:
     """What a ClickHouse host answered last."""
     if not (stored.get("json") or {}).get("data"):
         why = str(stored.get("content") or stored.get("msg") or "was not asked")
-        return {"error": " ".join(why.split())[:200]}
+        return {"error": _line(why)}
     answer = stored["json"]["data"][0]
     return {
         "rows": {signal: int(answer.get(signal, 0)) for signal in SIGNALS},
@@ -217,9 +216,7 @@ def _node(stored: t.Mapping[str, t.Any], sent_at: float) -> dict[str, t.Any]:
     }
 
 
-def verify_observations(
-    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str
-) -> Observations:
+def verify_observations(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str) -> Observations:
     """What the tasks of the playbook registered, in the form that the other filters want.
 
     :param hostvars: ansible's C(hostvars).
@@ -232,7 +229,8 @@ def verify_observations(
 
     def refusal(host: str, what: str) -> str:
         found = REFUSAL.findall(str((hostvars[host].get(f"__verify_{what}") or {}).get("stdout") or ""))
-        return str(found[-1]) if found else ""
+        # One attempt has a line for each address that was tried.
+        return str(found[-1]).split("\\n")[0].replace('\\"', '"') if found else ""
 
     probe = hostvars[sender]["__verify_probe"]
     gateways = sorted(groups.get("gateway", []))
@@ -241,9 +239,7 @@ def verify_observations(
         "accepted": dict(probe["accepted"]),
         "errors": dict(probe["errors"]),
         "agent": {"host": sender, "text": text(sender, "agent"), "refusal": refusal(sender, "agent_log")},
-        "gateways": {
-            host: {"text": text(host, "gateway"), "refusal": refusal(host, "gateway_log")} for host in gateways
-        },
+        "gateways": {host: {"text": text(host, "gateway"), "refusal": refusal(host, "gateway_log")} for host in gateways},
         "nodes": {
             host: {
                 "shard": hostvars[host]["clickhouse_shard"],
@@ -266,7 +262,7 @@ def verify_grafana(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[
         asked = hostvars[host].get("__verify_grafana") or {}
         answer = asked.get("json") or {}
         state = str(answer.get("status") or answer.get("message") or asked.get("msg") or "was not asked")
-        why = " ".join(str(answer.get("message") or asked.get("msg") or state).split())[:200]
+        why = _line(str(answer.get("message") or asked.get("msg") or state))
         problem = f"Grafana on {host}: its data source clickhouse is not healthy: {why}"
         row = {
             "signal": "query",

@@ -12,8 +12,8 @@ description:
   - Sends O(count) log records, spans and data points of a gauge (C(groundwork.verify.probe)) by OTLP/HTTP in JSON, one
     request for each signal.
   - Each record and its resource have the attribute C(groundwork.probe_id), by which it is found again at the other end;
-    C(groundwork.probe_seq) numbers the records of a signal from 1. Log record and span of the same number belong together
-    (same trace and span id).
+    C(groundwork.probe_seq) numbers the records of a signal from 1. Log record and span of the same number have
+    the same trace and span id.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
@@ -116,7 +116,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.urls import ConnectionError as UrlConnectionError
 from ansible.module_utils.urls import open_url
-
 from ansible_collections.groundwork.observability.plugins.module_utils._otlp import (
     SIGNALS,
     OtlpError,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import typing as t
@@ -97,18 +96,18 @@ ROWS: dict[str, dict[str, t.Any]] = {
         **METRIC,
         **EXEMPLARS,
         **RANGE,
-        **{"Count": 3, "Sum": 12.0, "BucketCounts": [1, 2], "ExplicitBounds": [5.0]},
+        "Count": 3, "Sum": 12.0, "BucketCounts": [1, 2], "ExplicitBounds": [5.0],
     },
-    "otel_metrics_exp_histogram": {
+    "otel_metrics_exponential_histogram": {
         **METRIC,
         **EXEMPLARS,
         **RANGE,
-        **{"Count": 3, "Sum": 12.0, "Scale": 2, "ZeroCount": 0},
-        **{"PositiveOffset": -1, "PositiveBucketCounts": [1, 2], "NegativeOffset": 0, "NegativeBucketCounts": []},
+        "Count": 3, "Sum": 12.0, "Scale": 2, "ZeroCount": 0,
+        "PositiveOffset": -1, "PositiveBucketCounts": [1, 2], "NegativeOffset": 0, "NegativeBucketCounts": [],
     },
     "otel_metrics_summary": {
         **METRIC,
-        **{"Count": 3, "Sum": 12.0, "ValueAtQuantiles.Quantile": [0.5, 0.9], "ValueAtQuantiles.Value": [4.0, 9.0]},
+        "Count": 3, "Sum": 12.0, "ValueAtQuantiles.Quantile": [0.5, 0.9], "ValueAtQuantiles.Value": [4.0, 9.0],
     },
 }
 
@@ -133,9 +132,7 @@ def cluster() -> Iterator[Cluster]:
             )
             for name in "ab"
         )
-        replicas = "".join(
-            f"<replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica>" for node in nodes
-        )
+        replicas = "".join(f"<replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica>" for node in nodes)
         shard = f"<shard><internal_replication>true</internal_replication>{replicas}</shard>"
         for node in nodes:
             node._write("config.d/cluster.xml", f"<remote_servers><otel>{shard}</otel></remote_servers>")
@@ -148,8 +145,7 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Run the role by ansible-playbook on both nodes at once; the result of the module by host."""
     folder = tmp_path_factory.mktemp("play")
     hosts = {
-        f"ch{number}": {"ansible_host": node.host, "telemetry_schema_login_port": node.port}
-        for number, node in enumerate(cluster.nodes)
+        f"ch{number}": {"ansible_host": node.host, "telemetry_schema_login_port": node.port} for number, node in enumerate(cluster.nodes)
     }
     shared = {
         "telemetry_schema_login_user": "default",
@@ -159,29 +155,24 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
     }
     (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}), encoding="utf-8")
     role = {"role": "groundwork.observability.telemetry_schema"}
-    (folder / "play.json").write_text(
-        json.dumps([{"hosts": "all", "gather_facts": False, "roles": [role]}]), encoding="utf-8"
-    )
+    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": [role]}]), encoding="utf-8")
 
     def run(*arguments: str) -> dict[str, dict[str, t.Any]]:
-        shutil.rmtree(folder / "results", ignore_errors=True)
         answer = subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.json", folder / "play.json", *arguments],
             env={
                 **os.environ,
                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
-                "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
-                "ANSIBLE_CALLBACK_TREE_DIR": str(folder / "results"),
+                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
                 "ANSIBLE_HOME": str(folder / "home"),
             },
             capture_output=True,
             text=True,
             check=False,
         )
-        results = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in (folder / "results").glob("*")}
-        print(answer.stdout[-3000:], answer.stderr[-3000:])
-        assert results, answer.stdout + answer.stderr
-        return results
+        assert answer.stdout.lstrip().startswith("{"), answer.stdout + answer.stderr
+        tasks = json.loads(answer.stdout)["plays"][0]["tasks"]
+        return t.cast("dict[str, dict[str, t.Any]]", tasks[-1]["hosts"])
 
     return run
 
@@ -229,74 +220,80 @@ def test_a_fresh_replica_gets_everything(cluster: Cluster, play: Play) -> None:
     assert not any(result["changed"] for result in play().values())
 
 
-@pytest.mark.usefixtures("rows")
-class TestRows:
-    @pytest.fixture(scope="class")
-    def rows(self, cluster: Cluster, play: Play) -> None:
-        """Each table's row through the first replica, again through the second, and one more through Distributed."""
-        play()
-        first, second = cluster.nodes
-        for table, row in ROWS.items():
-            insert(first, f"{table}_local", [row])
-            insert(second, f"{table}_local", [row])
-            insert(first, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
-            insert(second, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
-        for table in second.query("SELECT table FROM system.replicas").split():
-            for node in cluster.nodes:
-                node.query(f"SYSTEM SYNC REPLICA otel.{table}")
-
-    @pytest.mark.parametrize("table", ROWS)
-    def test_a_block_sent_again_is_there_once_on_both(self, cluster: Cluster, table: str) -> None:
+@pytest.fixture(scope="class")
+def rows(cluster: Cluster, play: Play) -> None:
+    """Each table's row through the first replica, again through the second, and one more through Distributed."""
+    play()
+    first, second = cluster.nodes
+    for table, row in ROWS.items():
+        insert(first, f"{table}_local", [row])
+        insert(second, f"{table}_local", [row])
+        insert(first, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
+        insert(second, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
+    for table in second.query("SELECT table FROM system.replicas").split():
         for node in cluster.nodes:
-            for name in (table, f"{table}_local"):
-                services = node.query(f"SELECT ServiceName FROM otel.{name} ORDER BY ServiceName")
-                assert services.split() == ["other", "shop"], name
+            node.query(f"SYSTEM SYNC REPLICA otel.{table}")
 
-    @pytest.mark.parametrize("table", ROWS)
-    def test_every_value_survives(self, cluster: Cluster, table: str) -> None:
-        row = ROWS[table]
-        columns = ", ".join(f"`{column}`" for column in row)
-        text = cluster.nodes[1].query(
-            f"SELECT {columns} FROM otel.{table}_local WHERE ServiceName = 'shop' FORMAT JSONEachRow",
-            output_format_json_quote_64bit_integers=0,
-        )
-        assert json.loads(text) == row
 
-    @pytest.mark.parametrize("table", ROWS)
-    def test_materialized_host(self, cluster: Cluster, table: str) -> None:
-        query = f"SELECT DISTINCT `__otel_materialized_host.name` FROM otel.{table}"
-        assert cluster.nodes[0].query(query) == "h1"
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("table", ROWS)
+def test_a_block_sent_again_is_there_once_on_both(cluster: Cluster, table: str) -> None:
+    for node in cluster.nodes:
+        for name in (table, f"{table}_local"):
+            services = node.query(f"SELECT ServiceName FROM otel.{name} ORDER BY ServiceName")
+            assert services.split() == ["other", "shop"], name
 
-    @pytest.mark.parametrize("suffix", ["", "_local"])
-    @pytest.mark.parametrize("node", [0, 1])
-    def test_roll_ups(self, cluster: Cluster, node: int, suffix: str) -> None:
-        query = cluster.nodes[node].query
-        assert (
-            query(
-                "SELECT Minute, ServiceName, SeverityText, Host, Env, sum(Rows), sum(Bytes) "
-                f"FROM otel.logs_volume_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
-            )
-            == "2030-01-02 03:04:00\tshop\tERROR\th1\ttest\t1\t12"
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("table", ROWS)
+def test_every_value_survives(cluster: Cluster, table: str) -> None:
+    row = ROWS[table]
+    columns = ", ".join(f"`{column}`" for column in row)
+    text = cluster.nodes[1].query(
+        f"SELECT {columns} FROM otel.{table}_local WHERE ServiceName = 'shop' FORMAT JSONEachRow",
+        output_format_json_quote_64bit_integers=0,
+    )
+    assert json.loads(text) == row
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("table", ROWS)
+def test_materialized_host(cluster: Cluster, table: str) -> None:
+    query = f"SELECT DISTINCT `__otel_materialized_host.name` FROM otel.{table}"
+    assert cluster.nodes[0].query(query) == "h1"
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("suffix", ["", "_local"])
+@pytest.mark.parametrize("node", [0, 1])
+def test_roll_ups(cluster: Cluster, node: int, suffix: str) -> None:
+    query = cluster.nodes[node].query
+    assert (
+        query(
+            "SELECT Minute, ServiceName, SeverityText, Host, Env, sum(Rows), sum(Bytes) "
+            f"FROM otel.logs_volume_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
         )
-        assert (
-            query(
-                "SELECT SpanKind, SpanName, Env, sum(Calls), sum(Errors), sum(DurationSum), max(DurationMax), "
-                "quantilesTDigestMerge(0.5, 0.9, 0.95, 0.99)(DurationQ)[1] "
-                f"FROM otel.traces_red_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
-            )
-            == "Server\tGET /\ttest\t1\t1\t2000000\t2000000\t2000000"
+        == "2030-01-02 03:04:00\tshop\tERROR\th1\ttest\t1\t12"
+    )
+    assert (
+        query(
+            "SELECT SpanKind, SpanName, Env, sum(Calls), sum(Errors), sum(DurationSum), max(DurationMax), "
+            "quantilesTDigestMerge(0.5, 0.9, 0.95, 0.99)(DurationQ)[1] "
+            f"FROM otel.traces_red_1m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
         )
-        assert (
-            query(
-                "SELECT T, MetricName, Host, Attributes, sum(Cnt), sum(Sum), min(Min), max(Max) "
-                f"FROM otel.metrics_gauge_5m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
-            )
-            == "2030-01-02 03:00:00\tstock\th1\t{'item':'7'}\t1\t4.5\t4.5\t4.5"
+        == "Server\tGET /\ttest\t1\t1\t2000000\t2000000\t2000000"
+    )
+    assert (
+        query(
+            "SELECT T, MetricName, Host, Attributes, sum(Cnt), sum(Sum), min(Min), max(Max) "
+            f"FROM otel.metrics_gauge_5m{suffix} WHERE ServiceName = 'shop' GROUP BY ALL"
         )
-        assert (
-            query(f"SELECT TraceId, min(Start), max(End) FROM otel.otel_traces_trace_id_ts{suffix} GROUP BY TraceId")
-            == "0af7651916cd43dd8448eb211c80319c\t2030-01-02 03:04:05\t2030-01-02 03:04:05"
-        )
+        == "2030-01-02 03:00:00\tstock\th1\t{'item':'7'}\t1\t4.5\t4.5\t4.5"
+    )
+    assert (
+        query(f"SELECT TraceId, min(Start), max(End) FROM otel.otel_traces_trace_id_ts{suffix} GROUP BY TraceId")
+        == "0af7651916cd43dd8448eb211c80319c\t2030-01-02 03:04:05\t2030-01-02 03:04:05"
+    )
 
 
 def test_drift_between_replicas_is_named(cluster: Cluster, play: Play) -> None:

@@ -29,7 +29,7 @@ SIGNALS = {
     "gauge": "otel_metrics_gauge",
     "sum": "otel_metrics_sum",
     "histogram": "otel_metrics_histogram",
-    "exponential histogram": "otel_metrics_exp_histogram",
+    "exponential histogram": "otel_metrics_exponential_histogram",
     "summary (scraped)": "otel_metrics_summary",
 }
 ARRIVAL_SECONDS = 90

@@ -56,9 +56,7 @@ def start() -> Callable[[], None]:
     trace.set_tracer_provider(traces)
 
     # Only this metric: exponential buckets need no boundaries chosen beforehand.
-    exponential = View(
-        instrument_name="db.client.operation.duration", aggregation=ExponentialBucketHistogramAggregation()
-    )
+    exponential = View(instrument_name="db.client.operation.duration", aggregation=ExponentialBucketHistogramAggregation())
     reader = PeriodicExportingMetricReader(OTLPMetricExporter())
     measures = MeterProvider([reader], resource=resource, views=[exponential])
     metrics.set_meter_provider(measures)

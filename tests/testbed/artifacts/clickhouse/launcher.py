@@ -72,6 +72,18 @@ class Stop(Exception):
 
 # --- configuration: the same merge as the real server's ---------------------------------------------------------------
 
+# `local` runs with the smallest pools; these are the server's own defaults (ClickHouse's documentation, "Server settings").
+SERVER_DEFAULTS = {
+    "background_pool_size": "16",
+    "background_move_pool_size": "8",
+    "background_fetches_pool_size": "16",
+    "background_common_pool_size": "8",
+    "background_buffer_flush_schedule_pool_size": "16",
+    "background_schedule_pool_size": "512",
+    "background_message_broker_schedule_pool_size": "16",
+    "background_distributed_schedule_pool_size": "16",
+}
+
 
 def load(path: Path) -> ET.Element:
     """Read a configuration file and merge what lies in <name>.d/ and conf.d/ beside it."""
@@ -292,6 +304,8 @@ class Server:
         defaults = {"tmp_path": "tmp", "user_files_path": "user_files", "format_schema_path": "format_schemas"}
         for key, folder in defaults.items():
             put(root, key, get(root, key) or f"{self.path / folder}/")
+        for key, value in SERVER_DEFAULTS.items():
+            put(root, key, get(root, key) or value)
         put(root, "path", f"{self.path}/")
         put(root, "users_config", str(self.private / "users.xml"))
         put(root, "http_port", str(self.http_port or 8123))

@@ -153,15 +153,19 @@ def test_observations() -> None:
     answer = {"now": 100.5, "logs": "1", "logs_elsewhere": "0", "complete": 1}
     hostvars = {
         "app1": {"__verify_probe": probe, "__verify_agent": {"content": IDLE}, "__verify_agent_log": {"stdout": ""}},
-        "gw1": {"__verify_gateway_log": {"stdout": 'x\tExporting failed. {"a": 1, "error": "code: \\"60\\"", "b": 2}'}},
+        "gw1": {"__verify_gateway_log": {"stdout": 'x\tExporting failed. {"a": 1, "error": "code: \\"60\\"\\nagain", "b": 2}'}},
         "ch1": {"clickhouse_shard": 1, "clickhouse_replica": "a", "__verify_stored": {"json": {"data": [answer]}}},
-        "ch2": {"clickhouse_shard": 1, "clickhouse_replica": "b", "__verify_stored": {"msg": "no\nanswer"}},
+        "ch2": {
+            "clickhouse_shard": 1,
+            "clickhouse_replica": "b",
+            "__verify_stored": {"msg": "Status code was -1 and not [200]: no\nanswer"},
+        },
         "ch3": {"clickhouse_shard": 2, "clickhouse_replica": "a"},
     }
     groups = {"gateway": ["gw1"], "clickhouse": ["ch1", "ch2", "ch3"]}
     have = verify.verify_observations(hostvars, groups, "app1")
     assert have["agent"] == {"host": "app1", "text": IDLE, "refusal": ""}
-    assert have["gateways"] == {"gw1": {"text": "", "refusal": 'code: \\"60\\"'}}
+    assert have["gateways"] == {"gw1": {"text": "", "refusal": 'code: "60"'}}
     assert have["nodes"]["ch1"]["rows"]["logs"] == 1
     assert have["nodes"]["ch1"]["seconds"] == 0.5
     assert have["nodes"]["ch2"]["error"] == "no answer"
@@ -185,6 +189,4 @@ def test_grafana(asked: dict[str, t.Any] | None, state: str, problem: str) -> No
     """Healthy is only what says so."""
     row = verify.verify_grafana({"gw1": {"__verify_grafana": asked} if asked else {}}, {"grafana": ["gw1"]})[0]
     assert row["state"] == state
-    assert row["problem"] == (
-        f"Grafana on gw1: its data source clickhouse is not healthy: {problem}" if problem else ""
-    )
+    assert row["problem"] == (f"Grafana on gw1: its data source clickhouse is not healthy: {problem}" if problem else "")
