@@ -20,6 +20,7 @@ from tests.testbed.core import CACHE, TestbedError, heartbeat, say
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
 SCENARIOS = ("default", "cluster")
+NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
 @dataclass
@@ -50,7 +51,13 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
     """Run a tool with a heartbeat; on failure print all it said."""
     with heartbeat(what):
         done = subprocess.run(
-            list(map(str, argv)), cwd=cwd, env=env or environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            list(map(str, argv)),
+            cwd=cwd,
+            env=env or environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
     if done.returncode:
         print(f"--- {what} failed ({done.returncode}): {' '.join(map(str, argv))}\n{done.stdout[-20000:]}", flush=True)
@@ -88,7 +95,7 @@ def sanity_checkout() -> Path:
     for name in files:
         source = CHECKOUT / name
         # What users do not get is checked by ruff and mypy alone.
-        if name and source.is_file() and not source.is_symlink() and not name.startswith(("tests/", "molecule/", "bench/", "examples/", ".")):
+        if name and source.is_file() and not source.is_symlink() and not name.startswith(NOT_SHIPPED):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name)
     return target
@@ -96,12 +103,13 @@ def sanity_checkout() -> Path:
 
 def lint() -> Result:
     """Style, types, and ansible-test sanity, without skips or ignores."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     checks: list[tuple[str, list[str], Path]] = [
         ("ruff", [str(PROGRAMS / "ruff"), "check", "."], CHECKOUT),
         ("yamllint", [str(PROGRAMS / "yamllint"), "--strict", "."], CHECKOUT),
         ("mypy", [str(PROGRAMS / "mypy"), "plugins", "tests", "examples/app/shop"], CHECKOUT),
         ("ansible-lint", [str(PROGRAMS / "ansible-lint"), "--strict", "--offline"], CHECKOUT),
-        ("ansible-test sanity", [str(PROGRAMS / "ansible-test"), "sanity", "--color", "no", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", "--venv"], sanity_checkout()),
+        ("ansible-test sanity", [str(PROGRAMS / "ansible-test"), "sanity", "--color", "no", "--python", version, "--venv"], sanity_checkout()),
     ]
     result = Result()
     for name, argv, folder in checks:

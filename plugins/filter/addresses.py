@@ -16,7 +16,7 @@ def host_address(host: str, hostvars: t.Mapping[str, t.Any]) -> str:
     """
     variables = hostvars[host]
     for name in ("observability_address", "ansible_host"):
-        if name in variables:
+        if variables.get(name):
             return str(variables[name])
     return host
 

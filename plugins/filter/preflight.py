@@ -11,7 +11,6 @@ import pathlib
 import typing as t
 
 import yaml
-
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -44,7 +43,7 @@ GROUP_ARTIFACTS = {
 IDENTITIES = {"zookeeper": ("zookeeper_id",), "clickhouse": ("clickhouse_shard", "clickhouse_replica")}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def role_options(role: str) -> dict[str, dict[str, t.Any]]:
     """The options that an inventory sets for a role, from its meta/argument_specs.yml. Empty for a role without one."""
     path = ROLES / role / "meta" / "argument_specs.yml"
@@ -56,7 +55,7 @@ def role_options(role: str) -> dict[str, dict[str, t.Any]]:
     return t.cast("dict[str, dict[str, t.Any]]", specs[entry].get("options", {}))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _prefixes() -> dict[str, set[str]]:
     """Prefix -> the names that may begin with it. A role may take an option that another role owns."""
     roles = {path.name: set(role_options(path.name)) for path in ROLES.iterdir() if path.is_dir()}

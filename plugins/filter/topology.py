@@ -10,6 +10,7 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
 
 CLICKHOUSE_NATIVE_PORT = 9440
 KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
@@ -17,9 +18,8 @@ VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: 
 
 
 def address_of(hostvars: t.Mapping[str, t.Any], host: str) -> str:
-    """How other hosts reach C(host), fit for a URL: the same rule as the default of observability_address."""
-    variables = hostvars[host]
-    address = next((str(variables[name]) for name in ("observability_address", "ansible_host") if variables.get(name)), host)
+    """How other hosts reach C(host), fit for a URL."""
+    address = host_address(host, hostvars)
     return f"[{address}]" if ":" in address else address
 
 

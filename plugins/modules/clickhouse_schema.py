@@ -82,7 +82,7 @@ options:
 notes:
   - The user needs C(SHOW) on the databases, C(CREATE) for what is to be created, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
-  - The lowest supported server version is 24.8.
+  - Server versions before 24.8 are refused. It is tested with 26.7.
 """
 
 EXAMPLES = r"""
@@ -136,7 +136,7 @@ statements:
   sample:
     - CREATE DATABASE shop
 objects:
-  description: Every declared object, in the order of creation.
+  description: Every declared object, in the order of creation. Only those that exist, when the run fails because some differ.
   returned: success, or when objects differ
   type: list
   elements: dict
@@ -233,7 +233,7 @@ def main() -> None:
         module.fail_json(msg=str(error), **error.details)
     for state in plan.drifted:
         if not report:
-            module.fail_json(msg=drift_message(plan.drifted), **{**plan.result, "changed": False, "statements": []})
+            module.fail_json(msg=drift_message(plan.drifted), **plan.result)
         module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.difference}")
     module.exit_json(**plan.result)
 

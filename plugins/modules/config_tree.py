@@ -11,13 +11,14 @@ version_added: 0.1.0
 description:
   - Compares the declared files with those on the host, lets the program that will read them check the whole tree in a temporary
     folder, and only then replaces what differs, each file by an atomic rename. A tree that does not pass leaves the live files untouched.
-  - Tells whether the running service is older than its configuration, also when an earlier run was interrupted between writing and restarting.
-    It never restarts anything itself.
+  - Tells whether the running service is older than its configuration, also when an earlier run was interrupted between writing
+    and restarting. It never restarts anything itself.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
   check_mode:
-    description: Can run in check mode and return the changed status prediction. The validation runs in check mode too, where its program exists.
+    description:
+      - Can run in check mode and return the changed status prediction. The validation runs in check mode too, where its program exists.
     support: full
   diff_mode:
     description: Returns what has changed, or would change, with the contents of O(secret_files) left out.
@@ -70,7 +71,9 @@ options:
     default: []
     suboptions: &suboptions
       path:
-        description: Path below O(root), or an absolute path for a file elsewhere, such as a unit file. Those elsewhere are not part of the validated tree.
+        description:
+          - Path below O(root), or an absolute path for a file elsewhere, such as a unit file.
+          - Those elsewhere are not part of the validated tree.
         type: str
         required: true
       content:
@@ -108,7 +111,9 @@ options:
     description: The systemd unit that reads the configuration.
     type: str
   watch:
-    description: Further paths that count as configuration when RV(restart_needed) is computed, such as the symlink to the installed version. Symlinks are not followed.
+    description:
+      - Further paths that count as configuration when RV(restart_needed) is computed, such as the symlink to the installed version.
+      - Symlinks are not followed.
     type: list
     elements: path
     default: []
@@ -162,6 +167,10 @@ active:
   description: Whether O(unit) was running.
   returned: always
   type: bool
+enabled:
+  description: Whether O(unit) starts with the host.
+  returned: always
+  type: bool
 """
 
 import grp
@@ -174,7 +183,6 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.groundwork.observability.plugins.module_utils._config_tree import (
     Change,
     File,
@@ -312,10 +320,10 @@ def _moved(file: File, root: str, target: str) -> File:
 
 
 def unit_state(module: AnsibleModule, unit: str | None) -> dict[str, t.Any]:
-    """Whether the unit runs, since when (epoch seconds), and whether systemd knows its present file."""
+    """Whether the unit runs, since when (epoch seconds), whether it is enabled, and whether systemd knows its present file."""
     if not unit:
-        return {"active": False, "started": 0.0, "reload": False}
-    properties = "ActiveState,ExecMainStartTimestampMonotonic,NeedDaemonReload,LoadState"
+        return {"active": False, "enabled": False, "started": 0.0, "reload": False}
+    properties = "ActiveState,ExecMainStartTimestampMonotonic,NeedDaemonReload,LoadState,UnitFileState"
     status, out, err = module.run_command(["systemctl", "show", unit, f"--property={properties}"])
     if status != 0:
         raise TreeError(f"unit: systemctl show {unit} failed: {err.strip() or out.strip()}")
@@ -323,6 +331,7 @@ def unit_state(module: AnsibleModule, unit: str | None) -> dict[str, t.Any]:
     monotonic = int(shown.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
     return {
         "active": shown.get("ActiveState") in ("active", "activating", "reloading"),
+        "enabled": shown.get("UnitFileState") == "enabled",
         "started": time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + monotonic,
         "reload": shown.get("NeedDaemonReload") == "yes" or shown.get("LoadState") == "not-found",
     }
@@ -367,6 +376,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         "changed": bool(changes or missing),
         "changed_files": [folder.path for folder in missing] + [change.path for change in changes],
         "active": state["active"],
+        "enabled": state["enabled"],
         "restart_needed": state["active"] and (bool(changes) or newest(watched) > state["started"]),
         "daemon_reload_needed": unit_changed or state["reload"],
         "diff": diff([*(Change(folder.path, None, folder, False) for folder in missing), *changes]),

@@ -96,18 +96,30 @@ ROWS: dict[str, dict[str, t.Any]] = {
         **METRIC,
         **EXEMPLARS,
         **RANGE,
-        "Count": 3, "Sum": 12.0, "BucketCounts": [1, 2], "ExplicitBounds": [5.0],
+        "Count": 3,
+        "Sum": 12.0,
+        "BucketCounts": [1, 2],
+        "ExplicitBounds": [5.0],
     },
     "otel_metrics_exponential_histogram": {
         **METRIC,
         **EXEMPLARS,
         **RANGE,
-        "Count": 3, "Sum": 12.0, "Scale": 2, "ZeroCount": 0,
-        "PositiveOffset": -1, "PositiveBucketCounts": [1, 2], "NegativeOffset": 0, "NegativeBucketCounts": [],
+        "Count": 3,
+        "Sum": 12.0,
+        "Scale": 2,
+        "ZeroCount": 0,
+        "PositiveOffset": -1,
+        "PositiveBucketCounts": [1, 2],
+        "NegativeOffset": 0,
+        "NegativeBucketCounts": [],
     },
     "otel_metrics_summary": {
         **METRIC,
-        "Count": 3, "Sum": 12.0, "ValueAtQuantiles.Quantile": [0.5, 0.9], "ValueAtQuantiles.Value": [4.0, 9.0],
+        "Count": 3,
+        "Sum": 12.0,
+        "ValueAtQuantiles.Quantile": [0.5, 0.9],
+        "ValueAtQuantiles.Value": [4.0, 9.0],
     },
 }
 
@@ -177,14 +189,14 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
     return run
 
 
-def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]], **settings: str | int) -> None:
+def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]]) -> None:
     """What the exporter sends: a column list, and rows in one block."""
     columns = ", ".join(f"`{column}`" for column in rows[0])
     node.query(
         f"INSERT INTO otel.{table} ({columns}) FORMAT JSONEachRow",
         "\n".join(json.dumps(row) for row in rows),
         async_insert=0,
-        **settings,
+        distributed_foreground_insert=1,
     )
 
 
@@ -220,7 +232,7 @@ def test_a_fresh_replica_gets_everything(cluster: Cluster, play: Play) -> None:
     assert not any(result["changed"] for result in play().values())
 
 
-@pytest.fixture(scope="class")
+@pytest.fixture(scope="module")
 def rows(cluster: Cluster, play: Play) -> None:
     """Each table's row through the first replica, again through the second, and one more through Distributed."""
     play()
@@ -228,8 +240,8 @@ def rows(cluster: Cluster, play: Play) -> None:
     for table, row in ROWS.items():
         insert(first, f"{table}_local", [row])
         insert(second, f"{table}_local", [row])
-        insert(first, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
-        insert(second, table, [{**row, "ServiceName": "other"}], distributed_foreground_insert=1)
+        insert(first, table, [{**row, "ServiceName": "other"}])
+        insert(second, table, [{**row, "ServiceName": "other"}])
     for table in second.query("SELECT table FROM system.replicas").split():
         for node in cluster.nodes:
             node.query(f"SYSTEM SYNC REPLICA otel.{table}")

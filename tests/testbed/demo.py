@@ -43,7 +43,7 @@ def playbook(inventory: Path, name: str, *, what: str, arguments: Sequence[str] 
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
     }
-    argv = [program, "-i", INVENTORY, "-i", inventory, *arguments, name]
+    argv: list[str | Path] = [program, "-i", INVENTORY, "-i", inventory, *arguments, name]
     return run(argv, cwd=CHECKOUT, env=environment, what=what, todo=todo)
 
 

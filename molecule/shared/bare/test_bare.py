@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-PATHS = ("/opt/zookeeper", "/opt/clickhouse", "/opt/otelcol", "/opt/grafana", "/opt/shop", "/etc/zookeeper", "/etc/clickhouse-server", "/etc/otelcol",
-         "/etc/grafana", "/etc/shop", "/var/lib/zookeeper", "/var/lib/clickhouse", "/var/lib/otelcol", "/var/lib/grafana", "/usr/bin/java", "/usr/bin/psql")
+PATHS = (
+    *("/opt/zookeeper", "/opt/clickhouse", "/opt/otelcol", "/opt/grafana", "/opt/shop"),
+    *("/etc/zookeeper", "/etc/clickhouse-server", "/etc/otelcol", "/etc/grafana", "/etc/shop"),
+    *("/var/lib/zookeeper", "/var/lib/clickhouse", "/var/lib/otelcol", "/var/lib/grafana"),
+    *("/usr/bin/java", "/usr/bin/psql"),
+)
 UNITS = ("zookeeper", "clickhouse", "otelcol", "grafana", "shop", "postgresql")
 
 

@@ -37,6 +37,7 @@ _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
 _FRAME = re.compile(r"^(?:HTTPDriver for \S+ )?(?:Received ClickHouse exception, code: \d+, server response: )?")
 _URL = re.compile(r"\s*\(for url [^)]*\)\s*$")
 _PAUSE_AT_MOST = 10.0
+_Answer = t.TypeVar("_Answer")
 
 
 class ClickHouseError(Exception):
@@ -119,11 +120,12 @@ class ClickHouse:
         self.version = _retry(connection, lambda: _ask_version(connection))
         self._client = _retry(connection, lambda: _open(connection))
 
-    def rows(self, query: str) -> list[tuple[t.Any, ...]]:
-        """Rows of a query. Read only, so repeated when the connection breaks."""
-        return _retry(self.connection, lambda: self._rows(query))
+    def patiently(self, call: t.Callable[[], _Answer]) -> _Answer:
+        """Call what changes nothing, and call it again when the connection breaks."""
+        return _retry(self.connection, call)
 
-    def _rows(self, query: str) -> list[tuple[t.Any, ...]]:
+    def rows(self, query: str) -> list[tuple[t.Any, ...]]:
+        """Rows of a query."""
         with _translated(self.connection):
             return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
 
@@ -140,7 +142,7 @@ class ClickHouse:
         """Rows of a query that is the last of its session: the server drops the session's temporary tables after it."""
         self._client.params["close_session"] = "1"
         try:
-            return self._rows(query)
+            return self.rows(query)
         finally:
             del self._client.params["close_session"]
 
@@ -164,9 +166,6 @@ def _limits(text: str) -> dict[str, t.Any]:
     """The server's parser refuses statements over 256 KiB unless told their size."""
     size = len(text.encode("utf-8", "surrogateescape"))
     return {"max_query_size": size + 1024} if size > 200_000 else {}
-
-
-_Answer = t.TypeVar("_Answer")
 
 
 def _retry(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:

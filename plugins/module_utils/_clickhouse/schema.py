@@ -39,6 +39,8 @@ _PAUSE_AT_MOST = 4.0
 _NOT_THERE_YET = {60, 81}
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
+# Of a statement that was formatted before: the server has no temporary views yet.
+_NO_TEMPORARY_VIEWS = 62
 
 
 @dataclass(frozen=True)
@@ -289,19 +291,21 @@ class Reader:
     ) -> dict[tuple[str, str], list[ddl.Clause]]:
         """Declarations as the server understands them, by making each one for a moment."""
         made: dict[str, Declared] = {}
+        attempt = random.getrandbits(32)
         for number, item in enumerate(self.tables):
             parts = clauses[item.key]
             exists = item.key in have
             if ddl.join_clauses(parts) == have.get(item.key) or (item.kind != "table" and not exists):
                 continue
-            name = f"__groundwork_{number}"
+            name = f"__groundwork_{attempt:08x}_{number}"
             try:
                 self.client.execute(_temporary(name, item.kind, parts))
             except ConnectionFailed:
                 raise
             except ClickHouseError as error:
-                later = error.code in _NOT_THERE_YET and (not exists or item.kind != "table")
-                if not later and error.code != _NOT_TEMPORARY:
+                view = item.kind != "table"
+                later = error.code in _NOT_THERE_YET and (view or not exists)
+                if not later and error.code != _NOT_TEMPORARY and not (view and error.code == _NO_TEMPORARY_VIEWS):
                     raise error.about(item.subject) from error
             else:
                 made[name] = item
@@ -394,12 +398,14 @@ def converge(client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collecti
     unsure: Step | None = None
     pause = 0.2
     for attempt in range(_ATTEMPTS):
-        found = Reader(client, want, secrets).read()
+        found = client.patiently(Reader(client, want, secrets).read)
         plan = plan_schema(want, found, found.secrets)
         if unsure is not None and unsure not in plan.steps:
             done.append(unsure)
         unsure = None
-        if not apply or (plan.drifted and not keep_drift):
+        if plan.drifted and not keep_drift:
+            plan = _without_steps(plan)
+        if not apply or not plan.steps:
             return _with_done(plan, done)
         for position, step in enumerate(plan.steps):
             try:
@@ -422,6 +428,11 @@ def converge(client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collecti
 def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
     """The plan for a server that is not there yet: it has nothing, or it has what cannot be known."""
     return plan_schema(want, Found(databases={item.database for item in want}), secrets)
+
+
+def _without_steps(plan: Plan) -> Plan:
+    """The plan when nothing may be done: what is there, and how it differs."""
+    return Plan((), tuple(state for state in plan.objects if state.status != CREATED))
 
 
 def _with_done(plan: Plan, done: t.Sequence[Step]) -> Plan:

@@ -69,7 +69,7 @@ def put(store: Store, org: int, body: Row, old: Row | None) -> Row:
 def shown(row: Row) -> Row:
     """A data source as answered to requests for one."""
     keys = ("id", "uid", "orgId", "name", "type", "access", "jsonData", "version", "readOnly", *TEXTS, *FLAGS)
-    fields = {key: True for key in row["secrets"]}
+    fields = dict.fromkeys(row["secrets"], True)
     return {**{key: row[key] for key in keys}, "typeLogoUrl": "", "secureJsonFields": fields}
 
 

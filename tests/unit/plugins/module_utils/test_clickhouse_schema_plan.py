@@ -133,6 +133,9 @@ class Server:
         self.tables: set[tuple[str, str]] = set()
         self.executed: list[str] = []
 
+    def patiently(self, call: t.Callable[[], Found]) -> Found:
+        return call()
+
     def execute(self, statement: str) -> None:
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
