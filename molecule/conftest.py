@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,44 @@ def playbook(inventory: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     return run
 
 
-def shell(host: Any, command: str) -> str:
-    """Output of a shell command on a host, which has to succeed."""
-    return str(host.check_output("sh -c %s", command)) if "%" in command else str(host.check_output(f"sh -c {shlex.quote(command)}"))
+@pytest.fixture(scope="session")
+def ansible_log() -> str:
+    """All that Ansible printed in this scenario, with diffs; at -vvv in scenario default."""
+    return Path(os.environ["ANSIBLE_LOG_PATH"]).read_text(encoding="utf-8", errors="replace")
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., str]:
+    """Asks a URL from a host itself: `200 body`, `401 ...`, or `refused` where nobody answers or TLS fails."""
+    program = """
+import json, ssl, sys, urllib.request
+url, headers, body, ca = json.loads(sys.argv[1])
+context = ssl.create_default_context(cafile=ca) if url.startswith("https") else None
+request = urllib.request.Request(url, data=body.encode() if body else None, headers=headers)
+try:
+    with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        print(answer.status, answer.read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+except OSError as error:
+    print("refused", error)
+"""
+
+    def ask(host: Any, url: str, headers: dict[str, str] | None = None, body: str = "", ca: str | None = None) -> str:
+        return str(host.check_output("python3 -c %s %s", program, json.dumps([url, headers or {}, body, ca])))
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """Waits until a call gives something true, and returns it; fails with the last answer."""
+
+    def until(call: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (answer := call()):
+            assert time.monotonic() < deadline, f"after {seconds} s not {what}: {answer!r}"
+            time.sleep(0.5)
+        return answer
+
+    return until

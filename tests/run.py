@@ -101,19 +101,29 @@ def sanity_checkout() -> Path:
     return target
 
 
+def sanity_home() -> str:
+    """A home folder in which ansible-test finds what it would download to install pip: Python's own pip does as well."""
+    home = CACHE / "sanity" / "home"
+    for version in ("20.3.4", "21.3.1", "24.2"):
+        file = home / ".ansible" / "test" / "cache" / f"get_pip_{version.replace('.', '_')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("import ensurepip\n\nensurepip.bootstrap(default_pip=True)\n")
+    return str(home)
+
+
 def lint() -> Result:
     """Style, types, and ansible-test sanity, without skips or ignores."""
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    checks: list[tuple[str, list[str], Path]] = [
-        ("ruff", [str(PROGRAMS / "ruff"), "check", "."], CHECKOUT),
-        ("yamllint", [str(PROGRAMS / "yamllint"), "--strict", "."], CHECKOUT),
-        ("mypy", [str(PROGRAMS / "mypy"), "plugins", "tests", "examples/app/shop"], CHECKOUT),
-        ("ansible-lint", [str(PROGRAMS / "ansible-lint"), "--strict", "--offline"], CHECKOUT),
-        ("ansible-test sanity", [str(PROGRAMS / "ansible-test"), "sanity", "--color", "no", "--python", version, "--venv"], sanity_checkout()),
+    python = ["--python", f"{sys.version_info[0]}.{sys.version_info[1]}"]
+    checks: list[tuple[str, list[str], Path, dict[str, str]]] = [
+        ("ruff", ["ruff", "check", "."], CHECKOUT, {}),
+        ("yamllint", ["yamllint", "--strict", "."], CHECKOUT, {}),
+        ("mypy", ["mypy", "plugins", "tests", "molecule"], CHECKOUT, {}),
+        ("ansible-lint", ["ansible-lint", "--strict", "--offline"], CHECKOUT, {}),
+        ("ansible-test sanity", ["ansible-test", "sanity", "--color", "no", *python, "--venv"], sanity_checkout(), {"HOME": sanity_home()}),
     ]
     result = Result()
-    for name, argv, folder in checks:
-        passed, _ = call(name, argv, cwd=folder)
+    for name, (program, *arguments), folder, more in checks:
+        passed, _ = call(name, [PROGRAMS / program, *arguments], cwd=folder, env=environment(**more))
         result.passed += passed
         result.failed += not passed
     return result
@@ -131,20 +141,27 @@ def integration() -> Result:
     return pytest("integration tests", "tests/integration")
 
 
+def scenario_environment(scenario: str) -> dict[str, str]:
+    """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
+    inventory, verbosity = ("single", "3") if scenario == "default" else (scenario, "0")
+    return {"GROUNDWORK_INVENTORY": inventory, "ANSIBLE_VERBOSITY": verbosity, "ANSIBLE_DIFF_ALWAYS": "1"}
+
+
 def molecule(scenario: str) -> Callable[[], Result]:
     """A scenario: every step of its sequence counts, and every test of its verify steps."""
 
     def stage() -> Result:
         engine.ensure()
-        inventory = "single" if scenario == "default" else scenario
+        logs = CACHE / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        printed = logs / f"molecule-{scenario}-ansible.log"
+        printed.unlink(missing_ok=True)
         passed, said = call(
             f"molecule {scenario}",
             [PROGRAMS / "molecule", "test", "--scenario-name", scenario],
-            env=environment(GROUNDWORK_INVENTORY=inventory),
+            env=environment(**scenario_environment(scenario), ANSIBLE_LOG_PATH=str(printed)),
         )
-        log = CACHE / "logs" / f"molecule-{scenario}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(said)
+        (logs / f"molecule-{scenario}.log").write_text(said)
         result = counted(said) if re.search(r" passed.* in ", said) else Result()
         result.failed += not passed and not result.failed
         return result

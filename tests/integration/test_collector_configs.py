@@ -43,6 +43,8 @@ PLAY = """
   vars:
     otel_collector_mode: MODE
   tasks:
+    - name: Know the collection-wide settings
+      ansible.builtin.import_role: {name: groundwork.observability.common}
     - name: Check the inventory
       ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: preflight}
     - name: Check the program
@@ -420,7 +422,7 @@ def test_a_wrong_clock_is_corrected(running: Running) -> None:
     assert "empty_metric" not in running.arrived()
     # A span keeps its length.
     start, end = re.findall(r"(?:Start|End) time +: \S+ (\S+)", running.arrived().split("Name           : late")[1])[:2]
-    seconds = [sum(float(part) * unit for part, unit in zip(when.split(":"), (3600, 60, 1))) for when in (start, end)]
+    seconds = [sum(float(part) * unit for part, unit in zip(when.split(":"), (3600, 60, 1), strict=True)) for when in (start, end)]
     assert (seconds[1] - seconds[0]) % 86400 == pytest.approx(5, abs=0.5)
 
 

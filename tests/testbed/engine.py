@@ -24,7 +24,8 @@ def ensure() -> None:
     if _answers():
         return
     with locked("engine"):
-        need("docker", "docker.io", "iptables")
+        # Some machines have the client alone.
+        need("dockerd" if os.geteuid() == 0 else "docker", "docker.io", "iptables")
         if _answers():
             return
         if os.geteuid() != 0:

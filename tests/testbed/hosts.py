@@ -30,6 +30,7 @@ FIXED_SUBNETS = {"demo": 1, "molecule-default": 2, "molecule-cluster": 3}
 MIRROR_ADDRESS = 2
 FIRST_ADDRESS = 11
 START_SECONDS = 90
+REMOVE_SECONDS = 30
 ENGINE_MOUNT = "/usr/lib/groundwork-engine"
 INIT = "/usr/local/sbin/testbed-init"
 # What systemd needs, and no more: --privileged is neither needed nor possible everywhere.
@@ -147,8 +148,7 @@ def down(name: str) -> None:
         names = [container.name for container in _containers(name).values()]
         if names:
             docker("rm", "--force", "--volumes", *names, what=f"remove the hosts of {name}")
-        if _network_exists(f"groundwork-{name}"):
-            docker("network", "rm", f"groundwork-{name}", what=f"remove the network of {name}")
+        _remove_network(name)
         shutil.rmtree(testbed_folder(name), ignore_errors=True)
     say(f"{name}: {len(names)} containers removed")
 
@@ -208,6 +208,22 @@ def _network(testbed: Plan) -> None:
             todo=f"if {testbed.subnet} is taken: another name, or another GROUNDWORK_SUBNET_PREFIX (now the first two "
             "numbers of it)",
         )
+
+
+def _remove_network(name: str) -> None:
+    """The engine may hold the network a moment longer than the containers on it."""
+    network = f"groundwork-{name}"
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while _network_exists(network):
+        try:
+            docker("network", "rm", network, what=f"remove the network of {name}")
+        except TestbedError:
+            if time.monotonic() > deadline:
+                raise
+            for endpoint in json.loads(docker("network", "inspect", network, what="look at the network"))[0]["Containers"].values():
+                command = ["docker", "network", "disconnect", "--force", network, endpoint["Name"]]
+                subprocess.run(command, capture_output=True, check=False)
+            time.sleep(0.5)
 
 
 def _create(testbed: Plan, host: str, address: str, *words: str) -> None:

@@ -1,0 +1,71 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""What a person or an accident changed on the host is seen by check mode and put right by the next run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def changed(said: str) -> int:
+    return sum(map(int, re.findall(r"changed=(\d+)", said)))
+
+
+# What happens -> how, a question, its answer once repaired, and the tag of the play that repairs it.
+DAMAGE = {
+    "a file was edited": ("echo '# x' >> /etc/zookeeper/zoo.cfg", "grep -c '# x' /etc/zookeeper/zoo.cfg", "0", "zookeeper"),
+    "a file was added": (
+        "touch /etc/clickhouse-server/config.d/stray.xml",
+        "ls /etc/clickhouse-server/config.d",
+        "secrets.xml",
+        "clickhouse",
+    ),
+    "a secret was opened": ("chmod 644 /etc/otelcol/gateway/secret.yaml", "stat -c %a /etc/otelcol/gateway/secret.yaml", "640", "gateway"),
+    "a unit was disabled": (
+        "systemctl disable --now otelcol-prometheus-agent 2>&1",
+        "systemctl is-active otelcol-prometheus-agent",
+        "active",
+        "prometheus_agent",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[..., Any], damage: str) -> None:
+    (host,) = hosts.values()
+    command, question, answer, tag = DAMAGE[damage]
+    host.check_output(command)
+    before = host.run(question).stdout.strip()
+    seen = playbook("playbooks/site.yml", "--check", "--diff", "--tags", tag)
+    assert seen.returncode == 0, seen.stdout
+    assert changed(seen.stdout) > 0, seen.stdout
+    assert host.run(question).stdout.strip() == before
+    repaired = playbook("playbooks/site.yml", "--tags", tag)
+    assert repaired.returncode == 0, repaired.stdout
+    assert host.run(question).stdout.strip() == answer
+    again = playbook("playbooks/site.yml", "--tags", tag)
+    assert changed(again.stdout) == 0, again.stdout
+
+
+def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    """The version's folder is there in part, and without the mark that says it is complete."""
+    (host,) = hosts.values()
+    host.check_output("rm -rf /opt/zookeeper/current/.sha256-* /opt/zookeeper/current/lib && systemctl is-active zookeeper")
+    done = playbook("playbooks/site.yml", "--tags", "zookeeper")
+    assert done.returncode == 0, done.stdout
+    assert int(host.check_output("ls /opt/zookeeper/current/lib | wc -l")) > 20
+    assert host.service("zookeeper").is_running
+
+
+def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    (host,) = hosts.values()
+    for variable, value, tag in (("zookeeper_id", "7", "zookeeper"), ("clickhouse_replica", "z", "clickhouse")):
+        done = playbook("playbooks/site.yml", "--tags", tag, "-e", f"{variable}={value}")
+        assert done.returncode != 0
+        assert variable in done.stdout
+        assert "host_vars" in done.stdout or "inventory" in done.stdout
+        assert changed(done.stdout) == 0, done.stdout
+    assert host.file("/var/lib/zookeeper/myid").content_string.strip() == "1"

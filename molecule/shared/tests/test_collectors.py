@@ -1,0 +1,93 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Who may send, and that everything arrives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+LOGS = '{"resourceLogs": []}'
+COLLECTORS = ("otelcol-gateway", "otelcol-node-agent", "otelcol-cluster-agent", "otelcol-prometheus-agent")
+JSON = {"Content-Type": "application/json"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {**JSON, "Authorization": f"Bearer {token}"}
+
+
+def test_agents_and_gateways_want_their_own_token(
+    hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]
+) -> None:
+    host, gateway = hosts[groups["application"][0]], platform.addresses[groups["gateway"][0]]
+    agent_token, gateway_token = platform.secrets["otel_collector_agent_token"], platform.secrets["otel_collector_gateway_token"]
+    doors = {
+        ("http://127.0.0.1:4318/v1/logs", None): (agent_token, gateway_token),
+        (f"https://{gateway}:4318/v1/logs", "/etc/otelcol/node_agent/tls/ca.crt"): (gateway_token, agent_token),
+    }
+    if groups["application"][0] in groups["gateway"]:  # one host: the gateway's port 4318 is on the host's address
+        assert gateway != "127.0.0.1"
+    for (url, ca), (right, wrong) in doors.items():
+        assert ask(host, url, JSON, LOGS, ca).startswith("401"), url
+        assert ask(host, url, bearer(wrong), LOGS, ca).startswith("401"), url
+        assert ask(host, url, bearer(right), LOGS, ca).startswith("200"), url
+
+
+def test_the_gateway_speaks_tls_only(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
+    name = groups["gateway"][0]
+    url = f"http://{platform.addresses[name]}:4318/v1/logs"
+    said = ask(hosts[name], url, bearer(platform.secrets["otel_collector_gateway_token"]), LOGS)
+    assert not said.startswith("200"), said
+
+
+def test_all_signals_of_the_application_arrive(platform: Any, until: Callable[..., Any]) -> None:
+    """Logs, traces, four kinds of metric over OTLP and a summary that is scraped."""
+    until(lambda: all(own for _, own in platform.records().values()), "in every table", 90)
+
+
+def test_roll_ups_are_filled(groups: dict[str, list[str]], platform: Any, until: Callable[..., Any]) -> None:
+    """Every table that a materialized view writes to."""
+    first = groups["clickhouse"][0]
+    views = platform.query(first, "SELECT create_table_query FROM system.tables WHERE database = 'otel' AND engine = 'MaterializedView'")
+    tables = sorted(re.findall(r" TO otel\.(\w+)", view)[0].removesuffix("_local") for (view,) in views)
+    assert len(tables) >= 3
+    for table in tables:
+        until(lambda table=table: int(platform.query(first, f"SELECT count() FROM otel.{table}")[0][0]), f"filled: {table}", 90)
+
+
+def test_hosts_and_components_are_seen(
+    groups: dict[str, list[str]], hosts: dict[str, Any], platform: Any, until: Callable[..., Any]
+) -> None:
+    """Host metrics of every host; ZooKeeper, ClickHouse, Grafana and every collector as the agents scrape them."""
+    first = groups["clickhouse"][0]
+    reporting = "SELECT DISTINCT ResourceAttributes['host.name'] FROM otel.otel_metrics_sum WHERE MetricName = 'system.cpu.time'"
+    until(lambda: {name for (name,) in platform.query(first, reporting)} >= set(hosts), "host metrics of every host", 90)
+    scraped = "SELECT DISTINCT ServiceName FROM otel.otel_metrics_gauge"
+    missing = {"zookeeper", "clickhouse", "grafana", "shop", *COLLECTORS}
+
+    def all_seen() -> bool:
+        missing.difference_update(name for (name,) in platform.query(first, scraped))
+        return not missing
+
+    until(all_seen, f"metrics of {missing}", 90)
+
+
+def test_verify_tells_what_arrived_where(playbook: Callable[..., Any], groups: dict[str, list[str]]) -> None:
+    done = playbook("playbooks/verify.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in groups["clickhouse"]:
+        assert name in done.stdout
+    assert "OK" in done.stdout
+    assert "changed=0" in done.stdout
+
+
+def test_verify_names_the_hop(playbook: Callable[..., Any], hosts: dict[str, Any], groups: dict[str, list[str]]) -> None:
+    """The node agent is stopped: nothing can be sent."""
+    agent = hosts[groups["application"][0]]
+    agent.check_output("systemctl stop otelcol-node-agent")
+    try:
+        done = playbook("playbooks/verify.yml", "-e", "verify_seconds=5")
+    finally:
+        agent.check_output("systemctl start otelcol-node-agent")
+    assert done.returncode != 0
+    assert "node agent" in done.stdout

@@ -1,0 +1,103 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Units, accounts, files and sockets of every host."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+UNITS = {
+    "zookeeper": "zookeeper",
+    "clickhouse": "clickhouse-server",
+    "gateway": "otelcol-gateway",
+    "node_agent": "otelcol-node-agent",
+    "cluster_agent": "otelcol-cluster-agent",
+    "prometheus_agent": "otelcol-prometheus-agent",
+    "grafana": "grafana-server",
+    "application": "shop",
+}
+# Ports that other hosts reach, and those on loopback, by group. 2888 is open on the leader only.
+OPEN = {
+    "zookeeper": {2281, 2888, 3888, 7000},
+    "clickhouse": {8443, 9440, 9010},
+    "gateway": {4317, 4318},
+    "grafana": {3000},
+}
+LOCAL = {
+    "zookeeper": {8090},
+    "clickhouse": {8443, 9440, 9010},
+    "gateway": {13133, 8888},
+    "node_agent": {4317, 4318, 13134, 8889},
+    "cluster_agent": {13135, 8890},
+    "prometheus_agent": {13136, 8891},
+    "application": {8080, 5432},
+}
+LOOPBACK = re.compile(r"127\..*|\[::1\]|\[::ffff:127\..*\]")
+SECRET_FILES = {
+    "zookeeper": ["/etc/zookeeper/tls/host.pem"],
+    "clickhouse": [f"/etc/clickhouse-server/{name}" for name in ("tls/host.key", "config.d/secrets.xml", "users.d/secrets.xml")],
+    "gateway": ["/etc/otelcol/gateway/secret.yaml", "/etc/otelcol/gateway/gateway_token", "/etc/otelcol/gateway/tls/host.key"],
+    "node_agent": ["/etc/otelcol/node_agent/gateway_token", "/etc/otelcol/node_agent/agent_token"],
+    "grafana": ["/etc/grafana/secrets/admin_password", "/etc/grafana/secrets/secret_key", "/etc/grafana/tls/host.key"],
+}
+
+
+@pytest.mark.parametrize("group", UNITS)
+def test_units(hosts: dict[str, Any], groups: dict[str, list[str]], group: str) -> None:
+    assert groups[group]
+    for name in groups[group]:
+        service = hosts[name].service(UNITS[group])
+        assert service.is_running, name
+        assert service.is_enabled, name
+        said = hosts[name].check_output(
+            "systemctl show --property=User,NoNewPrivileges,ProtectSystem,Restart,CapabilityBoundingSet,NRestarts %s", UNITS[group]
+        )
+        properties = dict(line.split("=", 1) for line in said.splitlines())
+        assert properties.pop("User") not in ("", "root"), name
+        assert properties == {
+            "NoNewPrivileges": "yes",
+            "ProtectSystem": "strict",
+            "Restart": "always",
+            "CapabilityBoundingSet": "",
+            "NRestarts": "0",
+        }, name
+
+
+def test_nothing_failed(hosts: dict[str, Any]) -> None:
+    for name, host in hosts.items():
+        assert host.check_output("systemctl --failed --no-legend --plain") == "", name
+
+
+def test_only_what_is_needed_listens(hosts: dict[str, Any], groups: dict[str, list[str]]) -> None:
+    for name, host in hosts.items():
+        there = [group for group, members in groups.items() if name in members]
+        listening = re.findall(r"LISTEN\s+\d+\s+\d+\s+(\S+):(\d+)", host.check_output("ss -Hltn"))
+        local = {int(port) for address, port in listening if LOOPBACK.fullmatch(address)}
+        reached = {int(port) for address, port in listening if not LOOPBACK.fullmatch(address)}
+        allowed = {22}.union(*(OPEN.get(group, set()) for group in there))
+        assert reached <= allowed, name
+        assert allowed - reached <= {2888}, name
+        assert local - {22} <= set().union(*(LOCAL.get(group, set()) for group in there)), name
+
+
+@pytest.mark.parametrize("group", SECRET_FILES)
+def test_secret_files(hosts: dict[str, Any], groups: dict[str, list[str]], group: str) -> None:
+    """Root's, readable by the service, by nobody else."""
+    for name in groups[group]:
+        for path in SECRET_FILES[group]:
+            file = hosts[name].file(path)
+            assert (file.user, oct(file.mode)) == ("root", "0o640"), f"{name} {path}"
+            assert file.group not in ("root", "users"), f"{name} {path}"
+
+
+def test_no_secret_is_readable_or_visible(hosts: dict[str, Any], platform: Any) -> None:
+    """Neither in a file that everybody may read, nor in an argument or an environment that a unit shows."""
+    for name, host in hosts.items():
+        readable = host.check_output(
+            "systemctl show --property=ExecStart,Environment 'zookeeper*' 'clickhouse*' 'otelcol*' 'grafana*' 'shop*'; ps -eo args;"
+            " find /etc /opt /var/lib -xdev -type f -perm -o=r -size -1024k -newer /etc/hostname -not -path '*/site-packages/*'"
+            " -exec cat {} + 2>/dev/null || true"
+        )
+        assert [secret for secret, value in platform.secrets.items() if value in readable] == [], name
