@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import pathlib
+import re
 import typing as t
 
 import yaml
@@ -39,6 +40,8 @@ GROUP_ARTIFACTS = {
         "grafana_clickhouse_datasource": "grafana_clickhouse_datasource_version",
     },
 }
+# Become part of paths in ZooKeeper and of configuration files.
+PLAIN_NAMES = ("clickhouse_cluster", "clickhouse_replica")
 # Identity is explicit: never derived from the order of an inventory.
 IDENTITIES = {"zookeeper": ("zookeeper_id",), "clickhouse": ("clickhouse_shard", "clickhouse_replica")}
 
@@ -94,6 +97,12 @@ def _spec_problems(role: str, variables: t.Mapping[str, t.Any]) -> list[str]:
     # Required options are looked at below, with a hint of what to do.
     spec = {name: {**option, "required": False} for name, option in options.items() if name in values}
     checked = ArgumentSpecValidator(_module_spec(spec)).validate(values)
+    # The validator makes text of anything.
+    found += [
+        f"argument '{name}' is of type {type(value).__name__} and has to be text (role {role})"
+        for name, value in values.items()
+        if options[name].get("type") in ("str", "path") and isinstance(value, (list, dict))
+    ]
     # A value that does not fit is not repeated when it may be a secret.
     secrets = {str(values[name]) for name, option in options.items() if option.get("no_log") and name in values}
     for message in checked.error_messages:
@@ -109,6 +118,14 @@ def _spec_problems(role: str, variables: t.Mapping[str, t.Any]) -> list[str]:
             )
             found.append(f"{name} is missing (role {role}): {where}")
     return found
+
+
+def _name_problems(variables: t.Mapping[str, t.Any]) -> list[str]:
+    return [
+        f"{name} has to be of letters, digits, '_', '-' and '.' and to begin with a letter or digit"
+        for name, value in _values(variables, PLAIN_NAMES).items()
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(value))
+    ]
 
 
 def _given(variables: t.Mapping[str, t.Any], name: str) -> bool:
@@ -158,6 +175,8 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
         problems = _unknown(name for name in hostvars[host] if isinstance(name, str))
         for role in dict.fromkeys(["common", *roles] if roles else []):
             problems += _spec_problems(role, hostvars[host])
+        if "clickhouse" in roles:
+            problems += _name_problems(hostvars[host])
         for problem in dict.fromkeys(problems):
             by_problem.setdefault(problem, []).append(host)
     found = [f"{', '.join(hosts)}: {problem}" for problem, hosts in by_problem.items()]
