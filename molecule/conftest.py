@@ -67,8 +67,8 @@ def groups() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def platform(inventory: Path) -> Platform:
-    return Platform(inventory)
+def platform(inventory: Path, groups: dict[str, list[str]]) -> Platform:
+    return Platform(inventory, groups["clickhouse"][0])
 
 
 @pytest.fixture(scope="session")

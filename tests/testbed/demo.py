@@ -56,7 +56,8 @@ def recap(output: str) -> tuple[int, int]:
 class Platform:
     """The running platform, asked as a person with the passwords would."""
 
-    def __init__(self, inventory: Path) -> None:
+    def __init__(self, inventory: Path, server: str = "ch1") -> None:
+        self.server = server
         self.folder = inventory.parent
         self.addresses: dict[str, str] = {
             host: entry["ansible_host"] for host, entry in yaml.safe_load(inventory.read_text())["all"]["hosts"].items()
@@ -80,7 +81,7 @@ class Platform:
         return {
             kind: (int(total), int(own))
             for kind, table in SIGNALS.items()
-            for total, own in self.query("ch1", f"SELECT count(), countIf(ServiceName = '{APPLICATION}') FROM otel.{table}")
+            for total, own in self.query(self.server, f"SELECT count(), countIf(ServiceName = '{APPLICATION}') FROM otel.{table}")
         }
 
 

@@ -68,4 +68,4 @@ def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable
         assert variable in done.stdout
         assert "host_vars" in done.stdout or "inventory" in done.stdout
         assert changed(done.stdout) == 0, done.stdout
-    assert host.file("/var/lib/zookeeper/myid").content_string.strip() == "1"
+    assert host.file("/var/lib/zookeeper/data/myid").content_string.strip() == "1"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 CA = "/etc/clickhouse-server/tls/ca.crt"
-CLUSTER = "SELECT shard_num, replica_num, host_name FROM system.clusters WHERE cluster = 'groundwork' ORDER BY 1, 2"
+CLUSTER = "SELECT shard_num, replica_num, host_name FROM system.clusters WHERE cluster = 'otel' ORDER BY 1, 2"
 REPLICAS = "SELECT DISTINCT is_readonly, total_replicas, active_replicas FROM system.replicas WHERE database = 'otel'"
 
 
@@ -22,7 +22,7 @@ def test_every_server_sees_the_cluster(groups: dict[str, list[str]], platform: A
     for name in groups["clickhouse"]:
         seen = platform.query(name, CLUSTER)
         assert [host for *_, host in seen] == [platform.addresses[member] for member in groups["clickhouse"]], name
-        everybody = platform.query(name, "SELECT DISTINCT hostName() AS h FROM clusterAllReplicas('groundwork', system.one) ORDER BY h")
+        everybody = platform.query(name, "SELECT DISTINCT hostName() AS h FROM clusterAllReplicas('otel', system.one) ORDER BY h")
         assert [host for (host,) in everybody] == groups["clickhouse"], name
 
 

@@ -40,5 +40,5 @@ print(talk(""), talk("tls"), talk("certificate"))
 
 
 def test_members_have_their_identity(hosts: dict[str, Any], groups: dict[str, list[str]]) -> None:
-    identities = [hosts[name].file("/var/lib/zookeeper/myid").content_string.strip() for name in groups["zookeeper"]]
+    identities = [hosts[name].file("/var/lib/zookeeper/data/myid").content_string.strip() for name in groups["zookeeper"]]
     assert identities == [str(number) for number in range(1, len(identities) + 1)]
