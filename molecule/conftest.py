@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def hosts(connections: dict[str, Any]) -> dict[str, Any]:
         )
         for name, entry in connections["hosts"].items()
     }
+
+
+@pytest.fixture(scope="session")
+def everywhere(hosts: dict[str, Any]) -> Callable[..., dict[str, str]]:
+    """Runs a shell script on hosts, all of them by default, side by side: name -> what it printed."""
+
+    def run(script: str, names: Iterable[str] | None = None) -> dict[str, str]:
+        chosen = list(hosts if names is None else names)
+        with ThreadPoolExecutor(8) as pool:
+            return dict(zip(chosen, pool.map(lambda name: str(hosts[name].check_output("sh -c %s", script)), chosen), strict=True))
+
+    return run
 
 
 @pytest.fixture(scope="session")

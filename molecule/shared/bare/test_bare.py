@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""After check mode on bare hosts: nothing is on them."""
+"""After check mode on bare hosts: nothing is on them, and the diff named what would be."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
@@ -13,21 +13,25 @@ PATHS = (
     *("/var/lib/zookeeper", "/var/lib/clickhouse", "/var/lib/otelcol", "/var/lib/grafana"),
     *("/usr/bin/java", "/usr/bin/psql"),
 )
-UNITS = ("zookeeper", "clickhouse", "otelcol", "grafana", "shop", "postgresql")
+NAMES = ("zookeeper", "clickhouse", "otelcol", "grafana", "shop", "postgres")
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_no_path(hosts: dict[str, Any], path: str) -> None:
-    assert [name for name, host in hosts.items() if host.file(path).exists] == []
+def test_nothing_was_written(everywhere: Callable[..., dict[str, str]]) -> None:
+    there = everywhere(f"for path in {' '.join(PATHS)}; do [ ! -e $path ] || echo $path; done")
+    assert set(there.values()) == {""}, there
 
 
-def test_no_unit(hosts: dict[str, Any]) -> None:
-    for name, host in hosts.items():
-        known = host.check_output("systemctl list-unit-files --no-legend")
-        assert [unit for unit in UNITS if unit in known] == [], name
+def test_no_unit_and_no_account(everywhere: Callable[..., dict[str, str]]) -> None:
+    for name, known in everywhere("systemctl list-unit-files --no-legend; cut -d: -f1 /etc/passwd /etc/group").items():
+        assert [line for line in known.splitlines() if line.startswith(NAMES)] == [], name
 
 
-def test_no_account(hosts: dict[str, Any]) -> None:
-    for name, host in hosts.items():
-        accounts = host.check_output("cut -d: -f1 /etc/passwd").split()
-        assert [unit for unit in UNITS if any(account.startswith(unit) for account in accounts)] == [], name
+@pytest.mark.parametrize("what", ["/opt/{}/current", "/etc/systemd/system/{}"])
+def test_the_diff_names_what_would_be_installed(ansible_log: str, what: str) -> None:
+    """The versions' links and the units, each with the text of the unit."""
+    names = {
+        "/opt/{}/current": ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource", "shop"),
+        "/etc/systemd/system/{}": ("zookeeper.service", "clickhouse-server.service", "otelcol-gateway.service", "grafana-server.service"),
+    }[what]
+    assert [name for name in names if what.format(name) not in ansible_log] == []
+    assert "+ExecStart=/opt/otelcol/current/otelcol-contrib" in ansible_log
