@@ -104,6 +104,7 @@ class Rendered:
             "otel_collector_agent_token": AGENT_TOKEN,
             "clickhouse_ingest_password": PASSWORD,
             "clickhouse_monitor_password": "monitor",
+            "grafana_metrics_password": "metrics",
             "common_tls_ca": self.certificate.read_text(encoding="utf-8"),
             "common_tls_certificate": self.certificate.read_text(encoding="utf-8"),
             "common_tls_key": self.key.read_text(encoding="utf-8"),
