@@ -230,7 +230,7 @@ def verify_observations(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, 
     def refusal(host: str, what: str) -> str:
         found = REFUSAL.findall(str((hostvars[host].get(f"__verify_{what}") or {}).get("stdout") or ""))
         # One attempt has a line for each address that was tried.
-        return str(found[-1]).split("\\n")[0].replace('\\"', '"') if found else ""
+        return str(found[-1]).split("\\n", maxsplit=1)[0].replace('\\"', '"') if found else ""
 
     probe = hostvars[sender]["__verify_probe"]
     gateways = sorted(groups.get("gateway", []))

@@ -106,12 +106,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("archives")
 
 
-@pytest.fixture
-def site(tmp_path: Path, cache: Path, mirror_url: str, archives: Path) -> Site:
-    """A complete inventory with its secrets."""
-    made = Site(tmp_path, cache, mirror_url, archives / mirror.LOCK)
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What playbook secrets writes for the example inventory."""
+    made = Site(tmp_path_factory.mktemp("generated"), Path("unused"), "", Path("unused"))
     done = made.play("secrets")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert made.secrets.stat().st_mode & 0o777 == 0o600
+    return made.secrets.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path: Path, cache: Path, mirror_url: str, archives: Path, generated: str) -> Site:
+    """A complete inventory with its secrets."""
+    made = Site(tmp_path, cache, mirror_url, archives / mirror.LOCK)
+    made.secrets.write_text(generated, encoding="utf-8")
+    made.secrets.chmod(0o600)
     return made
 
 
@@ -160,7 +170,10 @@ def remove(name: str) -> Callable[[Inventory], None]:
 
 WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
     "even ensemble": (add_host("zookeeper", zookeeper_id=2), ("zookeeper has 2 hosts", "use 1, 3 or 5")),
-    "duplicate zookeeper_id": (add_host("zookeeper", zookeeper_id=1), ("zookeeper_id of obs2 is the same as of obs1", "host_vars/obs2.yml")),
+    "duplicate zookeeper_id": (
+        add_host("zookeeper", zookeeper_id=1),
+        ("zookeeper_id of obs2 is the same as of obs1", "host_vars/obs2.yml"),
+    ),
     "duplicate shard and replica": (
         add_host("clickhouse", clickhouse_shard=1, clickhouse_replica="a"),
         ("clickhouse_shard and clickhouse_replica of obs2 are the same as of obs1",),
@@ -171,17 +184,23 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
     ),
     "missing identity": (remove("zookeeper_id"), ("zookeeper_id is missing", "host_vars/")),
     "missing replica": (remove("clickhouse_replica"), ("clickhouse_replica is missing",)),
-    "misspelt variable": (set_all(clickhouse_htps_port=8444), ("clickhouse_htps_port is not a variable", "did you mean clickhouse_https_port?")),
+    "misspelt variable": (
+        set_all(clickhouse_htps_port=8444),
+        ("clickhouse_htps_port is not a variable", "did you mean clickhouse_https_port?"),
+    ),
     "misspelt setting of all": (set_all(observability_miror="http://x"), ("observability_miror", "did you mean observability_mirror?")),
     "wrong type": (set_host(clickhouse_https_port="many"), ("clickhouse_https_port", "role clickhouse")),
     "list for a number": (set_host(zookeeper_client_port=[1]), ("zookeeper_client_port", "role zookeeper")),
     "text for a dictionary": (set_all(otel_collector_config="x"), ("otel_collector_config", "role otel_collector")),
     "hostile replica": (set_host(clickhouse_replica="a'; DROP TABLE x"), ("clickhouse_replica",)),
     "hostile shard": (set_host(clickhouse_shard="1</shard>"), ("clickhouse_shard",)),
-    "empty token": (set_all(otel_collector_agent_token=""), ("otel_collector_agent_token",)),
+    "empty token": (set_host(otel_collector_agent_token=""), ("otel_collector_agent_token",)),
     "mirror that does not answer": (set_all(observability_mirror="http://127.0.0.1:9"), ("observability_mirror", "127.0.0.1:9")),
     "mirror of another site": (set_all(observability_mirror="MIRROR/nothing"), ("observability_mirror", "404")),
-    "lock that is not there": (set_all(observability_lock_file="/nonexistent/lock.yml"), ("observability_lock_file", "/nonexistent/lock.yml")),
+    "lock that is not there": (
+        set_all(observability_lock_file="/nonexistent/lock.yml"),
+        ("observability_lock_file", "/nonexistent/lock.yml"),
+    ),
     "version without an archive": (set_all(grafana_version="0.0.1"), ("grafana-0.0.1.linux-amd64.tar.gz", "observability_lock_file")),
     "component that the collector lacks": (
         set_all(otel_collector_gateway_config={"receivers": {"no_such_receiver": {}}}),
