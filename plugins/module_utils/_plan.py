@@ -17,22 +17,27 @@ DRIFTED = "drifted"
 
 @dataclass(frozen=True)
 class Step:
-    """One change: the object it belongs to, what is sent, and how that may be shown."""
+    """One change: the object it belongs to, what is sent, and how that may be shown.
+
+    C(shared) says that others may make the same change at the same time (replicas of one table).
+    """
 
     target: str
     statement: str
     shown: str
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class ObjectState:
-    """One declared object: what it is, what was found, and what it will be."""
+    """One declared object: what it is, what was found, what it will be, and why that cannot be."""
 
     name: str
     kind: str
     status: str
     before: str = ""
     after: str = ""
+    reason: str = ""
 
     @property
     def difference(self) -> str:
@@ -50,6 +55,7 @@ class ObjectState:
             "status": self.status,
             "before": self.before,
             "after": self.after,
+            "reason": self.reason,
         }
 
 

@@ -11,11 +11,17 @@ version_added: 0.1.0
 description:
   - Declares what should exist on one ClickHouse server, many objects in one call, and creates what is missing in the
     order of dependency (databases, tables, Distributed tables, views, materialized views).
+  - What exists and differs is altered in place, with one C(ALTER TABLE) a table. Columns are added at their place, moved, changed and
+    dropped; so are skipping indices, constraints, projections, comments, TTL, settings, a longer C(ORDER BY), and the query of a
+    materialized view with C(TO). Views are replaced.
+  - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first. One that it refuses, or that does not lead to
+    the declaration, changes nothing and is reported as drift, with the reason.
   - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
     table or view of the session and read back, so that neither spelling nor defaults show as a difference. What the
     server fills in by itself is no difference either (the path of a C(Replicated) table declared without arguments,
     C(index_granularity), the column list and definer of a view).
-  - Objects that differ are reported with the difference. This version does not alter them.
+  - Steps after which data is gone need a permission in O(allow); without it the difference is drift. Another engine, partition key or
+    primary key is always drift.
   - Every node is converged by its own host in the play. C(ON CLUSTER) is not accepted. Hosts that create the same
     replicated tables at the same time do not disturb each other.
 author:
@@ -67,21 +73,38 @@ options:
         type: str
       state:
         description:
-          - Objects are made to exist.
+          - V(present) makes the object exist as declared.
+          - V(absent) removes it; it is named by O(objects[].kind) and O(objects[].name) alone. A table, a materialized view with
+            rows of its own, and a database are removed with V(drop_table) in O(allow) only. What is absent goes before anything
+            is created.
         type: str
-        choices: [present]
+        choices: [present, absent]
         default: present
+  allow:
+    description:
+      - Steps after which data is gone, and which are therefore not made unless they are listed.
+      - V(drop_column) drops a column that is no longer declared, with its values.
+      - V(drop_table) removes tables and databases that are declared absent.
+      - V(modify_lossy) changes the type of a column to one that does not hold every value of the old one, or makes a stored column one
+        that keeps no values (C(ALIAS), C(EPHEMERAL)). The values are tried first, which reads the column; one that cannot be
+        converted at all is drift, with the server's reason.
+    type: list
+    elements: str
+    choices: [drop_column, drop_table, modify_lossy]
+    default: []
   on_drift:
     description:
-      - What to do when an object exists and differs from its declaration.
+      - What to do when an object exists and differs from its declaration in a way that cannot be, or may not be, altered.
       - V(fail) changes nothing at all and fails, naming the objects and how they differ.
       - V(report) leaves them as they are, says so in a warning and in RV(objects[].status), and creates what is missing.
     type: str
     choices: [fail, report]
     default: fail
 notes:
-  - The user needs C(SHOW) on the databases, C(CREATE) for what is to be created, C(CREATE TEMPORARY TABLE),
+  - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for what is to be changed, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
+  - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
+  - A column that is renamed in the declaration is a column that is dropped and another that is added.
   - Server versions before 24.8 are refused. It is tested with 26.7.
 """
 
@@ -113,6 +136,27 @@ EXAMPLES = r"""
       - ddl: |
           CREATE MATERIALIZED VIEW shop.orders_1h_mv TO shop.orders_1h AS
           SELECT toStartOfHour(placed) AS hour, count() AS orders FROM shop.orders GROUP BY hour
+  delegate_to: localhost
+
+- name: Add a column, drop another and keep rows for longer
+  groundwork.observability.clickhouse_schema:
+    login_host: ch1.example.com
+    login_user: admin
+    login_password: "{{ clickhouse_admin_password }}"
+    objects:
+      - ddl: |
+          CREATE TABLE shop.orders (
+            id UInt64,
+            placed DateTime,
+            currency LowCardinality(String) DEFAULT 'EUR'
+          ) ENGINE = ReplicatedMergeTree
+          PARTITION BY toYYYYMM(placed)
+          ORDER BY (placed, id)
+          TTL placed + INTERVAL 2 YEAR
+      - kind: view
+        name: shop.totals
+        state: absent
+    allow: [drop_column]
   delegate_to: localhost
 
 - name: Say what differs without failing
@@ -150,7 +194,8 @@ objects:
       type: str
       sample: table
     status:
-      description: V(present) as declared, V(created) by this run, or V(drifted).
+      description:
+        - V(present) or V(absent) as declared; V(created), V(altered) or V(dropped) by this run, or to be in check mode; or V(drifted).
       type: str
       sample: created
     before:
@@ -161,6 +206,10 @@ objects:
       description: Definition declared, in the server's words.
       type: str
       sample: CREATE TABLE shop.orders (...)
+    reason:
+      description: Why an object that drifted cannot be, or may not be, altered.
+      type: str
+      sample: "column total and its values would be dropped (allow: [drop_column])"
 code:
   description: Error code of the server.
   returned: when the server refused
@@ -182,6 +231,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     Unreachable,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import (
+    PERMISSIONS,
     converge,
     declare,
     plan_offline,
@@ -202,9 +252,10 @@ def argument_spec() -> dict:
                 "ddl": {"type": "str"},
                 "engine": {"type": "str"},
                 "comment": {"type": "str"},
-                "state": {"type": "str", "choices": ["present"], "default": "present"},
+                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             },
         },
+        "allow": {"type": "list", "elements": "str", "choices": list(PERMISSIONS), "default": []},
         "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     }
 
@@ -227,20 +278,27 @@ def main() -> None:
             plan = plan_offline(want, secrets)
             module.warn(f"{error}; planned as for an empty server")
         else:
-            plan = converge(client, want, secrets, apply=not module.check_mode, keep_drift=report)
+            plan = converge(
+                client,
+                want,
+                secrets,
+                apply=not module.check_mode,
+                keep_drift=report,
+                allow=module.params["allow"],
+            )
             client.close()
     except ClickHouseError as error:
         module.fail_json(msg=str(error), **error.details)
     for state in plan.drifted:
         if not report:
             module.fail_json(msg=drift_message(plan.drifted), **plan.result)
-        module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.difference}")
+        module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.reason}: {state.difference}")
     module.exit_json(**plan.result)
 
 
 def drift_message(drifted: list) -> str:
-    differences = "; ".join(f"{state.kind} {state.name}: {state.difference}" for state in drifted)
-    return f"objects differ from their declaration, and this version does not alter them (on_drift=fail): {differences}"
+    differences = "; ".join(f"{state.kind} {state.name}: {state.reason}: {state.difference}" for state in drifted)
+    return f"objects differ from their declaration and were not altered (on_drift=fail), nothing was changed: {differences}"
 
 
 if __name__ == "__main__":

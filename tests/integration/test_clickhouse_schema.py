@@ -159,27 +159,35 @@ def test_drift(server: ClickHouse, run: Run) -> None:
         assert failed["statements"] == []
         assert "\n" not in failed["msg"]
         for words in (
-            "table shop.a: - TTL t + toIntervalDay(2) | + TTL t + toIntervalDay(1)",
-            "table shop.sums: - `c` UInt64, | - `extra` String | + `c` UInt64",
-            "database shop: - COMMENT 'a stall' | + COMMENT 'it\\'s a shop'",
+            "table shop.sums: column extra and its values would be dropped (allow: [drop_column])",
+            ": - `c` UInt64, | - `extra` String | + `c` UInt64",
         ):
             assert words in failed["msg"]
         assert everything(server) == untouched
         assert "shop.v" not in status(failed)
-        (entry,) = [entry for entry in failed["diff"] if entry["before_header"] == "table shop.a"]
-        assert "toIntervalDay(2)" in entry["before"]
-        assert "toIntervalDay(1)" in entry["after"]
+        # Only what is in the way.
+        (entry,) = failed["diff"]
+        assert entry["before_header"] == "table shop.sums"
+        assert "extra" in entry["before"]
+        assert "extra" not in entry["after"]
 
     check_report = run(SHOP, check=True, on_drift="report")
     report = run(SHOP, on_drift="report")
     assert report["statements"] == check_report["statements"]
-    assert len(report["statements"]) == 1
-    statuses = ["drifted", "drifted", "drifted", "present", "created", "present"]
+    assert [statement.split(" (")[0] for statement in report["statements"]] == [
+        "ALTER DATABASE shop MODIFY COMMENT 'it\\'s a shop'",
+        "ALTER TABLE shop.a",
+        report["statements"][2].split(" (")[0],
+    ]
+    statuses = ["altered", "altered", "drifted", "present", "created", "present"]
     assert status(report) == dict(zip(SHOP_ORDER, statuses, strict=True))
     again = run(SHOP, on_drift="report")
     assert not again["changed"]
     assert again["statements"] == []
-    assert sum("differs from its declaration" in warning for warning in again["warnings"]) == 3
+    assert sum("differs from its declaration" in warning for warning in again["warnings"]) == 1
+    allowed = run(SHOP, allow=["drop_column"])
+    assert allowed["statements"] == ["ALTER TABLE shop.sums (DROP COLUMN extra)"]
+    assert not run(SHOP)["changed"]
 
 
 # The second plan of each must be empty.
@@ -235,7 +243,12 @@ GOOD = {"ddl": "CREATE TABLE shop.good (a UInt8) ENGINE = MergeTree ORDER BY a"}
         ([{**DATABASE, "name": "other", "ddl": "CREATE DATABASE other"}], r"does not go with kind=database"),
         ([{"name": "shop.t", "kind": "view"}], r"objects\[2\]\.ddl is missing"),
         ([{"kind": "database", "name": "other", "engine": "Atomic("}], r"other \(objects\[2\]\.name\): Code: 62"),
-        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "state": "absent"}], r"value of state must be one of: present"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "state": "absent"}], r"objects\[2\]\.ddl: what is absent"),
+        ([{"name": "shop.t", "state": "absent"}], r"objects\[2\]\.kind is missing"),
+        ([{"kind": "table", "state": "absent"}], r"objects\[2\]\.name: what is absent"),
+        ([{"kind": "table", "name": "shop", "state": "absent"}], r"a table is named database\.name"),
+        ([{"kind": "table", "name": "shop.`t", "state": "absent"}], r"objects\[2\]\.name: .* is not a name"),
+        ([{"kind": "table", "name": "shop.t; DROP DATABASE shop", "state": "absent"}], r"objects\[2\]\.name: .* is not a name"),
         ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "columns": []}], r"Unsupported parameters.*columns"),
         (
             [{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = PostgreSQL('h:1', 'd', 't', 'u', 'hunter2', 'a', 'b', 'c')"}],

@@ -8,6 +8,7 @@ only those, are retried.
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -31,12 +32,26 @@ else:
     CLICKHOUSE_CONNECT_ERROR = None
 
 LOWEST_VERSION = (24, 8)
+# A line of names, a line of types, then a line for each row: nothing is lost that JSON can hold.
+ROWS_FORMAT = "JSONCompactEachRowWithNamesAndTypes"
+# What a multipart form may carry in one field, unless the server's configuration says otherwise.
+LARGEST_FIELD = 131_072
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
 _FRAME = re.compile(r"^(?:HTTPDriver for \S+ )?(?:Received ClickHouse exception, code: \d+, server response: )?")
 _URL = re.compile(r"\s*\(for url [^)]*\)\s*$")
 _PAUSE_AT_MOST = 10.0
+# Numbers that JSON cannot hold exactly as text, all others as numbers, names kept, bytes as they are.
+_ROWS_SETTINGS = {
+    "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_quote_64bit_floats": "0",
+    "output_format_json_quote_decimals": "1",
+    "output_format_json_quote_denormals": "1",
+    "output_format_json_named_tuples_as_objects": "1",
+    "output_format_json_map_as_array_of_tuples": "0",
+    "output_format_json_validate_utf8": "0",
+}
 _Answer = t.TypeVar("_Answer")
 
 
@@ -112,6 +127,16 @@ class Connection:
         return f"{'https' if self.secure else 'http'}://{self.address}"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the server sent for one statement."""
+
+    body: bytes
+    format: str | None
+    query_id: str | None
+    summary: dict[str, int]
+
+
 class ClickHouse:
     """An open session."""
 
@@ -133,6 +158,48 @@ class ClickHouse:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
         with _translated(self.connection):
             self._client.command(statement, settings=_limits(statement))
+
+    def ask(
+        self,
+        statement: str,
+        parameters: t.Mapping[str, str] | None = None,
+        settings: t.Mapping[str, str] | None = None,
+        database: str | None = None,
+        *,
+        read_only: bool = True,
+    ) -> Answer:
+        """Run a statement, once, for its rows in C(ROWS_FORMAT). Read-only means that the server refuses to write.
+
+        Parameters are sent in the body, for an URL ends up in the logs of proxies.
+        """
+        options = {"default_format": ROWS_FORMAT, **_limits(statement), **self._rows_settings(), **(settings or {})}
+        if read_only and self.setting("readonly") in (None, "0"):
+            options["readonly"] = "2"
+        if database is not None:
+            options["database"] = database
+        form: dict[str, t.Any] = {f"param_{name}": (None, text) for name, text in (parameters or {}).items()}
+        if form:
+            form["query"] = (None, statement)
+        with _translated(self.connection):
+            answer = self._client._raw_request(b"" if form else statement.encode(), options, fields=form or None)
+        headers = answer.headers
+        summary = json.loads(headers.get("X-ClickHouse-Summary") or "{}")
+        return Answer(
+            body=answer.data,
+            format=headers.get("X-ClickHouse-Format"),
+            query_id=headers.get("X-ClickHouse-Query-Id"),
+            summary={name: int(number) for name, number in summary.items()},
+        )
+
+    def setting(self, name: str) -> str | None:
+        """Value that a setting had when the session began: before anything that this class or its library sends."""
+        found = self._client.server_settings.get(name)
+        return None if found is None else str(found.value)
+
+    def _rows_settings(self) -> dict[str, str]:
+        """Those that this server knows and this user may set: a user whose profile is readonly=1 may set none."""
+        known = self._client.server_settings
+        return {name: value for name, value in _ROWS_SETTINGS.items() if name in known and not int(known[name].readonly)}
 
     def close(self) -> None:
         """Give the connections back; the server forgets the session and its temporary tables."""
@@ -284,3 +351,8 @@ def _connection_error(connection: Connection, error: Exception) -> ClickHouseErr
     if isinstance(reason, socket.gaierror):
         return ClickHouseError(f"login_host: {connection.host} cannot be resolved: {reason.strerror}")
     return ConnectionFailed(f"the connection to {connection.url} failed: {reason}")
+
+
+def driver_version() -> str:
+    """Version of the library."""
+    return str(clickhouse_connect.common.version())

@@ -58,6 +58,12 @@ _CLAUSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("source", ("AS",)),
 )
 
+# Clauses of a table in the order in which the server writes them.
+_TABLE_ORDER = (
+    *("head", "columns", "source", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl", "settings", "comment"),
+    *("refresh", "to", "definer", "security", "fill", "select"),
+)
+
 # Position of the password or key among the arguments of table engines and functions, by how many there are at least.
 _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
     "postgresql": ((5, 4),),
@@ -212,6 +218,17 @@ def parse_create(text: str) -> Create:
     return Create(kind, str(parts[0]), str(parts[1]), body)
 
 
+def parse_name(text: str) -> list[str]:
+    """The parts of a name, as C(database) or C(database.table), quoted or not."""
+    cursor = _Cursor(tokenize(text))
+    parts = [cursor.identifier()]
+    while cursor.take("."):
+        parts.append(cursor.identifier())
+    if None in parts or cursor.position < len(cursor.tokens):
+        raise DDLError(f"{_excerpt(text)} is not a name")
+    return [str(part) for part in parts]
+
+
 class _Cursor:
     def __init__(self, tokens: t.Sequence[Token]) -> None:
         self.tokens = tokens
@@ -323,6 +340,13 @@ def _arguments(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
     return spans
 
 
+def arguments(text: str) -> list[str]:
+    """What the first parenthesis of a text holds, cut at its commas."""
+    tokens = tokenize(text)
+    opened = next((index for index, token in enumerate(tokens) if token.text == "("), None)
+    return [] if opened is None else [text[start:end] for start, end in _arguments(tokens, opened)]
+
+
 def engine_clause(name: str, arguments: t.Sequence[str]) -> str:
     return f"ENGINE = {name}({', '.join(arguments)})" if arguments else f"ENGINE = {name}"
 
@@ -354,14 +378,18 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
     keys = {item.key for item in filled}
     view = "VIEW" in clause(have, "head").split(".")[0].upper()
     for item in have:
-        granularity = item.key == "settings" and set(_settings(item.text)) == {"index_granularity"}
+        granularity = settings(item.text).get("index_granularity") if item.key == "settings" else None
         implied = item.key in ("columns", "definer", "security") and view
         sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == clause(want, "primary_key") != ""
-        if item.key not in keys and (granularity or implied or sorted_by_key):
+        if item.key not in keys and granularity:
+            filled.append(Clause("settings", f"SETTINGS index_granularity = {granularity}"))
+        elif item.key not in keys and (implied or sorted_by_key):
             filled.append(item)
     order = [item.key for item in have]
     if {item.key for item in filled} == set(order):
         filled.sort(key=lambda item: order.index(item.key))
+    elif not view:
+        filled.sort(key=lambda item: _TABLE_ORDER.index(item.key))
     return filled
 
 
@@ -399,7 +427,7 @@ def _expand(text: str, macros: t.Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: macros.get(match.group(1), match.group()), unquote(text))
 
 
-def _settings(text: str) -> dict[str, str]:
+def settings(text: str) -> dict[str, str]:
     """Settings of a C(SETTINGS) clause."""
     tokens = tokenize(text)[1:]
     found: dict[str, str] = {}
@@ -415,7 +443,7 @@ def _settings(text: str) -> dict[str, str]:
 
 
 def _fill_settings(want: str, have: str) -> str:
-    ours, theirs = _settings(want), _settings(have)
+    ours, theirs = settings(want), settings(have)
     if "index_granularity" in theirs:
         ours.setdefault("index_granularity", theirs["index_granularity"])
     if ours == theirs:

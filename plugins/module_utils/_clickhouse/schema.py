@@ -11,11 +11,12 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import random
+import re
 import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
@@ -25,13 +26,21 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 
 PRESENT = "present"
 CREATED = "created"
+ALTERED = "altered"
+ABSENT = "absent"
+DROPPED = "dropped"
+DROP_TABLE = "drop_table"
+# What the option allow may list: steps after which data is gone.
+PERMISSIONS = (alter.DROP_COLUMN, DROP_TABLE, alter.MODIFY_LOSSY)
 
 # The order in which kinds are created where nothing else decides.
 _RANKS = {"database": 0, "table": 1, "distributed": 2, "view": 3, "materialized_view": 4}
 
 # Answers that mean "somebody else is changing it": already there, gone meanwhile, being created, a peer's ALTER, a peer's
 # definition in ZooKeeper that is ahead. Read again, plan again.
-_CONTESTED = {57, 82, 342, 517}
+_CONTESTED = {57, 82, 122, 342, 517}
+# Of a replica that is created while its peers still have another definition.
+_PEERS_DIFFER = {122, 342}
 _ATTEMPTS = 6
 _PAUSE_AT_MOST = 4.0
 
@@ -41,6 +50,8 @@ _NOT_THERE_YET = {60, 81}
 _NOT_TEMPORARY = 80
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
+# Of a change to a replicated table: no use in trying again.
+_REFUSED = {497}
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class Declared:
     body: str = ""
     engine: str | None = None
     comment: str | None = None
+    absent: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -65,7 +77,7 @@ class Declared:
 
     @property
     def subject(self) -> str:
-        option = "name" if self.kind == "database" else "ddl"
+        option = "name" if self.kind == "database" or self.absent else "ddl"
         return f"{self.label} (objects[{self.index}].{option})"
 
     @property
@@ -92,13 +104,30 @@ class Definition:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What makes an existing object as declared: statements, permissions that they need, and why there are none."""
+
+    statements: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    impossible: tuple[str, ...] = ()
+    casts: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
+    shared: bool = False
+
+    def obstacles(self, allow: t.Collection[str]) -> list[str]:
+        """Why it may not or cannot be made."""
+        return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
+
+
+@dataclass(frozen=True)
 class Found:
-    """What the server knows: what exists, and what each declaration means to it."""
+    """What the server knows: what exists, what each declaration means to it, and what leads from one to the other."""
 
     have: t.Mapping[tuple[str, str], Definition] = field(default_factory=dict)
     want: t.Mapping[tuple[str, str], Definition] = field(default_factory=dict)
     databases: t.Collection[str] = ()
     secrets: t.Collection[str] = ()
+    changes: t.Mapping[tuple[str, str], Change] = field(default_factory=dict)
 
 
 def declare(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Declared]:
@@ -131,6 +160,8 @@ def _declare(index: int, options: t.Mapping[str, t.Any]) -> Declared:
             (options.get(option) or "").encode()
         except UnicodeEncodeError as error:
             raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
+    if options.get("state") == ABSENT:
+        return _absent(index, where, name, kind, text)
     if text is None:
         if kind != "database":
             what = f"a {kind} named {name}" if kind else f"{name!r}"
@@ -155,6 +186,21 @@ def _declare(index: int, options: t.Mapping[str, t.Any]) -> Declared:
     return item
 
 
+def _absent(index: int, where: str, name: str | None, kind: str | None, text: str | None) -> Declared:
+    for option, value in (("ddl", text), ("name", None if name else "missing")):
+        if value is not None:
+            raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
+    if kind is None:
+        raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
+    try:
+        parts = ddl.parse_name(str(name))
+    except ddl.DDLError as error:
+        raise ClickHouseError(f"{where}.name: {error}") from error
+    if len(parts) != (1 if kind == "database" else 2):
+        raise ClickHouseError(f"{where}.name is {name}: a {kind} is named {'database' if kind == 'database' else 'database.name'}")
+    return Declared(index, kind, parts[0], "" if kind == "database" else parts[1], absent=True)
+
+
 def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
     """Databases, tables, Distributed tables, views, materialized views; before that, what an object refers to."""
     waits: dict[tuple[str, str], set[tuple[str, str]]] = {}
@@ -162,13 +208,14 @@ def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
     for key, item in declared.items():
         kind = item.kind
         needs: set[tuple[str, str]] = set()
-        if kind != "database":
+        if kind != "database" and not item.absent:
             create = ddl.Create(item.kind, item.database, item.name, item.body)
             needs = ddl.references(create) | {(item.database, "")}
             if kind == "table" and ddl.engine_of(item.body)[0] in ("Distributed", "Buffer", "Merge"):
                 kind = "distributed"
         waits[key] = {need for need in needs if need in declared and need != key}
-        ranks[key] = (_RANKS[kind], item.index)
+        # What goes is gone before anything comes: views first, databases last.
+        ranks[key] = (-_RANKS[kind] - 1 if item.absent else _RANKS[kind], item.index)
     ready = [(ranks[key], key) for key, needs in waits.items() if not needs]
     heapq.heapify(ready)
     ordered: list[Declared] = []
@@ -186,24 +233,33 @@ def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
     return ordered
 
 
-def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[str] = ()) -> Plan:
+def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[str] = (), allow: t.Collection[str] = ()) -> Plan:
     """What has to be done. Pure: two structures in, a plan out."""
     steps: list[Step] = []
     states: list[ObjectState] = []
-    databases = {item.database for item in want if item.kind == "database"} | set(found.databases)
+    databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(found.databases)
     for item in want:
-        if item.database not in databases:
+        if item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
         have = found.have.get(item.key)
-        shown = ddl.mask(item.statement, secrets)
-        canonical = found.want.get(item.key, Definition(shown, shown))
-        if have is None:
-            steps.append(Step(item.label, item.statement, shown))
-            states.append(ObjectState(item.label, item.kind, CREATED, "", canonical.pretty))
+        if item.absent:
+            canonical = Definition("")
         else:
-            status = PRESENT if have.text == canonical.text else DRIFTED
-            after = have.pretty if status == PRESENT else canonical.pretty
-            states.append(ObjectState(item.label, item.kind, status, have.pretty, after))
+            shown = ddl.mask(item.statement, secrets)
+            canonical = found.want.get(item.key, Definition(shown, shown))
+        if have is None:
+            if not item.absent:
+                steps.append(Step(item.label, item.statement, shown))
+            states.append(ObjectState(item.label, item.kind, ABSENT if item.absent else CREATED, "", canonical.pretty))
+        elif have.text == canonical.text:
+            states.append(ObjectState(item.label, item.kind, PRESENT, have.pretty, have.pretty))
+        else:
+            change = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
+            obstacles = change.obstacles(allow)
+            status = DRIFTED if obstacles else DROPPED if item.absent else ALTERED
+            states.append(ObjectState(item.label, item.kind, status, have.pretty, canonical.pretty, "; ".join(obstacles)))
+            if not obstacles:
+                steps += [Step(item.label, text, ddl.mask(text, secrets), change.shared) for text in change.statements]
     return Plan(tuple(steps), tuple(states))
 
 
@@ -215,11 +271,13 @@ class Reader:
     views that are yet to be created, are only formatted.
     """
 
-    def __init__(self, client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str]) -> None:
+    def __init__(self, client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], allow: t.Collection[str] = ()) -> None:
         self.client = client
-        self.want = want
+        self.allow = allow
+        self.every = want
+        self.want = [item for item in want if not item.absent]
         self.secrets = set(secrets)
-        self.tables = [item for item in want if item.kind != "database"]
+        self.tables = [item for item in self.want if item.kind != "database"]
 
     def read(self) -> Found:
         databases = self._databases()
@@ -232,6 +290,8 @@ class Reader:
         clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want}
         clauses.update(self._tried(have, clauses))
         macros = self._macros(clauses)
+        changes = {item.key: _dropped(item, have.get(item.key, "")) for item in self.every if item.absent}
+        have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
         want: dict[tuple[str, str], str] = {}
         for item in self.want:
             ours = clauses[item.key]
@@ -239,18 +299,22 @@ class Reader:
                 known = {**macros, "database": item.database, "table": item.name}
                 ours = ddl.fill(ours, ddl.split_clauses(have[item.key]), known)
             want[item.key] = ddl.mask(ddl.join_clauses(ours), self.secrets)
-        return self._found(have, want, databases)
+            if item.key in have and have[item.key] != want[item.key]:
+                changes[item.key] = _change(item, ddl.split_clauses(have[item.key]), ddl.split_clauses(want[item.key]))
+        changes.update(self._rehearsed(have, want, changes))
+        return self._found(have, want, changes, databases)
 
     def _databases(self) -> dict[str, tuple[str, str]]:
-        names = _literals(sorted({item.database for item in self.want}))
+        names = _literals(sorted({item.database for item in self.every}))
         query = f"SELECT name, engine_full, comment FROM system.databases WHERE name IN ({names})"
         return {name: (engine, comment) for name, engine, comment in self.client.rows(query)}
 
     def _tables(self) -> dict[tuple[str, str], str]:
-        if not self.tables:
+        tables = [item for item in self.every if item.kind != "database"]
+        if not tables:
             return {}
-        databases = _literals(sorted({item.database for item in self.tables}))
-        keys = ", ".join(f"({_literals(item.key)})" for item in self.tables)
+        databases = _literals(sorted({item.database for item in tables}))
+        keys = ", ".join(f"({_literals(item.key)})" for item in tables)
         query = (
             f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND (database, name) IN ({keys})"
         )
@@ -272,6 +336,8 @@ class Reader:
             texts.append((item, "want", pairs[item.key][0]))
             if item.kind == "database" and item.database in databases:
                 texts.append((item, "have", pairs[item.key][1]))
+        if not texts:
+            return {}
         array = _literals(text for _item, _side, text in texts)
         rows = self.client.rows(f"SELECT formatQuerySingleLineOrNull(arrayJoin([{array}]))")
         formatted: dict[tuple[tuple[str, str], str], str] = {}
@@ -322,6 +388,52 @@ class Reader:
             found[item.key] = _from_temporary(item, clauses[item.key], theirs)
         return found
 
+    def _rehearsed(
+        self, have: t.Mapping[tuple[str, str], str], want: t.Mapping[tuple[str, str], str], changes: t.Mapping[tuple[str, str], Change]
+    ) -> dict[tuple[str, str], Change]:
+        """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none."""
+        found: dict[tuple[str, str], Change] = {}
+        made: dict[str, Declared] = {}
+        attempt = random.getrandbits(32)
+        for number, item in enumerate(self.tables):
+            change = changes.get(item.key)
+            if change is None or item.kind != "table" or change.impossible:
+                continue
+            name = f"__groundwork_{attempt:08x}_twin_{number}"
+            twin = ddl.split_clauses(have[item.key])
+            try:
+                self.client.execute(_temporary(name, item.kind, twin))
+            except ConnectionFailed:
+                raise
+            except ClickHouseError:  # an engine without temporary tables: the server decides when it is altered
+                continue
+            real, sample = ddl.qualified(*item.key), ", ".join(map(ddl.quote_name, change.sample))
+            try:
+                if sample:
+                    self.client.execute(f"INSERT INTO {name} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
+                for statement in change.statements:
+                    self.client.execute(statement.replace(real, name, 1))
+                if change.casts and not change.obstacles(self.allow):
+                    # A value that does not fit would stop the mutation, and everything behind it.
+                    self.client.rows(f"SELECT count() FROM {real} WHERE NOT ignore({', '.join(change.casts)})")
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                found[item.key] = dataclasses.replace(change, impossible=(str(error),))
+            else:
+                made[name] = item
+        if made:
+            query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(made)})"
+            for name, text in self.client.last_rows(query):
+                item = made[name]
+                ours = ddl.split_clauses(want[item.key])
+                theirs = _from_temporary(item, ours, ddl.split_clauses(text))
+                if ddl.join_clauses(ddl.fill(ours, theirs, {})) != ddl.join_clauses(theirs):
+                    left = ObjectState(item.label, item.kind, DRIFTED, ddl.join_clauses(theirs), want[item.key]).difference
+                    reason = f"no ALTER leads there, but only to: {left}"
+                    found[item.key] = dataclasses.replace(changes[item.key], impossible=(reason,))
+        return found
+
     def _learn_secrets(self, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> None:
         """What the server hides among an engine's arguments is a secret, known to us or not."""
         arguments = ddl.engine_of(ddl.clause(ours, "engine"))[1]
@@ -334,6 +446,7 @@ class Reader:
         self,
         have: t.Mapping[tuple[str, str], str],
         want: t.Mapping[tuple[str, str], str],
+        changes: t.Mapping[tuple[str, str], Change],
         databases: t.Mapping[str, t.Any],
     ) -> Found:
         texts = sorted({*have.values(), *want.values()})
@@ -342,6 +455,7 @@ class Reader:
         return Found(
             have={key: Definition(text, pretty[text]) for key, text in have.items()},
             want={key: Definition(text, pretty[text]) for key, text in want.items()},
+            changes=changes,
             databases=frozenset(databases),
             secrets=frozenset(self.secrets),
         )
@@ -362,6 +476,48 @@ def _databases_as(item: Declared, existing: tuple[str, str] | None) -> tuple[str
         comment=comment if item.comment is None else item.comment,
     )
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
+
+
+def _change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
+    """From what exists to what is declared."""
+    differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
+    name = ddl.qualified(item.database, item.name) if item.kind != "database" else ddl.quote_name(item.database)
+    comment = ddl.clause(want, "comment") or "COMMENT ''"
+    if "head" in differing:
+        return Change(impossible=("another kind of object has this name",))
+    if item.kind == "database":
+        if differing != {"comment"}:
+            return Change(impossible=("its engine cannot be altered",))
+        return Change((f"ALTER DATABASE {name} MODIFY {comment}",))
+    if item.kind == "view":
+        return Change((f"CREATE OR REPLACE VIEW {name} {item.body}",))
+    if item.kind == "materialized_view":
+        if not ddl.clause(have, "to") or not differing <= {"select", "columns", "comment"}:
+            rest = ", ".join(sorted(differing - {"select", "columns", "comment"})) or "the query of one without TO"
+            return Change(impossible=(f"cannot be altered: {rest}. Drop the view (state: absent), then create it again",))
+        query = re.sub(r"^AS\s", "", ddl.clause(want, "select"))
+        statements = [f"ALTER TABLE {name} MODIFY QUERY {query}"] if differing & {"select", "columns"} else []
+        return Change((*statements, *([f"ALTER TABLE {name} MODIFY {comment}"] if "comment" in differing else [])))
+    if item.kind == "table" and ddl.HIDDEN in ddl.join_clauses(want):
+        return Change(impossible=("it holds a secret that the server does not show",))
+    plan = alter.alteration(have, want)
+    shared = ddl.engine_of(ddl.clause(want, "engine"))[0].startswith("Replicated")
+    if not plan.commands and not plan.impossible:
+        return Change(impossible=("no ALTER makes this difference",))
+    return Change((plan.statement(name),), plan.needs, plan.impossible, plan.casts, plan.sample, shared)
+
+
+def _dropped(item: Declared, have: str) -> Change:
+    """What removes an object. Only views without rows of their own go without permission."""
+    if item.kind == "database":
+        return Change((f"DROP DATABASE {ddl.quote_name(item.database)} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
+    clauses = ddl.split_clauses(have) if have else []
+    head = ddl.clause(clauses, "head").upper().split()[1:2]
+    keeps_rows = head != ["VIEW"] and not (head == ["MATERIALIZED"] and ddl.clause(clauses, "to"))
+    return Change(
+        (f"DROP TABLE {ddl.qualified(item.database, item.name)} SYNC",),
+        ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else (),
+    )
 
 
 def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
@@ -391,16 +547,25 @@ def _from_temporary(item: Declared, ours: list[ddl.Clause], theirs: list[ddl.Cla
     return parts
 
 
-def converge(client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], *, apply: bool, keep_drift: bool) -> Plan:
+def converge(
+    client: ClickHouse,
+    want: t.Sequence[Declared],
+    secrets: t.Collection[str],
+    *,
+    apply: bool,
+    keep_drift: bool,
+    allow: t.Collection[str] = (),
+) -> Plan:
     """Read, plan and, if asked to, apply, until nothing is left to do or somebody else's change does not end."""
     subjects = {item.label: item.subject for item in want}
-    done: list[Step] = []
-    unsure: Step | None = None
+    done: list[tuple[Step, ObjectState]] = []
+    unsure: tuple[Step, ObjectState] | None = None
     pause = 0.2
     for attempt in range(_ATTEMPTS):
-        found = client.patiently(Reader(client, want, secrets).read)
-        plan = plan_schema(want, found, found.secrets)
-        if unsure is not None and unsure not in plan.steps:
+        found = client.patiently(Reader(client, want, secrets, allow).read)
+        plan = plan_schema(want, found, found.secrets, allow)
+        states = {state.name: state for state in plan.objects}
+        if unsure is not None and unsure[0] not in plan.steps:
             done.append(unsure)
         unsure = None
         if plan.drifted and not keep_drift:
@@ -412,12 +577,17 @@ def converge(client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collecti
                 client.execute(step.statement)
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
-                if (lost or error.code in _CONTESTED) and attempt < _ATTEMPTS - 1:
-                    unsure = step if lost else None
+                contested = error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
+                if (lost or contested) and attempt < _ATTEMPTS - 1:
+                    unsure = (step, states[step.target]) if lost else None
                     break
-                left = f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
-                raise error.about(subjects[step.target] + (left if lost else ""), [item.shown for item in done]) from error
-            done.append(step)
+                where = subjects[step.target]
+                if error.code in _PEERS_DIFFER:
+                    where += ": its other replicas have another definition, converge them in the same run"
+                elif lost:
+                    where += f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
+                raise error.about(where, [item.shown for item, _state in done]) from error
+            done.append((step, states[step.target]))
         else:
             return _with_done(dataclasses.replace(plan, steps=()), done)
         time.sleep(pause * random.uniform(0.5, 1.5))
@@ -430,16 +600,19 @@ def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan
     return plan_schema(want, Found(databases={item.database for item in want}), secrets)
 
 
+_DONE = (CREATED, ALTERED, DROPPED)
+
+
 def _without_steps(plan: Plan) -> Plan:
     """The plan when nothing may be done: what is there, and how it differs."""
-    return Plan((), tuple(state for state in plan.objects if state.status != CREATED))
+    return Plan((), tuple(state for state in plan.objects if state.status not in _DONE))
 
 
-def _with_done(plan: Plan, done: t.Sequence[Step]) -> Plan:
-    """The plan as seen from the start of the run: what was created on the way was not there before."""
-    created = {step.target for step in done}
+def _with_done(plan: Plan, done: t.Sequence[tuple[Step, ObjectState]]) -> Plan:
+    """The plan as seen from the start of the run: what was done on the way is reported as it was then."""
+    states = {state.name: state for _step, state in reversed(done)}
     return dataclasses.replace(
         plan,
-        steps=(*done, *plan.steps),
-        objects=tuple(dataclasses.replace(state, status=CREATED, before="") if state.name in created else state for state in plan.objects),
+        steps=(*(step for step, _state in done), *plan.steps),
+        objects=tuple(states.get(state.name, state) for state in plan.objects),
     )

@@ -1,0 +1,269 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From one definition to another: which C(ALTER) commands lead there, and what they would cost (private: may change at any time).
+
+Pure, and no judge of what the server can do: the server rehearses the commands on a twin of the table before the
+first change (C(Reader) in C(schema.py)), so that a command it refuses, or one that leads elsewhere, is no plan.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+
+DROP_COLUMN = "drop_column"
+MODIFY_LOSSY = "modify_lossy"
+
+_DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
+# Parts of a column behind its type, in the order in which the server writes them.
+_PARTS = (*_DEFAULTS, "COMMENT", "CODEC", "STATISTICS", "TTL", "SETTINGS")
+_ITEMS = ("INDEX", "CONSTRAINT", "PROJECTION")
+# Kinds of default whose values are not kept on disk.
+_UNSTORED = ("ALIAS", "EPHEMERAL")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a definition: its text as the server writes it, and the parts of that."""
+
+    name: str
+    text: str
+    type: str
+    parts: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def default_kind(self) -> str:
+        return next((kind for kind in _DEFAULTS if kind in self.parts), "")
+
+
+@dataclass(frozen=True)
+class Elements:
+    """What stands between the parentheses of a table: columns, and by their keyword indices, constraints and projections."""
+
+    columns: t.Mapping[str, Column]
+    items: t.Mapping[str, t.Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """Commands of one C(ALTER TABLE), the permissions they need (option C(allow)), and what no command can do.
+
+    C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type changes at all, C(sample)
+    names the columns of a row that shows whether the server can rewrite one.
+    """
+
+    commands: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    impossible: tuple[str, ...] = ()
+    casts: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
+
+    def statement(self, name: str) -> str:
+        """One statement: the server checks all commands before it does the first."""
+        return f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in self.commands)
+
+
+def elements(text: str) -> Elements:
+    """Take a column list in the server's own words apart."""
+    columns: dict[str, Column] = {}
+    items: dict[str, dict[str, str]] = {keyword: {} for keyword in _ITEMS}
+    for piece in ddl.arguments(text):
+        tokens = ddl.tokenize(piece)
+        if tokens[0].kind == "quoted":
+            column = _column(piece, tokens)
+            columns[column.name] = column
+        elif tokens[0].text.upper() in _ITEMS:
+            items[tokens[0].text.upper()][ddl.unquote(tokens[1].text)] = piece
+    return Elements(columns, items)
+
+
+def _column(piece: str, tokens: t.Sequence[ddl.Token]) -> Column:
+    starts: list[tuple[str, int, int]] = []
+    rank = 0
+    for token in tokens[1:]:
+        word = token.text.upper()
+        if token.kind == "word" and token.depth == 0 and word in _PARTS and _PARTS.index(word) >= rank:
+            starts.append((word, token.start, token.end))
+            rank = max(_PARTS.index(word) + 1, len(_DEFAULTS) if word in _DEFAULTS else 0)
+    ends = [start for _word, start, _end in starts[1:]] + [len(piece)]
+    kind = piece[tokens[0].end : starts[0][1] if starts else len(piece)].strip()
+    parts = {word: piece[end:stop].strip() for (word, _start, end), stop in zip(starts, ends)}
+    return Column(ddl.unquote(tokens[0].text), piece, kind, parts)
+
+
+def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> Alteration:
+    """What leads from one table to another of the same name. Both are clauses in the server's own words."""
+    old, new = elements(ddl.clause(have, "columns")), elements(ddl.clause(want, "columns"))
+    needs: list[tuple[str, str]] = []
+    impossible = [
+        f"{key.upper().replace('_', ' ')} cannot be altered"
+        for key in ("engine", "partition_by", "primary_key")
+        if ddl.clause(have, key) != ddl.clause(want, key) and not (key == "primary_key" and _prefix_is_kept(have, want))
+    ]
+    dropped, added = _items(old, new)
+    columns = _columns(old.columns, new.columns, needs)
+    table = _table_clauses(have, want)
+    casts = [_cast(old.columns[name], column) for name, column in new.columns.items() if name in old.columns]
+    rewrites = any(column.type != new.columns[name].type for name, column in old.columns.items() if name in new.columns)
+    stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
+    return Alteration(
+        commands=(*dropped, *columns, *added, *table),
+        needs=tuple(needs),
+        impossible=tuple(impossible),
+        casts=tuple(filter(None, casts)),
+        sample=tuple(stored) if rewrites else (),
+    )
+
+
+def _prefix_is_kept(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> bool:
+    """A longer ORDER BY leaves the primary key as it was; the server then shows both."""
+    keys = [ddl.clause(side, "primary_key").replace("PRIMARY KEY", "ORDER BY", 1) or ddl.clause(side, "order_by") for side in (have, want)]
+    return keys[0] == keys[1]
+
+
+def _items(old: Elements, new: Elements) -> tuple[list[str], list[str]]:
+    """Indices, constraints and projections: those that differ, or stand behind one that does, are made anew at their place."""
+    dropped: list[str] = []
+    added: list[str] = []
+    for keyword in _ITEMS:
+        before, after = list(old.items[keyword].items()), list(new.items[keyword].items())
+        same = 0
+        while same < min(len(before), len(after)) and before[same] == after[same]:
+            same += 1
+        if keyword == "CONSTRAINT" or [item for item in before if item in after] != [item for item in after if item in before]:
+            # A constraint has no place to be put at; an order that differs is made anew from where it does.
+            kept = dict(before[:same])
+        else:
+            kept = dict(item for item in before if item in after)
+        dropped += [f"DROP {keyword} {ddl.quote_name(name)}" for name, _text in before if name not in kept]
+        previous = ""
+        for name, text in after:
+            if name not in kept:
+                place = "" if keyword == "CONSTRAINT" else f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
+                added.append(f"ADD {text}{place}")
+            previous = name
+    return dropped, added
+
+
+def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: list[tuple[str, str]]) -> list[str]:
+    commands: list[str] = []
+    gone = [name for name in old if name not in new]
+    order = [name for name in old if name in new]
+    previous = ""
+    for name, column in new.items():
+        place = f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
+        position = order.index(previous) + 1 if previous else 0
+        if name not in old:
+            commands.append(f"ADD COLUMN {column.text}{place}")
+            order.insert(position, name)
+        else:
+            moved = order[position] != name
+            if moved:
+                order.remove(name)
+                order.insert(order.index(previous) + 1 if previous else 0, name)
+            commands += _modified(old[name], column, place if moved else "", needs)
+        previous = name
+    for name in gone:
+        commands.append(f"DROP COLUMN {ddl.quote_name(name)}")
+        if old[name].default_kind not in _UNSTORED:
+            needs.append((DROP_COLUMN, f"column {name} and its values would be dropped"))
+    return commands
+
+
+def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
+    name = ddl.quote_name(new.name)
+    commands: list[str] = []
+    differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items())
+    if differs or place:
+        commands.append(f"MODIFY COLUMN {new.text}{place}")
+    for part in old.parts:
+        if part in new.parts or (part in _DEFAULTS and new.default_kind):
+            continue
+        if part == "SETTINGS":
+            commands += [f"MODIFY COLUMN {name} RESET SETTING {setting}" for setting in ddl.settings(f"SETTINGS {old.parts[part][1:-1]}")]
+        elif part == "STATISTICS":
+            commands.append(f"DROP STATISTICS {name}")
+        else:
+            commands.append(f"MODIFY COLUMN {name} REMOVE {part}")
+    if old.type != new.type and not widens(old.type, new.type):
+        needs.append((MODIFY_LOSSY, f"column {new.name} from {old.type} to {new.type} may lose values"))
+    if new.default_kind in _UNSTORED and old.default_kind not in _UNSTORED:
+        needs.append((MODIFY_LOSSY, f"column {new.name} would no longer keep its values ({new.default_kind})"))
+    return commands
+
+
+def _cast(old: Column, new: Column) -> str:
+    if old.type == new.type or {old.default_kind, new.default_kind} & set(_UNSTORED) or widens(old.type, new.type):
+        return ""
+    # NULL becomes the default, which the server asks for.
+    target = f"Nullable({new.type})" if old.type.startswith("Nullable(") and not new.type.startswith("Nullable(") else new.type
+    return f"_CAST({ddl.quote_name(old.name)}, {ddl.quote_string(target)})"
+
+
+def _table_clauses(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> list[str]:
+    commands: list[str] = []
+    for key, change, remove in (
+        ("order_by", "MODIFY {0}", ""),
+        ("sample_by", "MODIFY {0}", "REMOVE SAMPLE BY"),
+        ("ttl", "MODIFY {0}", "REMOVE TTL"),
+        ("comment", "MODIFY {0}", "MODIFY COMMENT ''"),
+    ):
+        old, new = ddl.clause(have, key), ddl.clause(want, key)
+        if new and new != old:
+            commands.append(change.format(new))
+        elif old and not new and remove:
+            commands.append(remove)
+    before, after = ddl.settings(ddl.clause(have, "settings")), ddl.settings(ddl.clause(want, "settings"))
+    changed = [f"{name} = {value}" for name, value in after.items() if before.get(name) != value]
+    removed = [name for name in before if name not in after]
+    if changed:
+        commands.append(f"MODIFY SETTING {', '.join(changed)}")
+    if removed:
+        commands.append(f"RESET SETTING {', '.join(removed)}")
+    return commands
+
+
+_NUMBER = re.compile(r"(U?)Int(\d+)\Z")
+
+
+def widens(old: str, new: str) -> bool:
+    """Whether every value of a type is a value of another, and stays the same. Both in the server's own words."""
+    if old == new:
+        return True
+    (outer, inner), (new_outer, new_inner) = _type(old), _type(new)
+    if new_outer == "Nullable" and outer != "Nullable":
+        return widens(old, new_inner[0])
+    if "LowCardinality" in (outer, new_outer):
+        return widens(inner[0] if outer == "LowCardinality" else old, new_inner[0] if new_outer == "LowCardinality" else new)
+    if outer == new_outer and outer in ("Nullable", "Array", "Map", "Tuple"):
+        return len(inner) == len(new_inner) and all(_element_widens(*pair) for pair in zip(inner, new_inner))
+    one, other = _NUMBER.match(outer), _NUMBER.match(new_outer)
+    if one and other:
+        bits, new_bits = int(one.group(2)), int(other.group(2))
+        if one.group(1) == other.group(1):
+            return new_bits >= bits
+        return one.group(1) == "U" and new_bits > bits
+    if outer.startswith("Enum") and new_outer.startswith("Enum"):
+        return int(outer[4:]) <= int(new_outer[4:]) and set(inner) <= set(new_inner)
+    if outer == new_outer == "Decimal":
+        return inner[1] == new_inner[1] and int(inner[0]) <= int(new_inner[0])
+    if (outer, new_outer) in (("DateTime", "DateTime"), ("DateTime64", "DateTime64")):
+        # Time zones are for display.
+        return [part for part in inner if not part.startswith("'")] == [part for part in new_inner if not part.startswith("'")]
+    return (outer, new_outer) in (("Float32", "Float64"), ("Date", "Date32"))
+
+
+def _element_widens(old: str, new: str) -> bool:
+    """Elements of a tuple may have names, which have to stay."""
+    old_words, new_words = old.split(" ", 1), new.split(" ", 1)
+    if len(old_words) == len(new_words) == 2 and old_words[0] == new_words[0] and "(" not in old_words[0]:
+        return widens(old_words[1], new_words[1])
+    return widens(old, new)
+
+
+def _type(text: str) -> tuple[str, list[str]]:
+    name, opened, _rest = text.partition("(")
+    return name, ddl.arguments(text) if opened else []

@@ -1,0 +1,344 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One statement, its parameters and settings, and the rows it returns (private: may change at any time).
+
+What is wrong with the input is said here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+import math
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    LARGEST_FIELD,
+    ROWS_FORMAT,
+    Answer,
+    ClickHouseError,
+)
+
+HIDDEN = "[HIDDEN]"
+
+# Statements that only read. The server is told to refuse writing all the same, but it lets more than these through
+# (KILL QUERY, for example), so whatever is not in this list needs to be allowed.
+_READS = ("SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_NUMBER = re.compile(r"[-+]?[A-Za-z0-9][A-Za-z0-9.+-]*")
+_NUMERIC = re.compile(r"U?Int\d+|B?Float\d+|Decimal\d*|Bool")
+# Arguments of the HTTP interface beside the settings, and settings that are options of the module.
+_NO_SETTINGS = {
+    "readonly": "write decides about it",
+    "profile": "it might allow to write",
+    "database": "it is an option of its own",
+    "wait_end_of_query": "it is always on",
+    **dict.fromkeys(
+        (
+            "query", "query_id", "user", "password", "role", "quota_key", "session_id", "session_check", "session_timeout", "close_session",
+            "default_format", "compress", "decompress", "buffer_size", "stacktrace", "client_protocol_version", "enable_http_compression",
+        ),
+        "it is no setting",
+    ),
+}  # fmt: skip
+_BOOLEANS = {"True": "true", "False": "false", "1": "true", "0": "false"}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
+# Fragments of a secret that are shorter than this are chance, unless they stand in quotes.
+_FRAGMENT = 4
+_QUOTED = re.compile(r"'([^']+)'")
+_ERROR_NAME = re.compile(r"\([A-Z][A-Z_]+\)")
+
+
+class Unknown(ClickHouseError):
+    """The connection broke after a statement had been sent that may write: it may have run."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a statement says about itself."""
+
+    text: str
+    verb: str
+    reads: bool
+    placeholders: dict[str, str]
+
+
+def read_statement(text: str) -> Statement:
+    """Take a statement apart as far as it matters, or say what is wrong with it."""
+    _check_text("query", text)
+    tokens = ddl.tokenize(text)
+    while tokens and tokens[-1].is_(";"):
+        tokens.pop()
+    words = [token for token in tokens if token.text != "("]
+    if not words:
+        raise ClickHouseError("query: it is empty")
+    verb = words[0].text.upper()
+    if verb == "WITH" and any(one.is_("INSERT") and two.is_("INTO") for one, two in zip(tokens, tokens[1:])):
+        verb = "INSERT"
+    formats = [index for index in range(1, len(tokens) - 1) if _is_format(tokens, index)]
+    if verb == "INSERT" and formats and not tokens[formats[0] + 1].is_("VALUES"):
+        # What follows is data, in whatever form.
+        tokens = tokens[: formats[0] + 2]
+    for token in tokens:
+        if token.kind == "other" and token.text in "'`\"":
+            raise ClickHouseError(f"query: a quote opened at character {token.start} is never closed")
+        if token.is_(";"):
+            raise ClickHouseError("query: more than one statement")
+    if verb != "INSERT" and any(index + 2 == len(tokens) or tokens[index + 2].is_("SETTINGS") for index in formats):
+        raise ClickHouseError("query: leave the FORMAT clause out, rows are returned as data")
+    return Statement(text, verb, verb in _READS, _placeholders(text, tokens))
+
+
+def _is_format(tokens: t.Sequence[ddl.Token], index: int) -> bool:
+    """Whether a C(FORMAT) clause begins here, as opposed to something named format."""
+    named = tokens[index - 1].is_("AS") or tokens[index - 1].is_("INTO") or tokens[index - 1].text in (".", ",")
+    return tokens[index].is_("FORMAT") and tokens[index].depth == 0 and tokens[index + 1].kind == "word" and not named
+
+
+def _placeholders(text: str, tokens: t.Sequence[ddl.Token]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for index, token in enumerate(tokens[:-3]):
+        if token.text == "{" and token.kind == "other" and tokens[index + 1].kind == "word" and tokens[index + 2].text == ":":
+            end = next((other.start for other in tokens[index + 3 :] if other.text == "}" and other.depth == token.depth), None)
+            if end is not None:
+                found.setdefault(tokens[index + 1].text, text[tokens[index + 2].end : end].strip())
+    return found
+
+
+def bind(statement: Statement, parameters: t.Mapping[str, t.Any], secret: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Parameters as the server reads them."""
+    bound: dict[str, str] = {}
+    for option, given in (("parameters", parameters), ("secret_parameters", secret)):
+        for name, value in given.items():
+            where = f"{option}.{name}"
+            if not _NAME.fullmatch(str(name)):
+                raise ClickHouseError(f"{option}: {_excerpt(str(name))} is no name of a parameter: letters, digits and _ make one")
+            if name in bound:
+                raise ClickHouseError(f"{where}: it is among parameters, too")
+            if name not in statement.placeholders:
+                raise ClickHouseError(f"{where}: the query has no {{{name}:Type}}")
+            bound[name] = parameter_text(value, statement.placeholders[name], where)
+            if len(bound[name].encode()) > LARGEST_FIELD:
+                raise ClickHouseError(f"{where}: it is longer than {LARGEST_FIELD // 1024} KiB")
+    for name, kind in statement.placeholders.items():
+        if name not in bound:
+            raise ClickHouseError(f"parameters.{name} is missing: the query has {{{name}:{kind}}}")
+    if bound and len(statement.text.encode()) > LARGEST_FIELD:
+        raise ClickHouseError(f"query: with parameters it cannot be longer than {LARGEST_FIELD // 1024} KiB")
+    return bound
+
+
+def parameter_text(value: t.Any, kind: str, where: str) -> str:
+    """One value of a parameter: containers as literals, everything else as tab-separated text has it."""
+    base, _arguments = _type(kind)
+    if value is None:
+        return "\\N"
+    if isinstance(value, str):
+        _check_text(where, value)
+        # Text given for a container is its literal, where a backslash already means what it does in SQL.
+        return value if base in ("Array", "Tuple", "Map", "Nested", "Identifier") else value.translate(_ESCAPES)
+    if base in ("JSON", "Object") and isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False).translate(_ESCAPES)
+    return _literal(value, kind, where)
+
+
+def _literal(value: t.Any, kind: str, where: str) -> str:
+    base, arguments = _type(kind)
+    if value is None:
+        return "NULL"
+    if base == "Bool" and str(value) in _BOOLEANS:
+        return _BOOLEANS[str(value)]
+    if isinstance(value, bool):
+        return str(value).lower() if base == "String" else str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    if isinstance(value, str):
+        _check_text(where, value)
+        return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else ddl.quote_string(value)
+    if isinstance(value, list) and base == "Tuple":
+        if len(value) != len(arguments):
+            raise ClickHouseError(f"{where}: {len(value)} values for {kind}")
+        return "(" + ", ".join(_literal(item, argument, where) for item, argument in zip(value, arguments)) + ")"
+    if isinstance(value, list) and base == "Array" and arguments:
+        return "[" + ", ".join(_literal(item, arguments[0], where) for item in value) + "]"
+    if isinstance(value, dict) and base == "Map" and len(arguments) == 2:
+        pairs = (f"{_literal(key, arguments[0], where)}: {_literal(item, arguments[1], where)}" for key, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    raise ClickHouseError(f"{where}: a {'list' if isinstance(value, list) else 'dict'} is no value of {kind}")
+
+
+def _type(kind: str) -> tuple[str, list[str]]:
+    """Name and arguments of a type, without what makes no difference to a literal of it; names of tuple elements are left out."""
+    tokens = ddl.tokenize(kind)
+    if not tokens:
+        return "", []
+    groups: list[list[ddl.Token]] = [[]]
+    for token in tokens[2:-1]:
+        if token.text == "," and token.depth == tokens[1].depth + 1:
+            groups.append([])
+        else:
+            groups[-1].append(token)
+    arguments = [group[1:] if len(group) > 1 and group[1].kind in ("word", "quoted") else group for group in groups if group]
+    texts = [kind[group[0].start : group[-1].end] for group in arguments]
+    if tokens[0].text in ("Nullable", "LowCardinality") and texts:
+        return _type(texts[0])
+    return tokens[0].text, texts
+
+
+def settings_text(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Settings as the HTTP interface takes them."""
+    found: dict[str, str] = {}
+    for name, value in settings.items():
+        where = f"settings.{name}"
+        if not _SETTING.fullmatch(str(name)):
+            raise ClickHouseError(f"settings: {_excerpt(str(name))} is no name of a setting")
+        reason = _NO_SETTINGS.get(name) or ("it is no setting" if name.startswith("param_") else None)
+        if name.startswith("output_format_json_"):
+            reason = "rows depend on it"
+        if reason:
+            raise ClickHouseError(f"{where} cannot be given: {reason}")
+        if isinstance(value, bool):
+            found[name] = str(int(value))
+        elif isinstance(value, (str, int, float)):
+            _check_text(where, str(value))
+            found[name] = str(value)
+        else:
+            raise ClickHouseError(f"{where}: expected a text, number or boolean")
+    return found
+
+
+def check_database(name: str | None) -> None:
+    if name is not None:
+        _check_text("database", name)
+        if not name.strip():
+            raise ClickHouseError("database: it is empty")
+
+
+def _check_text(where: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ClickHouseError(f"{where}: it is not UTF-8 text") from error
+
+
+def read_rows(answer: Answer) -> tuple[list[dict[str, str]], list[dict[str, t.Any]]]:
+    """Columns and rows of an answer; both are empty where a statement returns none."""
+    if not answer.body:
+        return [], []
+    if answer.format != ROWS_FORMAT:
+        raise ClickHouseError(f"query: leave the FORMAT clause out, rows are returned as data (the answer has {answer.format})")
+    lines = answer.body.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
+    names, kinds = unique(json.loads(lines[0])), json.loads(lines[1])
+    # A user who may not change settings gets Decimals as numbers, which a float would round. They become the texts that
+    # others get, whole ones only where they cannot be taken for integers.
+    exact = ["Decimal" in kind for kind in kinds]
+    whole = ["Decimal" in kind and "Int" not in kind for kind in kinds]
+    number: t.Any = decimal.Decimal if any(exact) else float
+    rough = not answer.body.isascii() or number is decimal.Decimal
+    rows = []
+    for line in lines[2:]:
+        values = json.loads(line, parse_float=number)
+        if rough:
+            values = [_plain(*value) for value in zip(values, exact, whole)]
+        rows.append(dict(zip(names, values)))
+    return [{"name": name, "type": kind} for name, kind in zip(names, kinds)], rows
+
+
+def _plain(value: t.Any, exact: bool, whole: bool) -> t.Any:
+    """Bytes that are no text shown as text, decimal numbers as text or as floats."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, decimal.Decimal):
+        return str(value) if exact else float(value)
+    if isinstance(value, int) and not isinstance(value, bool) and whole:
+        return str(value)
+    if isinstance(value, list):
+        return [_plain(item, exact, whole) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key, exact, whole): _plain(item, exact, whole) for key, item in value.items()}
+    return value
+
+
+def unique(names: t.Sequence[str]) -> list[str]:
+    """Names of columns, with a number where one occurs again: a dict has each but once."""
+    found: list[str] = []
+    for name in names:
+        number = 2
+        candidate = name
+        while candidate in found or (candidate != name and candidate in names):
+            candidate = f"{name}_{number}"
+            number += 1
+        found.append(candidate)
+    return found
+
+
+def secrets_of(parameters: t.Mapping[str, t.Any]) -> set[str]:
+    """All spellings in which a secret value may come back."""
+    found: set[str] = set()
+    waiting: list[t.Any] = list(parameters.values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            spellings = {value, value.translate(_ESCAPES), ddl.quote_string(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+            spellings |= {ddl.quote_string(spelling)[1:-1].translate(_ESCAPES) for spelling in (value, value.translate(_ESCAPES))}
+            spellings |= {value.translate(_ESCAPES).replace("'", "\\'"), value.replace("'", "''")}
+            found |= spellings | {" ".join(spelling.split()) for spelling in spellings}
+        elif value is not None and not isinstance(value, bool):
+            found.add(str(value))
+    return {spelling for spelling in found if spelling.strip()}
+
+
+def hide(value: t.Any, secrets: t.Collection[str]) -> t.Any:
+    """The value without secrets, in names as well."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in sorted(secrets, key=len, reverse=True):
+            value = value.replace(secret, HIDDEN)
+        return value
+    if isinstance(value, list):
+        return [hide(item, secrets) for item in value]
+    if isinstance(value, dict):
+        return {hide(key, secrets): hide(item, secrets) for key, item in value.items()}
+    return value
+
+
+def safe_message(error: ClickHouseError, secrets: t.Collection[str]) -> str:
+    """The error without secrets, and without its text where that shows a part of one (what could not be parsed)."""
+    message = str(hide(str(error), secrets))
+    quoted = set(_QUOTED.findall(message))
+    for secret in secrets:
+        fragments = {secret[start : start + _FRAGMENT] for start in range(len(secret) - _FRAGMENT + 1)}
+        if any(fragment in message for fragment in fragments) or any(text in secret for text in quoted):
+            code = "" if error.code is None else f"Code: {error.code}. "
+            name = _ERROR_NAME.search(message)
+            return f"query: {code}{name.group() + ' ' if name else ''}The message is hidden, as it may show a part of a secret parameter"
+    return message
+
+
+def explain(error: ClickHouseError, statement: Statement, write: bool) -> ClickHouseError:
+    """The error with the option to change, where the server refused to write."""
+    if error.code == 164 and not write and "Cannot execute query in readonly mode" in str(error):
+        return error.about(f"query: {statement.verb} is not allowed, set write: true")
+    return error if error.code is None else error.about("query")
+
+
+def refused(statement: Statement, write: bool) -> None:
+    """Refuse what does not only read unless it may write."""
+    if not statement.reads and not write:
+        raise ClickHouseError(f"query: {_excerpt(statement.verb)} is not known to only read, set write: true to allow it")
+
+
+def _excerpt(text: str) -> str:
+    shown = " ".join(text.encode("utf-8", "replace").decode().split())
+    return repr(shown if len(shown) <= 40 else shown[:39] + "…")
