@@ -232,15 +232,17 @@ def main() -> None:
     params = module.params
     secrets = secrets_of(params["secret_parameters"])
     module.no_log_values.update(secrets)
+    found: dict[str, t.Any] = {}
+    failure: dict[str, t.Any] = {}
     try:
         found = perform(params, module.check_mode)
     except ClickHouseError as error:
         code = {} if error.code is None else {"code": error.code}
         failure = {"msg": safe_message(error, secrets), "changed": isinstance(error, Unknown), **code}
-    else:
-        module.exit_json(**hide(found, secrets))
     # Not while the exception is being handled: its traceback would quote the server, and with it parts of secrets.
-    module.fail_json(**failure)
+    if failure:
+        module.fail_json(**failure)
+    module.exit_json(**hide(found, secrets))
 
 
 def perform(params: dict, check_mode: bool) -> dict[str, t.Any]:
