@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test lint unit
+.PHONY: help demo demo-down test soak lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -15,6 +15,9 @@ demo-down: ## Remove what `make demo` started
 
 test: ## Lint, unit, integration and molecule tests; prints a table of stages
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
+
+soak: ## What takes hours: 20,000 random pairs of tables, 100 rounds of changes on four replicas
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint

@@ -141,6 +141,14 @@ def integration() -> Result:
     return pytest("integration tests", "tests/integration")
 
 
+def soak() -> Result:
+    """What takes hours, of the same tests: other pairs at each run, whose seed is printed when one fails."""
+    clickhouse.engine_library()
+    os.environ.update(GROUNDWORK_PAIRS="20000", GROUNDWORK_ROUNDS="100")
+    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "replicas")]
+    return pytest("soak", *tests, "--hypothesis-show-statistics")
+
+
 def scenario_environment(scenario: str) -> dict[str, str]:
     """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
     inventory, verbosity = ("single", "3") if scenario == "default" else (scenario, "0")
@@ -181,16 +189,17 @@ STAGES: dict[str, Callable[[], Result]] = {
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
     names = sys.argv[1:] or list(STAGES)
-    unknown = [name for name in names if name not in STAGES]
+    stages = {**STAGES, "soak": soak}
+    unknown = [name for name in names if name not in stages]
     if unknown:
-        print(f"there is no stage {unknown[0]!r}: choose from {', '.join(STAGES)}", file=sys.stderr)
+        print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)
         return 2
     results: dict[str, Result] = {}
     for name in names:
         say(f"stage {name}")
         started = time.monotonic()
         try:
-            results[name] = STAGES[name]()
+            results[name] = stages[name]()
         except TestbedError as error:
             print(error, flush=True)
             results[name] = Result(failed=1)

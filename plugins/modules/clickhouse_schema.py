@@ -6,14 +6,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_schema
-short_description: Databases, tables, views and materialized views of one ClickHouse node
+short_description: Databases, tables, views, materialized views, dictionaries and functions of one ClickHouse node
 version_added: 0.1.0
 description:
   - Declares what should exist on one ClickHouse server, many objects in one call, and creates what is missing in the
-    order of dependency (databases, tables, Distributed tables, views, materialized views).
+    order of dependency (databases, functions, tables, dictionaries, Distributed tables, views, materialized views).
   - What exists and differs is altered in place, with one C(ALTER TABLE) a table. Columns are added at their place, moved, changed and
     dropped; so are skipping indices, constraints, projections, comments, TTL, settings, a longer C(ORDER BY), and the query of a
-    materialized view with C(TO). Views are replaced.
+    materialized view with C(TO). Views, dictionaries and functions are replaced.
   - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first. One that it refuses, or that does not lead to
     the declaration, changes nothing and is reported as drift, with the reason.
   - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
@@ -49,17 +49,18 @@ options:
       name:
         description:
           - Name of a database.
-          - Of other objects C(database.name), as the statement in O(objects[].ddl) has it; checked against it if given.
+          - Of other objects C(database.name), of a function its name alone, as the statement in O(objects[].ddl) has it;
+            checked against it if given.
         type: str
       kind:
         description:
           - What it is. Needed for databases, derived from O(objects[].ddl) otherwise.
         type: str
-        choices: [database, table, view, materialized_view]
+        choices: [database, table, view, materialized_view, dictionary, function]
       ddl:
         description:
-          - The C(CREATE TABLE), C(CREATE VIEW) or C(CREATE MATERIALIZED VIEW) statement. The name must be qualified by
-            its database.
+          - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY) or C(CREATE FUNCTION)
+            statement. The name must be qualified by its database; that of a function has none.
           - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A
             changed password alone is not seen as a difference, because the server does not show it.
         type: str
@@ -104,6 +105,7 @@ notes:
   - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for what is to be changed, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
   - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
+  - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
   - A column that is renamed in the declaration is a column that is dropped and another that is added.
   - Server versions before 24.8 are refused. It is tested with 26.7.
 """
@@ -231,6 +233,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     Unreachable,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import (
+    KINDS,
     PERMISSIONS,
     converge,
     declare,
@@ -248,7 +251,7 @@ def argument_spec() -> dict:
             "required": True,
             "options": {
                 "name": {"type": "str"},
-                "kind": {"type": "str", "choices": ["database", "table", "view", "materialized_view"]},
+                "kind": {"type": "str", "choices": list(KINDS)},
                 "ddl": {"type": "str"},
                 "engine": {"type": "str"},
                 "comment": {"type": "str"},

@@ -26,11 +26,15 @@ EVERYTHING = schema.PERMISSIONS
 # `make soak` asks for more.
 PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "500"))
 Converge = Callable[..., Plan]
+READER = (
+    "<users><reader><password>hunter2</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
+    "<grants><query>GRANT SELECT ON *.*</query></grants></reader></users>"
+)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ClickHouse]:
-    with ClickHouse() as node:
+    with ClickHouse(users=READER) as node:
         yield node
 
 
@@ -47,7 +51,8 @@ def client(server: ClickHouse) -> Iterator[Client]:
 def converge(client: Client, *ddl: str | dict[str, t.Any], apply: bool = True, allow: t.Collection[str] = ()) -> Plan:
     """The module without Ansible around it."""
     objects = [DATABASE, *({"ddl": item} if isinstance(item, str) else item for item in ddl)]
-    return schema.converge(client, schema.declare(objects), set(), apply=apply, keep_drift=False, allow=allow)
+    secrets = schema.secrets_of(objects)
+    return schema.converge(client, schema.declare(objects), secrets, apply=apply, keep_drift=False, allow=allow)
 
 
 @pytest.fixture
@@ -223,6 +228,38 @@ def test_what_is_absent_goes_views_first(server: ClickHouse, go: Converge) -> No
     assert not again.changed
     assert {state.status for state in again.objects} == {"present", "absent"}
     assert server.query("SELECT count() FROM system.tables WHERE database = 'd'") == "0"
+
+
+DICTIONARY = (
+    "CREATE DICTIONARY d.dict (id UInt64, v String DEFAULT 'x') PRIMARY KEY id"
+    " SOURCE(CLICKHOUSE(TABLE 't' DB 'd' USER 'reader' PASSWORD 'hunter2')) LIFETIME(300) LAYOUT(FLAT())"
+)
+FUNCTION = "CREATE FUNCTION plus_twice AS (x, y) -> x + y * 2"
+
+
+def test_dictionaries_and_functions_are_replaced(server: ClickHouse, go: Converge) -> None:
+    source = "CREATE TABLE d.t (id UInt64, v String) ENGINE = MergeTree ORDER BY id"
+    plan = go(DICTIONARY, source, FUNCTION)
+    assert [state.name for state in plan.objects] == ["d", "plus_twice", "d.t", "d.dict"]
+    assert "hunter2" not in str(plan.result)
+    assert not go(DICTIONARY, source, FUNCTION).changed
+    server.query("INSERT INTO d.t (id, v) VALUES (1, 'one')")
+    assert server.query("SELECT dictGet('d.dict', 'v', 1::UInt64), plus_twice(1, 2)") == "one\t5"
+    other = (DICTIONARY.replace("'x'", "'y'").replace("FLAT()", "HASHED()"), FUNCTION.replace("* 2", "* 3"))
+    plan = go(*other, source)
+    assert [statement.split(" ")[:4] for statement in plan.statements] == [
+        ["CREATE", "OR", "REPLACE", "FUNCTION"],
+        ["CREATE", "OR", "REPLACE", "DICTIONARY"],
+    ]
+    assert "hunter2" not in str(plan.result)
+    assert not go(*other, source).changed
+    assert server.query("SELECT dictGet('d.dict', 'v', 1::UInt64), dictGet('d.dict', 'v', 2::UInt64), plus_twice(1, 2)") == "one\ty\t7"
+    user = source.replace("v String", "v String, n UInt64 DEFAULT plus_twice(1, 2)")
+    assert not go(*other, user).drifted
+    assert not go(*other, user).changed
+    gone = [{"kind": "function", "name": "plus_twice", "state": "absent"}, {"kind": "dictionary", "name": "d.dict", "state": "absent"}]
+    assert go(*gone).statements == ["DROP DICTIONARY d.dict SYNC", "DROP FUNCTION plus_twice"]
+    assert not go(*gone).changed
 
 
 # Definitions over the option space: a key that stays, other columns, indices, constraints, projections, clauses.

@@ -232,7 +232,7 @@ GOOD = {"ddl": "CREATE TABLE shop.good (a UInt8) ENGINE = MergeTree ORDER BY a"}
         ([{"ddl": "CREATE TABLE shop.t ON CLUSTER one (a UInt8) ENGINE = Memory"}], r"ON CLUSTER is not accepted"),
         ([{"ddl": "CREATE TABLE t (a UInt8) ENGINE = Memory"}], r"needs its database"),
         ([{"ddl": "CREATE TABLE shop.t (a UInt8) COMMENT 'x"}], r"never closed"),
-        ([{"ddl": "CREATE DICTIONARY shop.d (a UInt8) PRIMARY KEY a"}], r"is not managed"),
+        ([{"ddl": "CREATE USER d IDENTIFIED BY 'x'"}], r"is not managed"),
         ([{"ddl": "CREATE TABLE shop.t AS shop.good"}], r"objects\[2\]\.ddl\): the statement names no ENGINE"),
         ([{"ddl": "CREATE TABLE shop.t ENGINE = Log AS SELECT 1 AS a"}], r"AS SELECT would fill the table"),
         ([GOOD], r"shop\.good is declared twice: objects\[1\] and objects\[2\]"),

@@ -8,6 +8,7 @@ another head on it, hides secrets, and gives a declaration what the server fills
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _KINDS = {
     ("TABLE",): "table",
     ("VIEW",): "view",
     ("MATERIALIZED", "VIEW"): "materialized_view",
+    ("DICTIONARY",): "dictionary",
+    ("FUNCTION",): "function",
 }
 KEYWORDS = {kind: " ".join(words) for words, kind in _KINDS.items()}
 
@@ -63,6 +66,10 @@ _TABLE_ORDER = (
     *("head", "columns", "source", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl", "settings", "comment"),
     *("refresh", "to", "definer", "security", "fill", "select"),
 )
+
+_OPENINGS: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+for _key, _words in _CLAUSES:
+    _OPENINGS.setdefault(_words[0], []).append((_key, _words))
 
 # Position of the password or key among the arguments of table engines and functions, by how many there are at least.
 _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -126,7 +133,8 @@ class Clause:
     text: str
 
 
-def tokenize(text: str) -> list[Token]:
+@functools.lru_cache(maxsize=16384)
+def tokenize(text: str) -> tuple[Token, ...]:
     """Tokens without white space and comments; C(depth) counts the parentheses around a token."""
     tokens: list[Token] = []
     depth = 0
@@ -140,7 +148,7 @@ def tokenize(text: str) -> list[Token]:
         tokens.append(Token(kind, value, match.start(), match.end(), depth))
         if value in ("(", "[", "{"):
             depth += 1
-    return tokens
+    return tuple(tokens)
 
 
 def unquote(text: str) -> str:
@@ -169,14 +177,15 @@ def quote_name(name: str) -> str:
 
 
 def qualified(database: str, name: str) -> str:
-    return f"{quote_name(database)}.{quote_name(name)}"
+    """A name with its database; of what belongs to none (a function), the name alone."""
+    return f"{quote_name(database)}.{quote_name(name)}" if database else quote_name(name)
 
 
 def parse_create(text: str) -> Create:
     """Take a C(CREATE) statement apart, or say why it cannot be managed."""
     tokens = tokenize(text)
     while tokens and tokens[-1].is_(";"):
-        tokens.pop()
+        tokens = tokens[:-1]
     if not tokens:
         raise DDLError("the statement is empty")
     for token in tokens:
@@ -190,19 +199,23 @@ def parse_create(text: str) -> Create:
     if not cursor.take("CREATE"):
         raise DDLError(f"expected a CREATE statement, found {_excerpt(tokens[0].text)}")
     if cursor.take("OR", "REPLACE"):
-        raise DDLError("CREATE OR REPLACE would drop what the table holds: write CREATE")
+        raise DDLError("CREATE OR REPLACE would drop what a table holds: write CREATE")
     kind = next((kind for words, kind in _KINDS.items() if cursor.take(*words)), None)
     if kind is None:
         words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
         hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
-        raise DDLError(f"CREATE {words} is not managed, only TABLE, VIEW and MATERIALIZED VIEW{hint}")
+        raise DDLError(f"CREATE {words} is not managed, only TABLE, VIEW, MATERIALIZED VIEW, DICTIONARY and FUNCTION{hint}")
     cursor.take("IF", "NOT", "EXISTS")
     parts = [cursor.identifier()]
     while cursor.take("."):
         parts.append(cursor.identifier())
     if None in parts or len(parts) > 2:
         raise DDLError(f"expected a name after CREATE {KEYWORDS[kind]}")
-    if len(parts) == 1:
+    if kind == "function":
+        if len(parts) > 1:
+            raise DDLError("a function belongs to no database: give its name alone")
+        parts.insert(0, "")
+    elif len(parts) == 1:
         raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}")
     rest = tokens[cursor.position :]
     if _matches(rest, 0, ("ON", "CLUSTER")) or _matches(rest, 2, ("ON", "CLUSTER")):
@@ -282,7 +295,8 @@ def split_clauses(text: str) -> list[Clause]:
             if token.text == "(" and "columns" not in seen and seen <= {"head", "refresh", "to"}:
                 key = "columns"
             else:
-                key = next((key for key, words in _CLAUSES if _matches(tokens, index, words)), None)
+                openings = _OPENINGS.get(token.text.upper(), ())
+                key = next((key for key, words in openings if _matches(tokens, index, words)), None)
         if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
             starts.append((key, token.start))
             seen.add(key)
@@ -470,6 +484,9 @@ def secret_literals(text: str) -> set[str]:
             and _SECRET_NAME.search(token.text)
         ):
             found.add(unquote(tokens[index + 2].text))
+        # PASSWORD '...' among the parameters of a dictionary's source.
+        if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].kind == "string" and _SECRET_NAME.search(token.text):
+            found.add(unquote(tokens[index + 1].text))
         if token.kind == "string":
             found.update(_URL_PASSWORD.findall(unquote(token.text)))
     return {value for value in found if value}

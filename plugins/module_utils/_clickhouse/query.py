@@ -72,7 +72,7 @@ def read_statement(text: str) -> Statement:
     _check_text("query", text)
     tokens = ddl.tokenize(text)
     while tokens and tokens[-1].is_(";"):
-        tokens.pop()
+        tokens = tokens[:-1]
     words = [token for token in tokens if token.text != "("]
     if not words:
         raise ClickHouseError("query: it is empty")

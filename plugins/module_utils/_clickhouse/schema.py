@@ -30,11 +30,14 @@ ALTERED = "altered"
 ABSENT = "absent"
 DROPPED = "dropped"
 DROP_TABLE = "drop_table"
+KINDS = ("database", *ddl.KEYWORDS)
 # What the option allow may list: steps after which data is gone.
 PERMISSIONS = (alter.DROP_COLUMN, DROP_TABLE, alter.MODIFY_LOSSY)
 
 # The order in which kinds are created where nothing else decides.
-_RANKS = {"database": 0, "table": 1, "distributed": 2, "view": 3, "materialized_view": 4}
+_RANKS = {"database": 0, "function": 1, "table": 2, "dictionary": 3, "distributed": 4, "view": 5, "materialized_view": 6}
+# What is text to the server, and is replaced as a whole.
+_REPLACED = ("view", "dictionary", "function")
 
 # Answers that mean "somebody else is changing it": already there, gone meanwhile, being created, a peer's ALTER, a peer's
 # definition in ZooKeeper that is ahead. Read again, plan again.
@@ -46,6 +49,7 @@ _PAUSE_AT_MOST = 4.0
 
 # A declaration that needs what the same plan creates cannot be tried beforehand.
 _NOT_THERE_YET = {60, 81}
+_UNKNOWN_FUNCTION = 46
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
 # Of a statement that was formatted before: the server has no temporary views yet.
@@ -73,7 +77,7 @@ class Declared:
 
     @property
     def label(self) -> str:
-        return self.database if self.kind == "database" else f"{self.database}.{self.name}"
+        return ".".join(part for part in self.key if part)
 
     @property
     def subject(self) -> str:
@@ -196,9 +200,12 @@ def _absent(index: int, where: str, name: str | None, kind: str | None, text: st
         parts = ddl.parse_name(str(name))
     except ddl.DDLError as error:
         raise ClickHouseError(f"{where}.name: {error}") from error
-    if len(parts) != (1 if kind == "database" else 2):
-        raise ClickHouseError(f"{where}.name is {name}: a {kind} is named {'database' if kind == 'database' else 'database.name'}")
-    return Declared(index, kind, parts[0], "" if kind == "database" else parts[1], absent=True)
+    alone = kind in ("database", "function")
+    if len(parts) != (1 if alone else 2):
+        raise ClickHouseError(f"{where}.name is {name}: a {kind} is named {'name' if alone else 'database.name'}")
+    if alone:
+        parts.insert(0 if kind == "function" else 1, "")
+    return Declared(index, kind, parts[0], parts[1], absent=True)
 
 
 def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
@@ -208,7 +215,7 @@ def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
     for key, item in declared.items():
         kind = item.kind
         needs: set[tuple[str, str]] = set()
-        if kind != "database" and not item.absent:
+        if kind not in ("database", "function") and not item.absent:
             create = ddl.Create(item.kind, item.database, item.name, item.body)
             needs = ddl.references(create) | {(item.database, "")}
             if kind == "table" and ddl.engine_of(item.body)[0] in ("Distributed", "Buffer", "Merge"):
@@ -239,7 +246,7 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
     states: list[ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(found.databases)
     for item in want:
-        if item.database not in databases and not item.absent:
+        if item.database and item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
         have = found.have.get(item.key)
         if item.absent:
@@ -288,16 +295,15 @@ class Reader:
             if item.kind == "database" and item.database in databases:
                 have[item.key] = formatted[item.key, "have"]
         clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want}
-        clauses.update(self._tried(have, clauses))
         macros = self._macros(clauses)
+        clauses.update(self._tried(have, clauses, macros))
         changes = {item.key: _dropped(item, have.get(item.key, "")) for item in self.every if item.absent}
         have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
         want: dict[tuple[str, str], str] = {}
         for item in self.want:
             ours = clauses[item.key]
             if item.key in have and item.kind != "database":
-                known = {**macros, "database": item.database, "table": item.name}
-                ours = ddl.fill(ours, ddl.split_clauses(have[item.key]), known)
+                ours = _filled(item, ours, have[item.key], macros)
             want[item.key] = ddl.mask(ddl.join_clauses(ours), self.secrets)
             if item.key in have and have[item.key] != want[item.key]:
                 changes[item.key] = _change(item, ddl.split_clauses(have[item.key]), ddl.split_clauses(want[item.key]))
@@ -305,20 +311,28 @@ class Reader:
         return self._found(have, want, changes, databases)
 
     def _databases(self) -> dict[str, tuple[str, str]]:
-        names = _literals(sorted({item.database for item in self.every}))
+        names = _literals(sorted({item.database for item in self.every if item.database}))
+        if not names:
+            return {}
         query = f"SELECT name, engine_full, comment FROM system.databases WHERE name IN ({names})"
         return {name: (engine, comment) for name, engine, comment in self.client.rows(query)}
 
     def _tables(self) -> dict[tuple[str, str], str]:
-        tables = [item for item in self.every if item.kind != "database"]
+        functions = [item for item in self.every if item.kind == "function"]
+        tables = [item for item in self.every if item.kind not in ("database", "function")]
+        have: dict[tuple[str, str], str] = {}
+        if functions:
+            names = _literals(item.name for item in functions)
+            query = f"SELECT name, create_query FROM system.functions WHERE origin = 'SQLUserDefined' AND name IN ({names})"
+            have = {("", name): text for name, text in self.client.rows(query)}
         if not tables:
-            return {}
+            return have
         databases = _literals(sorted({item.database for item in tables}))
         keys = ", ".join(f"({_literals(item.key)})" for item in tables)
         query = (
             f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND (database, name) IN ({keys})"
         )
-        return {(database, name): text for database, name, text in self.client.rows(query)}
+        return have | {(database, name): text for database, name, text in self.client.rows(query)}
 
     def _macros(self, clauses: t.Mapping[tuple[str, str], list[ddl.Clause]]) -> dict[str, str]:
         """The server's macros, where a declaration names its path in ZooKeeper."""
@@ -353,15 +367,23 @@ class Reader:
         return formatted
 
     def _tried(
-        self, have: t.Mapping[tuple[str, str], str], clauses: t.Mapping[tuple[str, str], list[ddl.Clause]]
+        self,
+        have: t.Mapping[tuple[str, str], str],
+        clauses: t.Mapping[tuple[str, str], list[ddl.Clause]],
+        macros: t.Mapping[str, str],
     ) -> dict[tuple[str, str], list[ddl.Clause]]:
         """Declarations as the server understands them, by making each one for a moment."""
         made: dict[str, Declared] = {}
         attempt = random.getrandbits(32)
+        functions = any(item.kind == "function" and item.key not in have for item in self.want)
+        not_yet = _NOT_THERE_YET | ({_UNKNOWN_FUNCTION} if functions else set())
         for number, item in enumerate(self.tables):
             parts = clauses[item.key]
             exists = item.key in have
-            if ddl.join_clauses(parts) == have.get(item.key) or (item.kind != "table" and not exists):
+            if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
+                continue
+            # Declared as the server writes it: a temporary table would tell nothing new, and costs a round trip.
+            if exists and ddl.join_clauses(_filled(item, parts, have[item.key], macros)) == have[item.key]:
                 continue
             name = f"__groundwork_{attempt:08x}_{number}"
             try:
@@ -370,7 +392,7 @@ class Reader:
                 raise
             except ClickHouseError as error:
                 view = item.kind != "table"
-                later = error.code in _NOT_THERE_YET and (view or not exists)
+                later = error.code in not_yet and (view or not exists)
                 if not later and error.code != _NOT_TEMPORARY and not (view and error.code == _NO_TEMPORARY_VIEWS):
                     raise error.about(item.subject) from error
             else:
@@ -461,6 +483,11 @@ class Reader:
         )
 
 
+def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:
+    """A declaration with what the server has filled in by itself."""
+    return ddl.fill(clauses, ddl.split_clauses(have), {**macros, "database": item.database, "table": item.name})
+
+
 def _literals(values: t.Iterable[str]) -> str:
     return ", ".join(ddl.quote_string(value) for value in values)
 
@@ -489,8 +516,8 @@ def _change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> C
         if differing != {"comment"}:
             return Change(impossible=("its engine cannot be altered",))
         return Change((f"ALTER DATABASE {name} MODIFY {comment}",))
-    if item.kind == "view":
-        return Change((f"CREATE OR REPLACE VIEW {name} {item.body}",))
+    if item.kind in _REPLACED:
+        return Change((item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1),))
     if item.kind == "materialized_view":
         if not ddl.clause(have, "to") or not differing <= {"select", "columns", "comment"}:
             rest = ", ".join(sorted(differing - {"select", "columns", "comment"})) or "the query of one without TO"
@@ -511,6 +538,10 @@ def _dropped(item: Declared, have: str) -> Change:
     """What removes an object. Only views without rows of their own go without permission."""
     if item.kind == "database":
         return Change((f"DROP DATABASE {ddl.quote_name(item.database)} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
+    if item.kind == "function":
+        return Change((f"DROP FUNCTION {ddl.quote_name(item.name)}",))
+    if item.kind == "dictionary":
+        return Change((f"DROP DICTIONARY {ddl.qualified(item.database, item.name)} SYNC",))
     clauses = ddl.split_clauses(have) if have else []
     head = ddl.clause(clauses, "head").upper().split()[1:2]
     keeps_rows = head != ["VIEW"] and not (head == ["MATERIALIZED"] and ddl.clause(clauses, "to"))

@@ -36,7 +36,7 @@ def test_parse(text: str, kind: str, database: str, name: str, body: str) -> Non
         (" ; ", "the statement is empty"),
         ("DROP TABLE a.b", "expected a CREATE statement, found 'DROP'"),
         ("CREATE DATABASE a", "CREATE DATABASE A is not managed.*by kind and name"),
-        ("CREATE DICTIONARY a.b (x UInt8)", "CREATE DICTIONARY A is not managed"),
+        ("CREATE ROLE a", "CREATE ROLE A is not managed"),
         ("CREATE TEMPORARY TABLE a (x UInt8)", "CREATE TEMPORARY TABLE is not managed"),
         ("CREATE OR REPLACE TABLE a.b (x UInt8)", "CREATE OR REPLACE would drop"),
         ("CREATE TABLE a.b ON CLUSTER c (x UInt8)", "ON CLUSTER is not accepted"),
