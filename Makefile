@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test soak lint unit
+.PHONY: help demo demo-down test soak bench lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -18,6 +18,9 @@ test: ## Lint, unit, integration and molecule tests; prints a table of stages
 
 soak: ## What takes hours: 20,000 random pairs of tables, 100 rounds of changes on four replicas
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
+
+bench: ## clickhouse_schema beside a looped task, as ratios
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.clickhouse_schema
 
 lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint

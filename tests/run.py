@@ -117,7 +117,7 @@ def lint() -> Result:
     checks: list[tuple[str, list[str], Path, dict[str, str]]] = [
         ("ruff", ["ruff", "check", "."], CHECKOUT, {}),
         ("yamllint", ["yamllint", "--strict", "."], CHECKOUT, {}),
-        ("mypy", ["mypy", "plugins", "tests", "molecule"], CHECKOUT, {}),
+        ("mypy", ["mypy", "plugins", "tests", "molecule", "bench"], CHECKOUT, {}),
         ("ansible-lint", ["ansible-lint", "--strict", "--offline"], CHECKOUT, {}),
         ("ansible-test sanity", ["ansible-test", "sanity", "--color", "no", *python, "--venv"], sanity_checkout(), {"HOME": sanity_home()}),
     ]

@@ -1,0 +1,95 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""clickhouse_schema beside what people do by hand: one looped task over the statements, in the same run on the same server.
+
+python -m bench.clickhouse_schema [tables ...]; 50 and 1000 by default. Seconds are of the task alone, as
+ansible.posix.profile_tasks counts them. Prints a table; nothing depends on its numbers. Loops are left out above 100 tables.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.support.clickhouse import ClickHouse
+
+CHECKOUT = Path(__file__).parents[1]
+COLUMNS = "k UInt32, v String, w LowCardinality(String) DEFAULT 'x' CODEC(ZSTD(1)), ts DateTime"
+REST = "ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY (k, ts) TTL ts + INTERVAL 90 DAY"
+
+
+def statements(count: int, more: str = "") -> list[str]:
+    return [f"CREATE TABLE d.t{number} ({COLUMNS}{more}) {REST}" for number in range(count)]
+
+
+def module(server: ClickHouse, ddl: list[str]) -> dict[str, Any]:
+    objects = [{"kind": "database", "name": "d"}, *({"ddl": text} for text in ddl)]
+    where = {"login_host": server.host, "login_port": server.port, "secure": False, "login_user": "default"}
+    return {"name": "ours", "groundwork.observability.clickhouse_schema": {**where, "objects": objects}}
+
+
+def by_uri(server: ClickHouse, sql: list[str]) -> dict[str, Any]:
+    return {"name": "uri", "ansible.builtin.uri": {"url": server.url, "method": "POST", "body": "{{ item }}"}, "loop": sql}
+
+
+def by_peer(server: ClickHouse, sql: list[str]) -> dict[str, Any]:
+    where = {"login_host": server.host, "login_port": server.tcp_port}
+    return {"name": "peer", "community.clickhouse.clickhouse_client": {**where, "execute": "{{ item }}"}, "loop": sql}
+
+
+def seconds(task: dict[str, Any]) -> float:
+    """How long a task takes in a play of its own, which has to succeed."""
+    with tempfile.TemporaryDirectory() as folder:
+        playbook = Path(folder) / "play.json"
+        playbook.write_text(json.dumps([{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}]))
+        environment = {
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        program = Path(sys.executable).with_name("ansible-playbook")
+        argv: list[str | Path] = [program, "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", playbook]
+        done = subprocess.run(argv, env={**os.environ, **environment}, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stdout[-2000:] + done.stderr[-2000:])
+    return float(re.findall(rf"^{task['name']} -+ ([\d.]+)s", done.stdout, flags=re.MULTILINE)[0])
+
+
+def main() -> None:
+    counts = [int(word) for word in sys.argv[1:]] or [50, 1000]
+    peer = importlib.util.find_spec("ansible_collections.community.clickhouse") is not None
+    if not peer:
+        print("community.clickhouse is not in the collection path: without it")
+    loops = {"uri": by_uri, **({"clickhouse_client": by_peer} if peer else {})}
+    print(f"{'tables':>6} {'what':<12} {'ours, s':>8}" + "".join(f" {name + ', s':>20} {'times':>6}" for name in loops))
+    for count in counts:
+        with ClickHouse() as server:
+            server.query("CREATE DATABASE d")
+            by_hand = [text.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS") for text in statements(count)]
+            added = [f"ALTER TABLE d.t{number} ADD COLUMN IF NOT EXISTS x UInt8" for number in range(count)]
+            for what, ddl, sql in (
+                ("create", statements(count), by_hand),
+                ("no change", statements(count), by_hand),
+                ("add a column", statements(count, ", x UInt8"), added),
+            ):
+                row = f"{count:>6} {what:<12} {(own := seconds(module(server, ddl))):>8.2f}"
+                for make in loops.values() if count <= 100 else ():
+                    if what == "create":
+                        server.query("DROP DATABASE d SYNC")
+                        server.query("CREATE DATABASE d")
+                    elif what == "add a column":
+                        for number in range(count):
+                            server.query(f"ALTER TABLE d.t{number} DROP COLUMN x")
+                    other = seconds(make(server, sql))
+                    row += f" {other:>20.2f} {other / own:>6.1f}"
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
