@@ -66,12 +66,109 @@ options:
         type: str
       engine:
         description:
-          - Engine of a database, for example V(Atomic).
+          - Engine of a database, for example V(Atomic), or of a table that is declared by options, with its arguments.
         type: str
       comment:
         description:
-          - Comment of a database.
+          - Comment of a database, or of a table that is declared by options.
         type: str
+      columns:
+        description:
+          - Columns of a table, in their order. With O(objects[].kind=table), O(objects[].name) and O(objects[].engine) they declare it as
+            well as a statement in O(objects[].ddl) would; types and expressions are SQL.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name, quoted where it has to be.
+            type: str
+            required: true
+          type:
+            description: Type, for example V(LowCardinality(String\)).
+            type: str
+            required: true
+          default:
+            description: Expression of the default.
+            type: str
+          default_kind:
+            description: What the default is.
+            type: str
+            choices: [DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL]
+            default: DEFAULT
+          comment:
+            description: Comment.
+            type: str
+          codec:
+            description: Codecs, for example V(Delta, ZSTD(1\)).
+            type: str
+          ttl:
+            description: Expression after which values are removed.
+            type: str
+      order_by:
+        description: Sorting key.
+        type: str
+      primary_key:
+        description: Primary key, where it is shorter than the sorting key.
+        type: str
+      partition_by:
+        description: Partition key.
+        type: str
+      sample_by:
+        description: Sampling key.
+        type: str
+      ttl:
+        description: When rows are removed or moved.
+        type: str
+      settings:
+        description: Settings of the table.
+        type: dict
+      indices:
+        description: Skipping indices.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name.
+            type: str
+            required: true
+          expression:
+            description: What is indexed.
+            type: str
+            required: true
+          type:
+            description: Type with its arguments, for example V(bloom_filter(0.01\)).
+            type: str
+            required: true
+          granularity:
+            description: Granules to a block of the index.
+            type: int
+            default: 1
+      projections:
+        description: Projections.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name.
+            type: str
+            required: true
+          query:
+            description: Its C(SELECT), without a C(FROM).
+            type: str
+            required: true
+      constraints:
+        description: Constraints.
+        type: list
+        elements: dict
+        suboptions:
+          name:
+            description: Name.
+            type: str
+            required: true
+          check:
+            description: Expression that holds for every row inserted.
+            type: str
+            required: true
       state:
         description:
           - V(present) makes the object exist as declared.
@@ -138,6 +235,27 @@ EXAMPLES = r"""
       - ddl: |
           CREATE MATERIALIZED VIEW shop.orders_1h_mv TO shop.orders_1h AS
           SELECT toStartOfHour(placed) AS hour, count() AS orders FROM shop.orders GROUP BY hour
+  delegate_to: localhost
+
+- name: Declare a table by options
+  groundwork.observability.clickhouse_schema:
+    login_host: ch1.example.com
+    login_user: admin
+    login_password: "{{ clickhouse_admin_password }}"
+    objects:
+      - kind: table
+        name: shop.visits
+        engine: ReplicatedMergeTree
+        columns:
+          - {name: at, type: DateTime}
+          - {name: page, type: LowCardinality(String), codec: ZSTD(1)}
+          - {name: day, type: Date, default: toDate(at), default_kind: MATERIALIZED}
+        order_by: (page, at)
+        partition_by: toYYYYMM(at)
+        ttl: at + INTERVAL 1 YEAR
+        indices:
+          - {name: by_page, expression: page, type: set(100)}
+        settings: {min_bytes_for_wide_part: 0}
   delegate_to: localhost
 
 - name: Add a column, drop another and keep rows for longer
@@ -220,6 +338,7 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
     connection_rules,
     connection_spec,
@@ -255,6 +374,7 @@ def argument_spec() -> dict:
                 "ddl": {"type": "str"},
                 "engine": {"type": "str"},
                 "comment": {"type": "str"},
+                **compose.spec(),
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             },
         },

@@ -230,6 +230,39 @@ def test_what_is_absent_goes_views_first(server: ClickHouse, go: Converge) -> No
     assert server.query("SELECT count() FROM system.tables WHERE database = 'd'") == "0"
 
 
+def test_options_and_statement_are_the_same(server: ClickHouse, go: Converge) -> None:
+    """What one creates, the other finds as declared."""
+    column = {"default_kind": "DEFAULT"}
+    options: dict[str, t.Any] = {
+        "kind": "table",
+        "name": "d.t",
+        "engine": "MergeTree",
+        "columns": [
+            {**column, "name": "k", "type": "UInt32"},
+            {**column, "name": "with space", "type": "String", "default": "'x'", "codec": "ZSTD(3)", "comment": "it's"},
+            {"name": "m", "type": "UInt64", "default": "k * 2", "default_kind": "MATERIALIZED"},
+        ],
+        "indices": [{"name": "i1", "expression": "m", "type": "minmax", "granularity": 2}],
+        "constraints": [{"name": "c1", "check": "k < 1000"}],
+        "projections": [{"name": "p1", "query": "SELECT count() GROUP BY k"}],
+        "partition_by": "k % 3",
+        "order_by": "k",
+        "ttl": "toDateTime(k) + INTERVAL 90 YEAR",
+        "settings": {"min_bytes_for_wide_part": 5},
+        "comment": "two\nlines",
+    }
+    text = table(
+        "k UInt32, `with space` String DEFAULT 'x' COMMENT 'it''s' CODEC(ZSTD(3)), m UInt64 MATERIALIZED k * 2,"
+        " INDEX i1 m TYPE minmax GRANULARITY 2, CONSTRAINT c1 CHECK k < 1000, PROJECTION p1 (SELECT count() GROUP BY k)",
+        "ENGINE = MergeTree PARTITION BY k % 3 ORDER BY k TTL toDateTime(k) + INTERVAL 90 YEAR"
+        " SETTINGS min_bytes_for_wide_part = 5 COMMENT 'two\\nlines'",
+    )
+    go(options)
+    assert not go(text).changed
+    assert not go(options).changed
+    assert go({**options, "comment": None}).statements == ["ALTER TABLE d.t (MODIFY COMMENT '')"]
+
+
 DICTIONARY = (
     "CREATE DICTIONARY d.dict (id UInt64, v String DEFAULT 'x') PRIMARY KEY id"
     " SOURCE(CLICKHOUSE(TABLE 't' DB 'd' USER 'reader' PASSWORD 'hunter2')) LIFETIME(300) LAYOUT(FLAT())"

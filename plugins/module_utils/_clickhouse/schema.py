@@ -16,7 +16,7 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, compose, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
@@ -70,6 +70,7 @@ class Declared:
     engine: str | None = None
     comment: str | None = None
     absent: bool = False
+    option: str = "ddl"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,8 +82,7 @@ class Declared:
 
     @property
     def subject(self) -> str:
-        option = "name" if self.kind == "database" or self.absent else "ddl"
-        return f"{self.label} (objects[{self.index}].{option})"
+        return f"{self.label} (objects[{self.index}].{self.option})"
 
     @property
     def head(self) -> str:
@@ -150,7 +150,8 @@ def secrets_of(objects: t.Sequence[t.Mapping[str, t.Any]]) -> set[str]:
     """Passwords and keys inside the declarations."""
     found: set[str] = set()
     for options in objects:
-        for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}"):
+        settings = [f"{name} = {ddl.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
+        for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
             if text:
                 found |= ddl.secret_literals(text)
     return found
@@ -166,13 +167,19 @@ def _declare(index: int, options: t.Mapping[str, t.Any]) -> Declared:
             raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
     if options.get("state") == ABSENT:
         return _absent(index, where, name, kind, text)
+    given = [option for option in compose.TABLE_OPTIONS if options.get(option) is not None]
+    if given and (text is not None or kind not in (None, "table")):
+        what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
+        raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
+    if kind == "table" and text is None and name or given:
+        return _composed(index, where, name, options)
     if text is None:
         if kind != "database":
             what = f"a {kind} named {name}" if kind else f"{name!r}"
             raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
         if not name:
             raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
-        return Declared(index, "database", name, "", engine=options.get("engine"), comment=options.get("comment"))
+        return Declared(index, "database", name, "", engine=options.get("engine"), comment=options.get("comment"), option="name")
     if kind == "database":
         raise ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
     for option in ("engine", "comment"):
@@ -190,6 +197,16 @@ def _declare(index: int, options: t.Mapping[str, t.Any]) -> Declared:
     return item
 
 
+def _composed(index: int, where: str, name: str | None, options: t.Mapping[str, t.Any]) -> Declared:
+    if not name:
+        raise ClickHouseError(f"{where}.name is missing: a table is named database.name")
+    try:
+        create = ddl.parse_create(compose.create_table(name, options))
+    except ddl.DDLError as error:
+        raise ClickHouseError(f"{name}: {where}.{error}") from error
+    return Declared(index, create.kind, create.database, create.name, create.body, option="columns")
+
+
 def _absent(index: int, where: str, name: str | None, kind: str | None, text: str | None) -> Declared:
     for option, value in (("ddl", text), ("name", None if name else "missing")):
         if value is not None:
@@ -205,7 +222,7 @@ def _absent(index: int, where: str, name: str | None, kind: str | None, text: st
         raise ClickHouseError(f"{where}.name is {name}: a {kind} is named {'name' if alone else 'database.name'}")
     if alone:
         parts.insert(0 if kind == "function" else 1, "")
-    return Declared(index, kind, parts[0], parts[1], absent=True)
+    return Declared(index, kind, parts[0], parts[1], absent=True, option="name")
 
 
 def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:

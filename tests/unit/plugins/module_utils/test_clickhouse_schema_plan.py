@@ -60,7 +60,7 @@ def test_a_column_called_like_a_table_is_no_reference() -> None:
     ("objects", "message"),
     [
         ([TABLE, DATABASE, TABLE], r"d\.t is declared twice: objects\[0\] and objects\[2\]"),
-        ([{"name": "d.t", "kind": "table"}], r"objects\[0\]\.ddl is missing: a table named d\.t"),
+        ([{"name": "d.t", "kind": "table"}], r"d\.t: objects\[0\]\.engine is missing"),
         ([{"name": "d"}], r"objects\[0\]\.ddl is missing: 'd'"),
         ([{"kind": "database"}], r"objects\[0\]\.name is missing"),
         ([{**DATABASE, "ddl": "CREATE DATABASE d"}], r"objects\[0\]\.ddl does not go with kind=database"),
