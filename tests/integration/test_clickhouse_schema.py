@@ -249,7 +249,7 @@ GOOD = {"ddl": "CREATE TABLE shop.good (a UInt8) ENGINE = MergeTree ORDER BY a"}
         ([{"kind": "table", "name": "shop", "state": "absent"}], r"a table is named database\.name"),
         ([{"kind": "table", "name": "shop.`t", "state": "absent"}], r"objects\[2\]\.name: .* is not a name"),
         ([{"kind": "table", "name": "shop.t; DROP DATABASE shop", "state": "absent"}], r"objects\[2\]\.name: .* is not a name"),
-        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "columns": []}], r"Unsupported parameters.*columns"),
+        ([{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = Memory", "colums": []}], r"Unsupported parameters.*colums"),
         (
             [{"ddl": "CREATE TABLE shop.t (a UInt8) ENGINE = PostgreSQL('h:1', 'd', 't', 'u', 'hunter2', 'a', 'b', 'c')"}],
             r"shop\.t .*Code: ",
