@@ -91,7 +91,7 @@ def playbook(inventory: Path) -> Callable[..., subprocess.CompletedProcess[str]]
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         example = CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"]
         argv = [Path(sys.executable).with_name("ansible-playbook"), "-i", example, "-i", inventory, *arguments, name]
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_VERBOSITY": "0"}
         return subprocess.run(list(map(str, argv)), cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600)
 
     return run

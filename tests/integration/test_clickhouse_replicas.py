@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import typing as t
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,3 +120,26 @@ def test_a_lost_replica_comes_back_empty_and_joins(nodes: list[ClickHouse]) -> N
         assert not converge(node, after).changed
         node.query("SYSTEM SYNC REPLICA d.lost")
         assert node.query("SELECT count(), any(more) FROM d.lost") == "10\t"
+
+
+def test_the_remains_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> None:
+    """As the message says it, the replica is made again."""
+    first, second, third = nodes[:3]
+    engine = "ENGINE = ReplicatedMergeTree('/tables/remains', '{0}') ORDER BY k"
+    for number, node in enumerate((first, second)):
+        converge(node, f"CREATE TABLE d.remains (k UInt64) {engine.format(number)}")
+    first.query("INSERT INTO d.remains SELECT number FROM numbers(10)")
+    second.query("SYSTEM SYNC REPLICA d.remains")
+    # The second host is lost: its table is there no more, its replica is. Another host takes its place.
+    second.kill()
+    again = f"CREATE TABLE d.remains (k UInt64) {engine.format(1)}"
+    with pytest.raises(ClickHouseError, match=r"d\.remains .*SYSTEM DROP REPLICA '<replica>' FROM TABLE d\.remains on another replica"):
+        converge(third, again)
+    deadline = time.monotonic() + 60
+    while first.query("SELECT active_replicas FROM system.replicas WHERE table = 'remains'") != "1":
+        assert time.monotonic() < deadline, "ZooKeeper still takes the lost replica for a living one"
+        time.sleep(0.2)
+    first.query("SYSTEM DROP REPLICA '1' FROM TABLE d.remains")
+    converge(third, again)
+    third.query("SYSTEM SYNC REPLICA d.remains")
+    assert third.query("SELECT count() FROM d.remains") == "10"

@@ -54,8 +54,10 @@ _UNKNOWN_FUNCTION = 46
 _NOT_TEMPORARY = 80
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
+# ZooKeeper has a replica of this name already.
+_REPLICA_REMAINS = 253
 # Of a change to a replicated table: no use in trying again.
-_REFUSED = {497}
+_REFUSED = {_REPLICA_REMAINS, 497}
 
 
 @dataclass(frozen=True)
@@ -632,6 +634,11 @@ def converge(
                 where = subjects[step.target]
                 if error.code in _PEERS_DIFFER:
                     where += ": its other replicas have another definition, converge them in the same run"
+                elif error.code == _REPLICA_REMAINS:
+                    where += (
+                        ": ZooKeeper has this replica already, of a host that was lost or of one with the same macros. "
+                        f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {step.target} on another replica, then run again"
+                    )
                 elif lost:
                     where += f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
                 raise error.about(where, [item.shown for item, _state in done]) from error
