@@ -205,15 +205,10 @@ def _cast(old: Column, new: Column) -> str:
 
 def _table_clauses(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> list[str]:
     commands: list[str] = []
-    for key, change, remove in (
-        ("order_by", "MODIFY {0}", ""),
-        ("sample_by", "MODIFY {0}", "REMOVE SAMPLE BY"),
-        ("ttl", "MODIFY {0}", "REMOVE TTL"),
-        ("comment", "MODIFY {0}", "MODIFY COMMENT ''"),
-    ):
+    for key, remove in (("order_by", ""), ("sample_by", "REMOVE SAMPLE BY"), ("ttl", "REMOVE TTL"), ("comment", "MODIFY COMMENT ''")):
         old, new = ddl.clause(have, key), ddl.clause(want, key)
         if new and new != old:
-            commands.append(change.format(new))
+            commands.append(f"MODIFY {new}")
         elif old and not new and remove:
             commands.append(remove)
     before, after = ddl.settings(ddl.clause(have, "settings")), ddl.settings(ddl.clause(want, "settings"))

@@ -57,7 +57,7 @@ _NO_TEMPORARY_VIEWS = 62
 # ZooKeeper has a replica of this name already.
 _REPLICA_REMAINS = 253
 # Of a change to a replicated table: no use in trying again.
-_REFUSED = {_REPLICA_REMAINS, 497}
+_REFUSED = {497}
 
 
 @dataclass(frozen=True)
