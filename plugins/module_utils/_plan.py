@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 DRIFTED = "drifted"
 
@@ -19,13 +19,17 @@ DRIFTED = "drifted"
 class Step:
     """One change: the object it belongs to, what is sent, and how that may be shown.
 
-    C(shared) says that others may make the same change at the same time (replicas of one table).
+    C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is called before
+    the statement, and returns what it has executed by itself; C(release) is called when it fails, and returns what to add to
+    the message.
     """
 
     target: str
     statement: str
     shown: str
     shared: bool = False
+    prepare: t.Callable[[], list[str]] | None = field(default=None, compare=False)
+    release: t.Callable[[], str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_schema
-short_description: Databases, tables, views, materialized views, dictionaries and functions of one ClickHouse node
+short_description: Databases, tables, views, dictionaries, functions and named collections of one ClickHouse node
 version_added: 0.1.0
 description:
   - Declares what should exist on one ClickHouse server, many objects in one call, and creates what is missing in the
-    order of dependency (databases, functions, tables, dictionaries, Distributed tables, views, materialized views).
+    order of dependency (databases, named collections, functions, tables, dictionaries, Distributed tables, views, materialized views).
   - What exists and differs is altered in place, with one C(ALTER TABLE) a table. Columns are added at their place, moved, changed and
-    dropped; so are skipping indices, constraints, projections, comments, TTL, settings, a longer C(ORDER BY), and the query of a
-    materialized view with C(TO). Views, dictionaries and functions are replaced.
+    dropped; so are skipping indices, constraints, projections, comments, TTL, settings and a longer C(ORDER BY). Views, dictionaries and
+    functions are replaced, keys of named collections set and deleted.
+  - Materialized views are altered (query, refresh schedule, definer, comment). One that gets another target (C(TO)) is made
+    beside the old one and exchanged with it, so that each inserted row reaches one of the targets at least; a refreshable one is
+    dropped and created.
+  - What no C(ALTER TABLE) does to a MergeTree table, such as another engine, partition key or sorting key, or a plain table that
+    shall be replicated, is done with V(rebuild) in O(allow), by copying the rows into a new table that takes the place of the old
+    one.
   - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first. One that it refuses, or that does not lead to
     the declaration, changes nothing and is reported as drift, with the reason.
   - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
     table or view of the session and read back, so that neither spelling nor defaults show as a difference. What the
     server fills in by itself is no difference either (the path of a C(Replicated) table declared without arguments,
     C(index_granularity), the column list and definer of a view).
-  - Steps after which data is gone need a permission in O(allow); without it the difference is drift. Another engine, partition key or
-    primary key is always drift.
+  - Steps after which data is gone need a permission in O(allow); without it the difference is drift.
   - Every node is converged by its own host in the play. C(ON CLUSTER) is not accepted. Hosts that create the same
     replicated tables at the same time do not disturb each other.
 author:
@@ -56,13 +61,15 @@ options:
         description:
           - What it is. Needed for databases, derived from O(objects[].ddl) otherwise.
         type: str
-        choices: [database, table, view, materialized_view, dictionary, function]
+        choices: [database, table, view, materialized_view, dictionary, function, named_collection]
       ddl:
         description:
-          - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY) or C(CREATE FUNCTION)
-            statement. The name must be qualified by its database; that of a function has none.
-          - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A
-            changed password alone is not seen as a difference, because the server does not show it.
+          - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY), C(CREATE FUNCTION) or
+            C(CREATE NAMED COLLECTION) statement. The name must be qualified by its database; functions and named collections have none.
+          - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
+            password alone is not seen as a difference, because the server does not show it. Of a named collection no value is
+            shown: a key that comes, goes, or changes in being overridable is a difference, a changed value is one only where the
+            server shows values.
         type: str
       engine:
         description:
@@ -72,6 +79,17 @@ options:
         description:
           - Comment of a database, or of a table that is declared by options.
         type: str
+      renamed_from:
+        description:
+          - Former name of a table, view or dictionary, as C(database.name). Where only that exists it is renamed, then altered.
+            It may stay in the declaration for as long as wished.
+          - A replicated table keeps its path in ZooKeeper, and needs it among the arguments of its engine from then on.
+        type: str
+      renamed_columns:
+        description:
+          - Former names of columns of a table that is declared by its statement, as C(new: old). Where only the former name
+            exists the column is renamed, with its values. It may stay in the declaration.
+        type: dict
       columns:
         description:
           - Columns of a table, in their order. With O(objects[].kind=table), O(objects[].name) and O(objects[].engine) they declare it as
@@ -103,6 +121,9 @@ options:
             type: str
           ttl:
             description: Expression after which values are removed.
+            type: str
+          renamed_from:
+            description: Former name of the column. Where only that exists it is renamed, with its values.
             type: str
       order_by:
         description: Sorting key.
@@ -186,10 +207,37 @@ options:
       - V(modify_lossy) changes the type of a column to one that does not hold every value of the old one, or makes a stored column one
         that keeps no values (C(ALIAS), C(EPHEMERAL)). The values are tried first, which reads the column; one that cannot be
         converted at all is drift, with the server's reason.
+      - V(rebuild) copies a MergeTree table that no C(ALTER) makes as declared. A new table, named with C(__rebuild) at the end,
+        is filled a partition at a time. Then merges of both stop, number and checksum of the rows are compared by partition, what
+        differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
+        The old table stays with C(__before) at the end, until it is removed (O(objects[].state=absent)). An interrupted run is
+        finished by the next one. It takes as much space again as the table, and reads it twice.
     type: list
     elements: str
-    choices: [drop_column, drop_table, modify_lossy]
+    choices: [drop_column, drop_table, modify_lossy, rebuild]
     default: []
+  purge:
+    description:
+      - Databases in which tables, views, materialized views and dictionaries that are not declared are removed, after everything else.
+      - Those with rows are removed with V(drop_table) in O(allow) only, and are drift otherwise.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      database:
+        description: Name of the database.
+        type: str
+        required: true
+      names:
+        description: Shell patterns of names that are removed.
+        type: list
+        elements: str
+        default: ["*"]
+      keep:
+        description: Shell patterns of names that stay.
+        type: list
+        elements: str
+        default: []
   on_drift:
     description:
       - What to do when an object exists and differs from its declaration in a way that cannot be, or may not be, altered.
@@ -203,7 +251,9 @@ notes:
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
   - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
   - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
-  - A column that is renamed in the declaration is a column that is dropped and another that is added.
+  - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
+  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES), C(SYSTEM SYNC REPLICA) for replicated tables, and should see the
+    processes of all users, to wait for those that still insert.
   - Server versions before 24.8 are refused. It is tested with 26.7.
 """
 
@@ -337,28 +387,14 @@ code:
   sample: 497
 """
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
     connection_rules,
     connection_spec,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
-    CLICKHOUSE_CONNECT_ERROR,
-    HAS_CLICKHOUSE_CONNECT,
-    ClickHouse,
-    ClickHouseError,
-    Connection,
-    Unreachable,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import (
-    KINDS,
-    PERMISSIONS,
-    converge,
-    declare,
-    plan_offline,
-    secrets_of,
-)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import KINDS
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import policy_spec, run
 
 
 def argument_spec() -> dict:
@@ -371,57 +407,26 @@ def argument_spec() -> dict:
             "options": {
                 "name": {"type": "str"},
                 "kind": {"type": "str", "choices": list(KINDS)},
-                "ddl": {"type": "str"},
-                "engine": {"type": "str"},
-                "comment": {"type": "str"},
-                **compose.spec(),
-                "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+                **compose.object_spec(),
             },
         },
-        "allow": {"type": "list", "elements": "str", "choices": list(PERMISSIONS), "default": []},
-        "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+        "purge": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "database": {"type": "str", "required": True},
+                "names": {"type": "list", "elements": "str", "default": ["*"]},
+                "keep": {"type": "list", "elements": "str", "default": []},
+            },
+        },
+        **policy_spec(),
     }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
-    if not HAS_CLICKHOUSE_CONNECT:
-        module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
-    report = module.params["on_drift"] == "report"
-    secrets = secrets_of(module.params["objects"])
-    module.no_log_values.update(secrets)
-    try:
-        want = declare(module.params["objects"])
-        connection = Connection.from_params(module.params, patient=not module.check_mode)
-        try:
-            client = ClickHouse(connection)
-        except Unreachable as error:
-            if not module.check_mode:
-                raise
-            plan = plan_offline(want, secrets)
-            module.warn(f"{error}; planned as for an empty server")
-        else:
-            plan = converge(
-                client,
-                want,
-                secrets,
-                apply=not module.check_mode,
-                keep_drift=report,
-                allow=module.params["allow"],
-            )
-            client.close()
-    except ClickHouseError as error:
-        module.fail_json(msg=str(error), **error.details)
-    for state in plan.drifted:
-        if not report:
-            module.fail_json(msg=drift_message(plan.drifted), **plan.result)
-        module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.reason}: {state.difference}")
-    module.exit_json(**plan.result)
-
-
-def drift_message(drifted: list) -> str:
-    differences = "; ".join(f"{state.kind} {state.name}: {state.reason}: {state.difference}" for state in drifted)
-    return f"objects differ from their declaration and were not altered (on_drift=fail), nothing was changed: {differences}"
+    run(module, module.params["objects"])
 
 
 if __name__ == "__main__":

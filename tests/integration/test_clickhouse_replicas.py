@@ -5,20 +5,29 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import random
+import threading
 import time
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from typing import Self
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, Connection
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouseError,
+    Connection,
+    ConnectionFailed,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
-from tests.support.clickhouse import ClickHouse
+from tests.support.clickhouse import ClickHouse, QueryError
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -26,37 +35,97 @@ pytestmark = pytest.mark.integration
 ROUNDS = int(os.environ.get("GROUNDWORK_ROUNDS", "25"))
 SHARDS, REPLICAS = ("1", "2"), ("a", "b")
 SHOWN = "SELECT create_table_query FROM system.tables WHERE database = 'd' AND name = 't' FORMAT TSVRaw"
+# Rows of all rounds have other keys.
+KEYS = itertools.count()
+START = time.monotonic()
 PATHS = (
     "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
     "<default_replica_name>{replica}</default_replica_name>"
 )
 
 
+class Cluster:
+    """Shards with their replicas. Start and stop them in the test's own thread."""
+
+    def __init__(self, zookeeper: str) -> None:
+        self.zookeeper = zookeeper
+        self.shards: dict[str, dict[str, ClickHouse]] = {shard: {} for shard in SHARDS}
+
+    @property
+    def nodes(self) -> list[ClickHouse]:
+        return [node for replicas in self.shards.values() for node in replicas.values()]
+
+    def add(self, shard: str, replica: str) -> ClickHouse:
+        """A new host with nothing on it."""
+        node = ClickHouse(PATHS, zookeeper=self.zookeeper, macros={"shard": shard, "replica": replica})
+        node.__enter__()
+        self.shards[shard][replica] = node
+        return node
+
+    def remove(self, shard: str, replica: str) -> None:
+        """Take a host away for good, as an administrator does: when others have all its rows, and ZooKeeper forgets it."""
+        node = self.shards[shard].pop(replica)
+        others = list(self.shards[shard].values())
+        for other in others:
+            other.query("SYSTEM SYNC REPLICA d.t")
+        node.__exit__(None, None, None)
+        active = (
+            f"SELECT mapValues(replica_is_active)[indexOf(mapKeys(replica_is_active), '{replica}')] FROM system.replicas WHERE table = 't'"
+        )
+        until(lambda: others[0].query(active) == "0", f"ZooKeeper still takes {replica} for a living one")
+        others[0].query(f"SYSTEM DROP REPLICA '{replica}' FROM TABLE d.t")
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.__exit__(None, None, None)
+
+
+def until(condition: Callable[[], bool], complaint: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[list[ClickHouse]]:
+def cluster() -> Iterator[Cluster]:
     """Two shards with two replicas each."""
     with ZooKeeper() as zookeeper:
-        started = [
-            ClickHouse(PATHS, zookeeper=zookeeper.address, macros={"shard": shard, "replica": replica})
-            for shard in SHARDS
-            for replica in REPLICAS
-        ]
+        started = Cluster(zookeeper.address)
         try:
-            for node in started:
-                node.__enter__()
+            for shard in SHARDS:
+                for replica in REPLICAS:
+                    started.add(shard, replica)
             yield started
         finally:
-            for node in started:
-                node.__exit__(None, None, None)
+            started.close()
 
 
-def converge(node: ClickHouse, ddl: str, *, apply: bool = True) -> Plan:
-    parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "secure": False, "login_user": "default"}
-    parameters |= dict.fromkeys(("login_password", "ca_path", "client_cert", "client_key"))
-    client = Client(Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": 60, "retries": 3}))
+@pytest.fixture
+def nodes(cluster: Cluster) -> list[ClickHouse]:
+    """All replicas, those of the first shard first."""
+    return cluster.nodes
+
+
+def converge(
+    node: ClickHouse,
+    ddl: str,
+    *,
+    apply: bool = True,
+    keep_drift: bool = False,
+    allow: t.Collection[str] = schema.PERMISSIONS,
+    user: str = "default",
+    password: str | None = None,
+    retries: int = 3,
+    timeout: int = 60,
+) -> Plan:
+    parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "login_user": user, "login_password": password}
+    parameters |= {"secure": False, "validate_certs": True, **dict.fromkeys(("ca_path", "client_cert", "client_key"))}
+    client = Client(Connection.from_params({**parameters, "connect_timeout": 10, "timeout": timeout, "retries": retries}))
     try:
-        want = schema.declare([{"kind": "database", "name": "d"}, {"ddl": ddl}])
-        return schema.converge(client, want, set(), apply=apply, keep_drift=False, allow=schema.PERMISSIONS)
+        want = declaration.declare([{"kind": "database", "name": "d"}, {"ddl": ddl}])
+        return schema.converge(client, want, set(), apply=apply, keep_drift=keep_drift, allow=allow)
     finally:
         client.close()
 
@@ -81,45 +150,155 @@ def definition(chance: random.Random) -> str:
     return f"CREATE TABLE d.t ({', '.join(parts)}) ENGINE = ReplicatedMergeTree ORDER BY k{ttl}{rest}"
 
 
-def test_rounds_of_changes_on_all_replicas_at_once(nodes: list[ClickHouse]) -> None:
+class Writer(threading.Thread):
+    """Inserts rows into one replica after the other until it is left, and knows those that were acknowledged."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self.targets = [(shard, node) for shard, replicas in cluster.shards.items() for node in replicas.values()]
+        self.left = threading.Event()
+        self.tried = 0
+        self.acknowledged: dict[str, set[int]] = {shard: set() for shard in SHARDS}
+        self.refused: list[str] = []
+
+    def run(self) -> None:
+        for shard, node in itertools.cycle(self.targets):
+            if self.left.is_set():
+                return
+            first = next(KEYS)
+            keys = range(first * 5, first * 5 + 5)
+            try:
+                node.query(f"INSERT INTO d.t (k, v) SELECT number + {keys.start}, 'v' FROM numbers(5)")
+            except QueryError as error:
+                self.refused.append(str(error))
+            except (OSError, HTTPException):
+                pass
+            else:
+                self.acknowledged[shard].update(keys)
+            time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left.set()
+        self.join()
+
+
+def round_of_changes(cluster: Cluster, ddl: str, chance: random.Random, *, victim: ClickHouse | None, before: bool) -> list[Plan]:
+    """As `everywhere`, while rows are inserted. A victim is killed before or in the middle, and started when all others are done."""
+    with ThreadPoolExecutor(len(cluster.nodes)) as pool:
+        if victim is not None and before:
+            victim.kill()
+        runs = {node: pool.submit(converge, node, ddl, retries=0 if node is victim else 3) for node in cluster.nodes}
+        if victim is not None and not before:
+            time.sleep(chance.uniform(0, 0.5))
+            victim.kill()
+        plans = [run.result() for node, run in runs.items() if node is not victim]
+        if victim is not None:
+            try:
+                plans.append(runs[victim].result())
+            except ConnectionFailed:
+                assert victim.process is not None and victim.process.poll() is not None
+            victim.start()
+            plans.append(converge(victim, ddl))
+    return plans
+
+
+def rows_are_everywhere(cluster: Cluster, acknowledged: dict[str, set[int]]) -> None:
+    """No row that was acknowledged is lost, none is there twice, and all replicas have the same."""
+    for shard, replicas in cluster.shards.items():
+        found = []
+        for node in replicas.values():
+            node.query("SYSTEM SYNC REPLICA d.t")
+            found.append(sorted(map(int, node.query("SELECT k FROM d.t").split())))
+        assert acknowledged[shard] <= set(found[0])
+        assert len(set(found[0])) == len(found[0])
+        assert all(keys == found[0] for keys in found)
+
+
+def test_rounds_of_changes_on_all_replicas_at_once(cluster: Cluster) -> None:
+    """Another definition each time, for all replicas at once, while rows are inserted.
+
+    In every tenth round a replica is killed, in every twentieth a new host is added, and an earlier one is removed.
+    """
     chance = random.Random(4711)
-    rows = dict.fromkeys(SHARDS, 0)
+    acknowledged: dict[str, set[int]] = {shard: set() for shard in SHARDS}
+    added: tuple[str, str] | None = None
     made = 0
+    converge_all = functools.partial(round_of_changes, cluster, chance=chance)
     for number in range(ROUNDS):
         ddl = definition(chance)
-        plans = everywhere(nodes, ddl)
-        assert not [state.reason for plan in plans for state in plan.drifted], f"round {number}: {ddl}"
+        what = f"round {number}: {ddl}"
+        victim = chance.choice(cluster.nodes) if number % 10 == 9 else None
+        if number % 20 == 19:
+            if added is not None:
+                cluster.remove(*added)
+            added = (chance.choice(SHARDS), f"new{number}")
+            cluster.add(*added)
+        with Writer(cluster) as writer:
+            plans = converge_all(ddl, victim=victim, before=number % 20 == 9)
+        for shard, keys in writer.acknowledged.items():
+            acknowledged[shard] |= keys
+        print(number, round(time.monotonic()-START,1), victim and victim.port, sum(map(len, writer.acknowledged.values())), writer.refused[:3], flush=True)
+        assert not [state.reason for plan in plans for state in plan.drifted], what
         made += sum(len(plan.statements) for plan in plans)
-        for index, node in enumerate(nodes):
-            node.query(f"INSERT INTO d.t (k, v) SELECT number + {number * 1000 + index * 100}, 'v' FROM numbers(10)")
-            rows[SHARDS[index // 2]] += 10
-        for node in nodes:
-            assert not converge(node, ddl).changed, f"round {number}: {ddl}"
-        shown = {node.query(SHOWN) for node in nodes}
-        assert len(shown) == 1, f"round {number}: {shown}"
-    for index, node in enumerate(nodes):
-        node.query("SYSTEM SYNC REPLICA d.t")
-        assert int(node.query("SELECT count() FROM d.t")) == rows[SHARDS[index // 2]]
-        assert node.query("SELECT count() FROM system.mutations WHERE NOT is_done") == "0"
-    # A change is made once a shard, with few exceptions where two runs began at the same moment.
-    assert made <= ROUNDS * len(nodes)
+        assert not any(plan.changed for plan in everywhere(cluster.nodes, ddl)), what
+        shown = {node.query(SHOWN) for node in cluster.nodes}
+        assert len(shown) == 1, f"{what}: {shown}"
+        if victim is not None:
+            rows_are_everywhere(cluster, acknowledged)
+    if added is not None:
+        cluster.remove(*added)
+    rows_are_everywhere(cluster, acknowledged)
+    for node in cluster.nodes:
+        until(lambda node=node: node.query("SELECT count() FROM system.mutations WHERE NOT is_done") == "0", "mutations are not done")
+    # A change is made once a shard, with few exceptions where two runs began at the same moment; the first round makes the database, too.
+    assert made <= (ROUNDS + 1) * len(cluster.nodes)
 
 
 def test_a_lost_replica_comes_back_empty_and_joins(nodes: list[ClickHouse]) -> None:
-    """With its peers in the same run, also where the definition has changed since; alone it says what to do."""
+    """Alone, or with its peers in the same run, also where the definition has changed since."""
     first, second = nodes[:2]
     before = "CREATE TABLE d.lost (k UInt64) ENGINE = ReplicatedMergeTree ORDER BY k"
     after = "CREATE TABLE d.lost (k UInt64, more String) ENGINE = ReplicatedMergeTree ORDER BY k"
+    for wanted, together in ((after, False), (before, False), (after, True), (before, True)):
+        everywhere([first, second], before if wanted == after else after)
+        first.query("INSERT INTO d.lost (k) SELECT number FROM numbers(10)")
+        second.query("DROP TABLE d.lost SYNC")
+        if together:
+            everywhere([first, second], wanted)
+        else:
+            announced = converge(second, wanted, apply=False)
+            assert converge(second, wanted).statements == announced.statements
+            assert [statement.split(" ")[0] for statement in announced.statements] == ["CREATE", "ALTER"]
+        for node in (first, second):
+            assert not converge(node, wanted).changed
+            node.query("SYSTEM SYNC REPLICA d.lost")
+            assert node.query("SELECT count(), uniq(k) FROM d.lost") == "10\t10"
+        first.query("DROP TABLE d.lost SYNC")
+        second.query("DROP TABLE d.lost SYNC")
+
+
+def test_a_change_that_waits_for_a_lost_host_is_made_all_the_same(nodes: list[ClickHouse]) -> None:
+    """It rewrites rows that only the lost host has: the server waits for them, the module for as long as it may."""
+    first, second = nodes[:2]
+    before = "CREATE TABLE d.waits (k UInt64, v UInt8) ENGINE = ReplicatedMergeTree ORDER BY k"
+    after = "CREATE TABLE d.waits (k UInt64) ENGINE = ReplicatedMergeTree ORDER BY k"
     everywhere([first, second], before)
-    first.query("INSERT INTO d.lost SELECT number FROM numbers(10)")
-    second.query("DROP TABLE d.lost SYNC")
-    with pytest.raises(ClickHouseError, match=r"d\.lost .*its other replicas have another definition, converge them in the same run"):
-        converge(second, after)
-    everywhere([first, second], after)
+    first.query("SYSTEM STOP FETCHES d.waits")
+    second.query("INSERT INTO d.waits SELECT number, 1 FROM numbers(10)")
+    until(lambda: first.query("SELECT count() FROM system.replication_queue WHERE table = 'waits'") == "1", "the part is not announced")
+    second.kill()
+    first.query("SYSTEM START FETCHES d.waits")
+    assert len(converge(first, after, timeout=3).statements) == 1
+    assert not converge(first, after).changed
+    second.start()
+    assert not any(plan.changed for plan in everywhere([first, second], after))
     for node in (first, second):
-        assert not converge(node, after).changed
-        node.query("SYSTEM SYNC REPLICA d.lost")
-        assert node.query("SELECT count(), any(more) FROM d.lost") == "10\t"
+        node.query("SYSTEM SYNC REPLICA d.waits")
+        assert node.query("SELECT count() FROM d.waits") == "10"
 
 
 def test_the_remains_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> None:
@@ -135,10 +314,8 @@ def test_the_remains_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> Non
     again = f"CREATE TABLE d.remains (k UInt64) {engine.format(1)}"
     with pytest.raises(ClickHouseError, match=r"d\.remains .*SYSTEM DROP REPLICA '<replica>' FROM TABLE d\.remains on another replica"):
         converge(third, again)
-    deadline = time.monotonic() + 60
-    while first.query("SELECT active_replicas FROM system.replicas WHERE table = 'remains'") != "1":
-        assert time.monotonic() < deadline, "ZooKeeper still takes the lost replica for a living one"
-        time.sleep(0.2)
+    active = "SELECT active_replicas FROM system.replicas WHERE table = 'remains'"
+    until(lambda: first.query(active) == "1", "ZooKeeper still takes the lost replica for a living one")
     first.query("SYSTEM DROP REPLICA '1' FROM TABLE d.remains")
     converge(third, again)
     third.query("SYSTEM SYNC REPLICA d.remains")

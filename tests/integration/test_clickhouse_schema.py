@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import run as run_module
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
 
@@ -122,14 +123,14 @@ def test_four_steps(server: ClickHouse, run: Run) -> None:
 
 def test_statements_are_what_the_server_ran(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
-    execute = clickhouse_schema.ClickHouse.execute
+    execute = client.ClickHouse.execute
 
     def spy(client: t.Any, statement: str) -> None:
         execute(client, statement)
         if not statement.startswith("CREATE TEMPORARY"):
             ran.append(statement)
 
-    monkeypatch.setattr(clickhouse_schema.ClickHouse, "execute", spy)
+    monkeypatch.setattr(client.ClickHouse, "execute", spy)
     announced = run(SHOP, check=True)["statements"]
     assert ran == []
     assert run(SHOP)["statements"] == announced == ran
@@ -401,7 +402,7 @@ def test_not_our_clickhouse(run: Run, answer: bytes, code: int, message: str) ->
 
 
 def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clickhouse_schema, "HAS_CLICKHOUSE_CONNECT", False)
+    monkeypatch.setattr(run_module, "HAS_CLICKHOUSE_CONNECT", False)
     result = run([DATABASE])
     assert result["failed"]
     assert "Failed to import the required Python library (clickhouse-connect)" in result["msg"]
@@ -410,7 +411,7 @@ def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the second statement: the run says what is left, the next one finishes it."""
     monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema._ATTEMPTS", 1)
-    execute = clickhouse_schema.ClickHouse.execute
+    execute = client.ClickHouse.execute
     seen: list[str] = []
 
     def kill(client: t.Any, statement: str) -> None:
@@ -421,7 +422,7 @@ def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch
                 server.kill()
 
     with monkeypatch.context() as patch:
-        patch.setattr(clickhouse_schema.ClickHouse, "execute", kill)
+        patch.setattr(client.ClickHouse, "execute", kill)
         result = run(SHOP)
     server.start()
     assert result["failed"]
@@ -435,7 +436,7 @@ def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch
 
 def test_a_connection_that_breaks_while_reading(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read again, in the same session, over what the first attempt has left in it."""
-    execute = clickhouse_schema.ClickHouse.execute
+    execute = client.ClickHouse.execute
     seen: list[str] = []
 
     def breaks(connected: t.Any, statement: str) -> None:
@@ -445,7 +446,7 @@ def test_a_connection_that_breaks_while_reading(run: Run, monkeypatch: pytest.Mo
             raise client.ConnectionFailed("it broke")
 
     with monkeypatch.context() as patch:
-        patch.setattr(clickhouse_schema.ClickHouse, "execute", breaks)
+        patch.setattr(client.ClickHouse, "execute", breaks)
         patch.setattr("time.sleep", lambda _seconds: None)
         result = run(SHOP, retries=1)
     assert "failed" not in result, result["msg"]
@@ -463,7 +464,7 @@ def test_many_runs_at_once_on_one_server(server: ClickHouse, run: Run) -> None:
 
     def one() -> None:
         try:
-            want = schema.declare(SHOP)
+            want = declaration.declare(SHOP)
             plans.append(schema.converge(client.ClickHouse(connection), want, (), apply=True, keep_drift=False))
         except ClickHouseError as error:
             errors.append(error)

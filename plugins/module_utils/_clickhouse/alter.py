@@ -118,6 +118,19 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> Al
     )
 
 
+def renames(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
+    """Of the declared former names of columns (new to old), those that are still to be done."""
+    if not declared:
+        return {}
+    old, new = (elements(ddl.clause(side, "columns")).columns for side in (have, want))
+    return {name: former for name, former in declared.items() if name in new and name not in old and former in old}
+
+
+def rename_commands(columns: t.Mapping[str, str]) -> str:
+    """Commands of the C(ALTER TABLE) that gives columns (new to old) their names."""
+    return ", ".join(f"(RENAME COLUMN {ddl.quote_name(old)} TO {ddl.quote_name(new)})" for new, old in columns.items())
+
+
 def _prefix_is_kept(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> bool:
     """A longer ORDER BY leaves the primary key as it was; the server then shows both."""
     keys = [ddl.clause(side, "primary_key").replace("PRIMARY KEY", "ORDER BY", 1) or ddl.clause(side, "order_by") for side in (have, want)]

@@ -8,6 +8,8 @@ only those, are retried.
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import re
 import socket
@@ -15,15 +17,15 @@ import ssl
 import time
 import traceback
 import typing as t
-import urllib.error
+import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from ansible.module_utils.urls import Request, SSLValidationError
 
 try:
     import clickhouse_connect
     from clickhouse_connect.driver import exceptions as library
+    from clickhouse_connect.driver import httputil
+    from urllib3 import exceptions as transport  # what the library speaks HTTP with
 except ImportError:
     HAS_CLICKHOUSE_CONNECT = False
     CLICKHOUSE_CONNECT_ERROR: str | None = traceback.format_exc()
@@ -142,8 +144,9 @@ class ClickHouse:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.version = _retry(connection, lambda: _ask_version(connection))
-        self._client = _retry(connection, lambda: _open(connection))
+        self._pool = _pool(connection)
+        self.version = _retry(connection, lambda: _ask_version(connection, self._pool))
+        self._client = _retry(connection, lambda: _open(connection, self._pool))
 
     def patiently(self, call: t.Callable[[], _Answer]) -> _Answer:
         """Call what changes nothing, and call it again when the connection breaks."""
@@ -151,13 +154,23 @@ class ClickHouse:
 
     def rows(self, query: str) -> list[tuple[t.Any, ...]]:
         """Rows of a query."""
-        with _translated(self.connection):
+        with self._in_session():
             return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
 
     def execute(self, statement: str) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
-        with _translated(self.connection):
+        with self._in_session():
             self._client.command(statement, settings=_limits(statement))
+
+    @contextmanager
+    def _in_session(self) -> t.Iterator[None]:
+        """Leave the session when the connection breaks: a server that still runs the statement keeps it locked."""
+        try:
+            with _translated(self.connection):
+                yield
+        except ConnectionFailed:
+            self._client.params["session_id"] = str(uuid.uuid4())
+            raise
 
     def ask(
         self,
@@ -204,6 +217,7 @@ class ClickHouse:
     def close(self) -> None:
         """Give the connections back; the server forgets the session and its temporary tables."""
         self._client.close()
+        self._pool.clear()
 
     def last_rows(self, query: str) -> list[tuple[t.Any, ...]]:
         """Rows of a query that is the last of its session: the server drops the session's temporary tables after it."""
@@ -246,40 +260,45 @@ def _retry(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:
     return call()
 
 
-def _ask_version(connection: Connection) -> str:
+def _pool(connection: Connection) -> t.Any:
+    """The library's connections, made before its client: the question of the version opens the one that the client goes on with."""
+    proxy = httputil.check_env_proxy("https" if connection.secure else "http", connection.host, connection.port)
+    return httputil.get_pool_manager(
+        ca_cert=connection.ca_path,
+        verify=connection.validate_certs,
+        client_cert=connection.client_cert,
+        client_cert_key=connection.client_key,
+        http_proxy=None if connection.secure else proxy,
+        https_proxy=proxy if connection.secure else None,
+    )
+
+
+def _ask_version(connection: Connection, pool: t.Any) -> str:
     """Ask who is there before the library does, which knows neither old servers nor other programs."""
-    headers = {"X-ClickHouse-User": connection.user}
     if connection.client_cert and connection.password is None:
-        headers["X-ClickHouse-SSL-Certificate-Auth"] = "on"
-    elif connection.password:
-        headers["X-ClickHouse-Key"] = connection.password
+        headers = {"X-ClickHouse-User": connection.user, "X-ClickHouse-SSL-Certificate-Auth": "on"}
+    else:
+        credentials = f"{connection.user}:{connection.password or ''}".encode("utf-8", "surrogateescape")
+        headers = {"Authorization": "Basic " + base64.b64encode(credentials).decode("ascii")}
     for option, path in (
         ("ca_path", connection.ca_path),
         ("client_cert", connection.client_cert),
         ("client_key", connection.client_key),
     ):
         _readable(connection, option, path)
+    url = f"{connection.url}/?query=SELECT%20version()"
+    once = {"retries": False, "redirect": False, "timeout": connection.connect_timeout, "preload_content": False}
     try:
-        answer = Request(
-            headers=headers,
-            timeout=connection.connect_timeout,
-            validate_certs=connection.validate_certs,
-            ca_path=connection.ca_path,
-            client_cert=connection.client_cert,
-            client_key=connection.client_key,
-            follow_redirects="none",
-        ).open("GET", f"{connection.url}/?query=SELECT%20version()")
-        text = answer.read(200).decode("utf-8", "replace").strip()
-    except urllib.error.HTTPError as error:
-        text = error.read(2000).decode("utf-8", "replace").strip()
-        code = _CODE.search(text)
-        if code:
-            raise ClickHouseError(text, int(code.group(1))) from error
-        raise ClickHouseError(_stranger(connection, f"HTTP {error.code}")) from error
-    except (urllib.error.URLError, SSLValidationError, OSError, ValueError) as error:
+        # Leaving the block closes the connection, unless the answer was read to its end.
+        with pool.request("GET", url, headers=headers, **once) as answer:
+            text = answer.read(2000, decode_content=False).decode("utf-8", "replace").strip()
+    except transport.LocationValueError as error:
+        raise ClickHouseError(f"login_host: {connection.host} cannot be resolved: {error}") from error
+    except (transport.HTTPError, OSError) as error:
         raise _connection_error(connection, error) from error
-    except Exception as error:  # http.client's errors share no base with those above
-        raise ClickHouseError(_stranger(connection, str(error) or type(error).__name__)) from error
+    if not 200 <= answer.status < 300:
+        code = _CODE.search(text)
+        raise ClickHouseError(text, int(code.group(1))) if code else ClickHouseError(_stranger(connection, f"HTTP {answer.status}"))
     match = _VERSION.fullmatch(text)
     if match is None:
         raise ClickHouseError(_stranger(connection, f"its answer to SELECT version() begins {text[:40]!r}"))
@@ -288,7 +307,7 @@ def _ask_version(connection: Connection) -> str:
     return text
 
 
-def _open(connection: Connection) -> t.Any:
+def _open(connection: Connection, pool: t.Any) -> t.Any:
     with _translated(connection):
         try:
             return clickhouse_connect.get_client(
@@ -297,11 +316,10 @@ def _open(connection: Connection) -> t.Any:
                 port=connection.port,
                 username=connection.user,
                 password=connection.password or "",
-                verify=connection.validate_certs,
-                ca_cert=connection.ca_path,
+                # Only says how the user is known; the pool has the files.
                 client_cert=connection.client_cert,
-                client_cert_key=connection.client_key,
                 tls_mode="strict" if connection.client_cert and connection.password is not None else None,
+                pool_mgr=pool,
                 connect_timeout=connection.connect_timeout,
                 send_receive_timeout=connection.timeout,
                 query_retries=0,
@@ -342,10 +360,15 @@ def nobody_listens(connection: Connection) -> bool:
     return False
 
 
-def _connection_error(connection: Connection, error: Exception) -> ClickHouseError:
-    reason = getattr(error, "reason", error)
-    if isinstance(error, SSLValidationError) or isinstance(reason, ssl.SSLError):
+def _connection_error(connection: Connection, error: BaseException) -> ClickHouseError:
+    reason = error
+    # What the operating system or TLS said is below what the library's HTTP makes of it.
+    while isinstance(reason, transport.HTTPError) and (below := reason.__cause__ or reason.__context__) is not None:
+        reason = below
+    if isinstance(error, transport.SSLError) or isinstance(reason, ssl.SSLError):
         return ClickHouseError(f"TLS to {connection.url} failed: {reason}")
+    if isinstance(reason, http.client.HTTPException) and not isinstance(reason, OSError):
+        return ClickHouseError(_stranger(connection, str(reason) or type(reason).__name__))
     if nobody_listens(connection):
         return Unreachable(f"nothing answers at {connection.url}: {reason}")
     if isinstance(reason, socket.gaierror):

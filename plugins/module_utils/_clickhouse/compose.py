@@ -31,6 +31,7 @@ def spec() -> dict[str, dict[str, t.Any]]:
             comment=text,
             codec=text,
             ttl=text,
+            renamed_from=text,
         ),
         "indices": entries(["name", "expression", "type"], granularity={"type": "int", "default": 1}),
         "projections": entries(["name", "query"]),
@@ -38,6 +39,17 @@ def spec() -> dict[str, dict[str, t.Any]]:
         "settings": {"type": "dict"},
         # Said for the primary key's name, which sounds like a secret's.
         **dict.fromkeys(_CLAUSES, {**text, "no_log": False}),
+    }
+
+
+def object_spec() -> dict[str, dict[str, t.Any]]:
+    """Argument specification of an object, but for its name and kind."""
+    text = {"type": "str"}
+    return {
+        **dict.fromkeys(("ddl", "engine", "comment", "renamed_from"), text),
+        "renamed_columns": {"type": "dict"},
+        **spec(),
+        "state": {**text, "choices": ["present", "absent"], "default": "present"},
     }
 
 

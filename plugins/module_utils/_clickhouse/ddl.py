@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import re
 import typing as t
-from dataclasses import dataclass
 
 HIDDEN = "'[HIDDEN]'"
 
@@ -36,7 +35,10 @@ _KINDS = {
     ("MATERIALIZED", "VIEW"): "materialized_view",
     ("DICTIONARY",): "dictionary",
     ("FUNCTION",): "function",
+    ("NAMED", "COLLECTION"): "named_collection",
 }
+# Kinds that belong to no database.
+GLOBAL = ("function", "named_collection")
 KEYWORDS = {kind: " ".join(words) for words, kind in _KINDS.items()}
 
 # Clauses of a statement as the server writes it, by the words that open them outside any parenthesis.
@@ -82,22 +84,36 @@ _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
     "redis": ((5, 4),),
     "remote": ((5, 4), (4, 3)),
     "remotesecure": ((5, 4), (4, 3)),
-    "s3": ((4, 2),),
-    "s3queue": ((4, 2),),
-    "s3cluster": ((5, 3),),
-    "gcs": ((4, 2),),
-    "cosn": ((4, 2),),
-    "oss": ((4, 2),),
+    "s3": ((3, 2),),
+    "s3queue": ((3, 2),),
+    "s3cluster": ((4, 3),),
+    "gcs": ((3, 2),),
+    "cosn": ((3, 2),),
+    "oss": ((3, 2),),
     "deltalake": ((3, 2),),
     "hudi": ((3, 2),),
     "iceberg": ((3, 2),),
     "icebergs3": ((3, 2),),
     "azureblobstorage": ((5, 4),),
     "azurequeue": ((5, 4),),
+    "odbc": ((1, 0),),
+    "jdbc": ((1, 0),),
 }
-_FILLED = (("AS", "SELECT"), ("AS", "WITH"), ("AS", "("))
+_DATABASE_SECRETS = {"materializedpostgresql": 3, "mysql": 3, "postgresql": 3, "s3": 2}
+# Of these a compression, or a structure of columns, may stand in the secret's place.
+_OBJECT_STORAGES = frozenset(("s3", "s3queue", "s3cluster", "gcs", "cosn", "oss"))
+_NO_SECRET = re.compile(r"(auto|none|gzip|gz|deflate|brotli|br|xz|lzma|zstd|zst|lz4|bz2|snappy)\Z|.*[\s(]", re.IGNORECASE)
+_FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "("): "AS SELECT", ("CLONE", "AS"): "CLONE AS"}
+# Engines to whose arguments the server adds the format that it has guessed.
+_GUESSED_FORMAT = frozenset(("AzureBlobStorage", "COSN", "GCS", "HDFS", "OSS", "S3", "URL"))
 
+# Functions whose first argument names a dictionary, or a table of the engine Join.
+_LOOKUP = re.compile(r"(dict[A-Z]|joinGet)")
+_VIEW = re.compile(r"CREATE (MATERIALIZED )?VIEW ")
+
+# Secrets inside of literals, with what stands around them.
 _URL_PASSWORD = re.compile(r"://[^/\s:@']*:([^/\s@']+)@")
+_ACCOUNT_KEY = re.compile(r"AccountKey=([^;']+)")
 _SECRET_NAME = re.compile(r"(password|passwd|secret|token|access_key|account_key|connection_string|sasl_jaas)", re.IGNORECASE)
 
 
@@ -105,8 +121,7 @@ class DDLError(ValueError):
     """A statement that this collection does not accept."""
 
 
-@dataclass(frozen=True)
-class Token:
+class Token(t.NamedTuple):
     kind: str
     text: str
     start: int
@@ -114,11 +129,10 @@ class Token:
     depth: int
 
     def is_(self, word: str) -> bool:
-        return self.kind in ("word", "other") and self.text.upper() == word
+        return len(self.text) == len(word) and self.text.upper() == word and self.kind in ("word", "other")
 
 
-@dataclass(frozen=True)
-class Create:
+class Create(t.NamedTuple):
     """A C(CREATE) statement: what it makes, and the text behind the name."""
 
     kind: str
@@ -127,8 +141,7 @@ class Create:
     body: str
 
 
-@dataclass(frozen=True)
-class Clause:
+class Clause(t.NamedTuple):
     key: str
     text: str
 
@@ -139,10 +152,10 @@ def tokenize(text: str) -> tuple[Token, ...]:
     tokens: list[Token] = []
     depth = 0
     for match in _TOKEN.finditer(text):
-        kind = "heredoc" if match.group("heredoc") else str(match.lastgroup)
-        value = match.group()
+        kind = str(match.lastgroup)
         if kind == "space":
             continue
+        value = match.group()
         if value in (")", "]", "}"):
             depth -= 1
         tokens.append(Token(kind, value, match.start(), match.end(), depth))
@@ -204,16 +217,16 @@ def parse_create(text: str) -> Create:
     if kind is None:
         words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
         hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
-        raise DDLError(f"CREATE {words} is not managed, only TABLE, VIEW, MATERIALIZED VIEW, DICTIONARY and FUNCTION{hint}")
+        raise DDLError(f"CREATE {words} is not managed, only {', '.join(KEYWORDS.values())}{hint}")
     cursor.take("IF", "NOT", "EXISTS")
     parts = [cursor.identifier()]
     while cursor.take("."):
         parts.append(cursor.identifier())
     if None in parts or len(parts) > 2:
         raise DDLError(f"expected a name after CREATE {KEYWORDS[kind]}")
-    if kind == "function":
+    if kind in GLOBAL:
         if len(parts) > 1:
-            raise DDLError("a function belongs to no database: give its name alone")
+            raise DDLError(f"a {kind.replace('_', ' ')} belongs to no database: give its name alone")
         parts.insert(0, "")
     elif len(parts) == 1:
         raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}")
@@ -224,8 +237,10 @@ def parse_create(text: str) -> Create:
         raise DDLError(f"nothing follows the name in CREATE {KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
     if kind == "table":
-        if any(_matches(rest, index, words) for index in range(len(rest)) for words in _FILLED if rest[index].depth == 0):
-            raise DDLError("AS SELECT would fill the table: declare its columns")
+        for index in range(len(rest)):
+            filled = next((name for words, name in _FILLED.items() if rest[index].depth == 0 and _matches(rest, index, words)), None)
+            if filled:
+                raise DDLError(f"{filled} would fill the table: declare its columns")
         if not engine_of(body)[0]:
             raise DDLError("the statement names no ENGINE: what a server takes by default is its own affair")
     return Create(kind, str(parts[0]), str(parts[1]), body)
@@ -260,21 +275,37 @@ class _Cursor:
             return unquote(self.tokens[self.position - 1].text)
         return None
 
+    def names(self, database: str) -> set[tuple[str, str]]:
+        """The object named here, if one is."""
+        first = self.identifier()
+        second = self.identifier() if self.take(".") else None
+        if first is None:
+            return set()
+        return {(first, second) if second is not None else (database, first)}
+
 
 def references(create: Create) -> set[tuple[str, str]]:
     """Objects that a statement reads or writes (a superset: aliases may be among them)."""
     tokens = tokenize(create.body)
     found: set[tuple[str, str]] = set()
     for index, token in enumerate(tokens):
-        opens = token.is_("FROM") or token.is_("JOIN") or token.is_("TO") or token.is_("IN")
-        if opens or (token.is_("AS") and token.depth == 0 and create.kind == "table"):
+        if token.kind != "word":
+            continue
+        word = token.text.upper()
+        opens = word in ("FROM", "JOIN", "TO", "IN") or (word == "ON" and index and tokens[index - 1].is_("DEPENDS"))
+        if opens or (word == "AS" and token.depth == 0 and create.kind == "table"):
             cursor = _Cursor(tokens[index + 1 :])
-            first = cursor.identifier()
-            second = cursor.identifier() if cursor.take(".") else None
-            if first is not None:
-                found.add((first, second) if second is not None else (create.database, first))
+            found |= cursor.names(create.database)
+            while cursor.take(","):
+                found |= cursor.names(create.database)
+        if _LOOKUP.match(token.text) and _matches(tokens, index + 1, ("(",)) and index + 2 < len(tokens):
+            found |= _in_text(tokens[index + 2 :], create.database)
     engine, arguments = engine_of(create.body)
     values = [unquote(argument) for argument in arguments]
+    if engine in ("Alias", "Dictionary") and len(values) == 1:
+        found |= _in_text(tokenize(arguments[0]), create.database)
+    if engine == "Alias" and len(values) > 1:
+        found.add((values[0], values[1]))
     if engine == "Distributed" and len(values) > 2:
         found.add((values[1], values[2]))
     if engine == "Buffer" and len(values) > 1:
@@ -282,8 +313,18 @@ def references(create: Create) -> set[tuple[str, str]]:
     return found
 
 
+def _in_text(tokens: t.Sequence[Token], database: str) -> set[tuple[str, str]]:
+    """The object named by the first token, which may be a literal that holds the name."""
+    return _Cursor(tokenize(unquote(tokens[0].text)) if tokens[0].kind == "string" else tokens).names(database)
+
+
 def split_clauses(text: str) -> list[Clause]:
     """Clauses of a statement that the server has formatted on one line; joined by blanks they are the statement."""
+    return list(_split(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[Clause, ...]:
     tokens = tokenize(text)
     starts: list[tuple[str, int]] = [("head", 0)]
     seen = {"head"}
@@ -295,8 +336,10 @@ def split_clauses(text: str) -> list[Clause]:
             if token.text == "(" and "columns" not in seen and seen <= {"head", "refresh", "to"}:
                 key = "columns"
             else:
-                openings = _OPENINGS.get(token.text.upper(), ())
-                key = next((key for key, words in openings if _matches(tokens, index, words)), None)
+                openings = _OPENINGS.get(token.text.upper())
+                key = next((key for key, words in openings if _matches(tokens, index, words)), None) if openings else None
+        if key == "settings" and seen == {"head", "refresh"}:
+            key = None  # those of the refresh
         if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
             starts.append((key, token.start))
             seen.add(key)
@@ -304,12 +347,12 @@ def split_clauses(text: str) -> list[Clause]:
                 break
         index += 1
     ends = [start for _key, start in starts[1:]] + [len(text)]
-    return [Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends)]
+    return tuple(Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends))
 
 
 def _matches(tokens: t.Sequence[Token], index: int, words: tuple[str, ...]) -> bool:
     ahead = tokens[index : index + len(words)]
-    return len(ahead) == len(words) and all(token.is_(word) for token, word in zip(ahead, words))
+    return len(ahead) == len(words) and all(map(Token.is_, ahead, words))
 
 
 def join_clauses(clauses: t.Iterable[Clause]) -> str:
@@ -327,14 +370,25 @@ def replace_clause(clauses: t.Iterable[Clause], key: str, text: str) -> list[Cla
 def engine_of(text: str) -> tuple[str, list[str]]:
     """Name and arguments of the table engine in a statement or an C(ENGINE) clause; an empty name when there is none."""
     tokens = tokenize(text)
-    for index, token in enumerate(tokens):
-        if token.depth == 0 and _matches(tokens, index, ("ENGINE", "=")) and index + 2 < len(tokens):
-            name = tokens[index + 2]
-            opened = index + 3
-            if opened < len(tokens) and tokens[opened].text == "(" and tokens[opened].depth == 0:
-                return name.text, [text[start:end] for start, end in _arguments(tokens, opened)]
-            return name.text, []
-    return "", []
+    _start, named = _engine_at(tokens)
+    if not named:
+        return "", []
+    opened = named + 1
+    if opened < len(tokens) and tokens[opened].text == "(" and tokens[opened].depth == 0:
+        return tokens[named].text, [text[start:end] for start, end in _arguments(tokens, opened)]
+    return tokens[named].text, []
+
+
+def _engine_at(tokens: t.Sequence[Token]) -> tuple[int, int]:
+    """Where C(ENGINE) stands, and where the engine's name; the sign between them may be left out."""
+    bare = (0, 0)
+    for index, token in enumerate(tokens[:-1]):
+        if token.depth == 0 and token.is_("ENGINE"):
+            if tokens[index + 1].text == "=" and index + 2 < len(tokens):
+                return index, index + 2
+            if not bare[1] and tokens[index + 1].kind == "word" and not (index and tokens[index - 1].text == "."):
+                bare = index, index + 1
+    return bare
 
 
 def _arguments(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
@@ -365,6 +419,15 @@ def engine_clause(name: str, arguments: t.Sequence[str]) -> str:
     return f"ENGINE = {name}({', '.join(arguments)})" if arguments else f"ENGINE = {name}"
 
 
+def with_engine(text: str, engine: str) -> str:
+    """A statement, as somebody wrote it, with another C(ENGINE = name(arguments))."""
+    tokens = tokenize(text)
+    start, end = _engine_at(tokens)
+    if end + 1 < len(tokens) and tokens[end + 1].text == "(":
+        end = next(index for index in range(end + 2, len(tokens)) if tokens[index].text == ")" and tokens[index].depth == 0)
+    return text[: tokens[start].start] + engine + text[tokens[end].end :]
+
+
 def replica_path(arguments: t.Sequence[str]) -> list[str]:
     """The ZooKeeper path and replica name among the arguments of a Replicated engine, if they are given."""
     given = arguments[:2]
@@ -374,8 +437,10 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
 def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) -> list[Clause]:
     """A canonical declaration with what the server fills in by itself where it was left open.
 
-    Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY), the column list
-    and the definer of a view, the quotes around names among an engine's arguments. What remains different is drift.
+    Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
+    none, the column list and the definer of a view, the columns of a table that takes them from elsewhere, and among an
+    engine's arguments the quotes around names and the format that it guesses. What remains different is drift.
+    C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
     filled: list[Clause] = []
     for item in want:
@@ -387,13 +452,18 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             text = _fill_engine(text, other, macros)
         elif item.key == "settings":
             text = _fill_settings(text, other)
+        elif item.key == "definer" and text == "DEFINER = CURRENT_USER":
+            text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
         if item.key != "fill":
             filled.append(Clause(item.key, text))
     keys = {item.key for item in filled}
-    view = "VIEW" in clause(have, "head").split(".")[0].upper()
+    view = _VIEW.match(clause(have, "head")) is not None
+    unsorted = not clause(want, "primary_key") and not clause(want, "order_by")
     for item in have:
         granularity = settings(item.text).get("index_granularity") if item.key == "settings" else None
         implied = item.key in ("columns", "definer", "security") and view
+        implied = implied or (item.key == "columns" and not clause(want, "source"))
+        implied = implied or (item.text == "ORDER BY tuple()" and unsorted)
         sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == clause(want, "primary_key") != ""
         if item.key not in keys and granularity:
             filled.append(Clause("settings", f"SETTINGS index_granularity = {granularity}"))
@@ -421,10 +491,12 @@ def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
         path, have_path = replica_path(arguments), replica_path(have_arguments)
         if not path or [_expand(item, macros) for item in path] == [_expand(item, macros) for item in have_path]:
             arguments = have_path + arguments[len(path) :]
-    elif len(arguments) == len(have_arguments):
-        arguments = [
-            theirs if ours != theirs and unquote(ours) == unquote(theirs) else ours for ours, theirs in zip(arguments, have_arguments)
-        ]
+    elif len(arguments) == len(have_arguments) or (name in _GUESSED_FORMAT and len(arguments) < len(have_arguments)):
+        same = [unquote(theirs) in (unquote(ours), macros.get(ours)) for ours, theirs in zip(arguments, have_arguments)]
+        if all(same):
+            arguments = have_arguments
+        else:
+            arguments = [theirs if equal else ours for ours, theirs, equal in zip(arguments, have_arguments, same)]
     return engine_clause(name, arguments) + _behind_engine(want)
 
 
@@ -465,17 +537,35 @@ def _fill_settings(want: str, have: str) -> str:
     return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in ours.items())
 
 
+def collection_entries(text: str) -> dict[str, tuple[str, str]]:
+    """Keys of a C(CREATE NAMED COLLECTION): the value as it is written, and C(OVERRIDABLE), C(NOT OVERRIDABLE) or nothing."""
+    tokens = tokenize(text)
+    start = next((index for index, token in enumerate(tokens) if token.is_("AS")), -1) + 1
+    found: dict[str, tuple[str, str]] = {}
+    group: list[Token] = []
+    for token in [*tokens[start:], Token("other", ",", len(text), len(text), 0)]:
+        if token.text != ",":
+            group.append(token)
+            continue
+        if len(group) < 3 or group[1].text != "=":
+            raise DDLError("a named collection is written AS key = value [[NOT] OVERRIDABLE], ...")
+        flag = " ".join(item.text.upper() for item in group[3:] if item.kind == "word")
+        sign = group[2].text == "-"
+        found[unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
+        group = []
+    return found
+
+
 def secret_literals(text: str) -> set[str]:
     """Values of the string literals that hold a password or key, as far as the statement alone tells."""
     tokens = tokenize(text)
     found: set[str] = set()
+    database = _matches(tokens, 0, ("CREATE", "DATABASE"))
     for index, token in enumerate(tokens):
+        if token.kind in ("other", "number"):
+            continue
         if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].text == "(":
-            rules = _SECRET_ARGUMENTS.get(token.text) or _SECRET_ARGUMENTS.get(token.text.lower(), ())
-            spans = _arguments(tokens, index + 1) if rules else []
-            position = next((position for count, position in rules if len(spans) >= count), None)
-            if position is not None and text[spans[position][0]] == "'":
-                found.add(unquote(text[spans[position][0] : spans[position][1]]))
+            found |= _secret_argument(token.text, [text[start:end] for start, end in _arguments(tokens, index + 1)], database)
         if (
             token.kind in ("word", "quoted")
             and index + 2 < len(tokens)
@@ -484,11 +574,40 @@ def secret_literals(text: str) -> set[str]:
             and _SECRET_NAME.search(token.text)
         ):
             found.add(unquote(tokens[index + 2].text))
+        # All values of headers('name' = 'value', ...).
+        if token.is_("HEADERS") and index + 1 < len(tokens) and tokens[index + 1].text == "(":
+            pairs = [tokenize(text[start:end]) for start, end in _arguments(tokens, index + 1)]
+            found.update(unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
         # PASSWORD '...' among the parameters of a dictionary's source.
         if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].kind == "string" and _SECRET_NAME.search(token.text):
             found.add(unquote(tokens[index + 1].text))
         if token.kind == "string":
-            found.update(_URL_PASSWORD.findall(unquote(token.text)))
+            found.update(_URL_PASSWORD.findall(unquote(token.text)), _ACCOUNT_KEY.findall(unquote(token.text)))
+    return {value for value in found if value}
+
+
+def _secret_argument(name: str, values: t.Sequence[str], database: bool) -> set[str]:
+    """The argument of an engine or table function that is a password or key."""
+    rules = _SECRET_ARGUMENTS.get(name) or _SECRET_ARGUMENTS.get(name.lower(), ())
+    position = next((position for count, position in rules if len(values) >= count), None)
+    if database:
+        position = _DATABASE_SECRETS.get(name.lower())
+    if position is None or position >= len(values) or values[position][0] != "'":
+        return set()
+    value = unquote(values[position])
+    if name.lower() in _OBJECT_STORAGES and (_NO_SECRET.match(value) or unquote(values[position - 1]).upper() == "NOSIGN"):
+        return set()
+    return {value}
+
+
+def hidden_literals(ours: str, theirs: str) -> set[str]:
+    """Values of our string literals where the server, in the same place, shows that it hides one."""
+    found: set[str] = set()
+    for our, their in zip(tokenize(ours), tokenize(theirs)):
+        if their.text == HIDDEN and our.kind == "string":
+            found.add(unquote(our.text))
+        elif our.text != their.text and "other" in (our.kind, their.kind):
+            break
     return {value for value in found if value}
 
 
@@ -507,7 +626,7 @@ def mask(text: str, secrets: t.Collection[str]) -> str:
             shown = HIDDEN
         else:
             for secret in secrets:
-                shown = shown.replace(f":{secret}@", ":[HIDDEN]@")
+                shown = shown.replace(f":{secret}@", ":[HIDDEN]@").replace(f"AccountKey={secret}", "AccountKey=[HIDDEN]")
         pieces += [text[position : token.start], shown]
         position = token.end
     return "".join(pieces) + text[position:]

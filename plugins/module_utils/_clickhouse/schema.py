@@ -1,43 +1,53 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Databases, tables and views: declared, read, planned, applied (private: may change at any time).
+"""Databases, tables and views: read, planned, applied (private: may change at any time).
 
-``declare`` and ``plan_schema`` are pure. ``Reader`` asks the server for what exists and for the canonical form of what
-is declared; ``converge`` joins the two and is the one place that writes.
+``plan_schema`` is pure. ``Reader`` asks the server for what exists and for the canonical form of what is declared; ``converge`` joins the
+two and is the one place that writes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import heapq
+import fnmatch
 import random
-import re
 import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, compose, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, join
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import (
+    DROP_TABLE,
+    REBUILD_SUFFIX,
+    Change,
+    change,
+    collection,
+    dropped,
+    is_replicated,
+    renamed,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
     ConnectionFailed,
 )
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import (
+    ABSENT,
+    Declared,
+    Key,
+    Purge,
+    collection_text,
+    drop_rank,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import REBUILD, Rebuild, blocks_of
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
 
 PRESENT = "present"
 CREATED = "created"
 ALTERED = "altered"
-ABSENT = "absent"
 DROPPED = "dropped"
-DROP_TABLE = "drop_table"
-KINDS = ("database", *ddl.KEYWORDS)
-# What the option allow may list: steps after which data is gone.
-PERMISSIONS = (alter.DROP_COLUMN, DROP_TABLE, alter.MODIFY_LOSSY)
-
-# The order in which kinds are created where nothing else decides.
-_RANKS = {"database": 0, "function": 1, "table": 2, "dictionary": 3, "distributed": 4, "view": 5, "materialized_view": 6}
-# What is text to the server, and is replaced as a whole.
-_REPLACED = ("view", "dictionary", "function")
+# What the option allow may list: steps after which data is gone, or that copy all of it.
+PERMISSIONS = (alter.DROP_COLUMN, DROP_TABLE, alter.MODIFY_LOSSY, REBUILD)
 
 # Answers that mean "somebody else is changing it": already there, gone meanwhile, being created, a peer's ALTER, a peer's
 # definition in ZooKeeper that is ahead. Read again, plan again.
@@ -50,55 +60,23 @@ _PAUSE_AT_MOST = 4.0
 # A declaration that needs what the same plan creates cannot be tried beforehand.
 _NOT_THERE_YET = {60, 81}
 _UNKNOWN_FUNCTION = 46
+_UNKNOWN_COLLECTION = 669
+_UNKNOWN_DICTIONARY = 36
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
+# Beginnings of engines that reach beyond the server's own tables as soon as one is created: they register with ZooKeeper or a
+# broker, open a file for themselves or write one, start to replicate. Tables with one are tried as Memory, for their columns.
+_OUTSIDE = (
+    *("AzureQueue", "DeltaLake", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
+    *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite"),
+)
+_TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
 # ZooKeeper has a replica of this name already.
 _REPLICA_REMAINS = 253
 # Of a change to a replicated table: no use in trying again.
 _REFUSED = {497}
-
-
-@dataclass(frozen=True)
-class Declared:
-    """One object as it should be."""
-
-    index: int
-    kind: str
-    database: str
-    name: str
-    body: str = ""
-    engine: str | None = None
-    comment: str | None = None
-    absent: bool = False
-    option: str = "ddl"
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return (self.database, self.name)
-
-    @property
-    def label(self) -> str:
-        return ".".join(part for part in self.key if part)
-
-    @property
-    def subject(self) -> str:
-        return f"{self.label} (objects[{self.index}].{self.option})"
-
-    @property
-    def head(self) -> str:
-        if self.kind == "database":
-            return f"CREATE DATABASE {ddl.quote_name(self.database)}"
-        return f"CREATE {ddl.KEYWORDS[self.kind]} {ddl.qualified(self.database, self.name)}"
-
-    @property
-    def statement(self) -> str:
-        if self.kind != "database":
-            return f"{self.head} {self.body}"
-        engine = f" ENGINE = {self.engine}" if self.engine else ""
-        comment = f" COMMENT {ddl.quote_string(self.comment)}" if self.comment else ""
-        return self.head + engine + comment
 
 
 @dataclass(frozen=True)
@@ -110,153 +88,15 @@ class Definition:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What makes an existing object as declared: statements, permissions that they need, and why there are none."""
-
-    statements: tuple[str, ...] = ()
-    needs: tuple[tuple[str, str], ...] = ()
-    impossible: tuple[str, ...] = ()
-    casts: tuple[str, ...] = ()
-    sample: tuple[str, ...] = ()
-    shared: bool = False
-
-    def obstacles(self, allow: t.Collection[str]) -> list[str]:
-        """Why it may not or cannot be made."""
-        return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
-
-
-@dataclass(frozen=True)
 class Found:
     """What the server knows: what exists, what each declaration means to it, and what leads from one to the other."""
 
-    have: t.Mapping[tuple[str, str], Definition] = field(default_factory=dict)
-    want: t.Mapping[tuple[str, str], Definition] = field(default_factory=dict)
+    have: t.Mapping[Key, Definition] = field(default_factory=dict)
+    want: t.Mapping[Key, Definition] = field(default_factory=dict)
     databases: t.Collection[str] = ()
     secrets: t.Collection[str] = ()
-    changes: t.Mapping[tuple[str, str], Change] = field(default_factory=dict)
-
-
-def declare(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Declared]:
-    """Check the option C(objects) and put it in the order of creation."""
-    declared: dict[tuple[str, str], Declared] = {}
-    for index, options in enumerate(objects):
-        item = _declare(index, options)
-        other = declared.get(item.key)
-        if other is not None:
-            raise ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
-        declared[item.key] = item
-    return _ordered(declared)
-
-
-def secrets_of(objects: t.Sequence[t.Mapping[str, t.Any]]) -> set[str]:
-    """Passwords and keys inside the declarations."""
-    found: set[str] = set()
-    for options in objects:
-        settings = [f"{name} = {ddl.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
-        for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
-            if text:
-                found |= ddl.secret_literals(text)
-    return found
-
-
-def _declare(index: int, options: t.Mapping[str, t.Any]) -> Declared:
-    where = f"objects[{index}]"
-    name, kind, text = options.get("name"), options.get("kind"), options.get("ddl")
-    for option in ("name", "ddl", "engine", "comment"):
-        try:
-            (options.get(option) or "").encode()
-        except UnicodeEncodeError as error:
-            raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
-    if options.get("state") == ABSENT:
-        return _absent(index, where, name, kind, text)
-    given = [option for option in compose.TABLE_OPTIONS if options.get(option) is not None]
-    if given and (text is not None or kind not in (None, "table")):
-        what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
-        raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
-    if kind == "table" and text is None and name or given:
-        return _composed(index, where, name, options)
-    if text is None:
-        if kind != "database":
-            what = f"a {kind} named {name}" if kind else f"{name!r}"
-            raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
-        if not name:
-            raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
-        return Declared(index, "database", name, "", engine=options.get("engine"), comment=options.get("comment"), option="name")
-    if kind == "database":
-        raise ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
-    for option in ("engine", "comment"):
-        if options.get(option) is not None:
-            raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
-    try:
-        create = ddl.parse_create(text)
-    except ddl.DDLError as error:
-        raise ClickHouseError(f"{name + ' ' if name else ''}({where}.ddl): {error}") from error
-    item = Declared(index, create.kind, create.database, create.name, create.body)
-    if name and name != item.label:
-        raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
-    if kind and kind != item.kind:
-        raise ClickHouseError(f"{item.label} ({where}.kind): {kind} is declared, but the statement makes a {item.kind}")
-    return item
-
-
-def _composed(index: int, where: str, name: str | None, options: t.Mapping[str, t.Any]) -> Declared:
-    if not name:
-        raise ClickHouseError(f"{where}.name is missing: a table is named database.name")
-    try:
-        create = ddl.parse_create(compose.create_table(name, options))
-    except ddl.DDLError as error:
-        raise ClickHouseError(f"{name}: {where}.{error}") from error
-    return Declared(index, create.kind, create.database, create.name, create.body, option="columns")
-
-
-def _absent(index: int, where: str, name: str | None, kind: str | None, text: str | None) -> Declared:
-    for option, value in (("ddl", text), ("name", None if name else "missing")):
-        if value is not None:
-            raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
-    if kind is None:
-        raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
-    try:
-        parts = ddl.parse_name(str(name))
-    except ddl.DDLError as error:
-        raise ClickHouseError(f"{where}.name: {error}") from error
-    alone = kind in ("database", "function")
-    if len(parts) != (1 if alone else 2):
-        raise ClickHouseError(f"{where}.name is {name}: a {kind} is named {'name' if alone else 'database.name'}")
-    if alone:
-        parts.insert(0 if kind == "function" else 1, "")
-    return Declared(index, kind, parts[0], parts[1], absent=True, option="name")
-
-
-def _ordered(declared: t.Mapping[tuple[str, str], Declared]) -> list[Declared]:
-    """Databases, tables, Distributed tables, views, materialized views; before that, what an object refers to."""
-    waits: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    ranks: dict[tuple[str, str], tuple[int, int]] = {}
-    for key, item in declared.items():
-        kind = item.kind
-        needs: set[tuple[str, str]] = set()
-        if kind not in ("database", "function") and not item.absent:
-            create = ddl.Create(item.kind, item.database, item.name, item.body)
-            needs = ddl.references(create) | {(item.database, "")}
-            if kind == "table" and ddl.engine_of(item.body)[0] in ("Distributed", "Buffer", "Merge"):
-                kind = "distributed"
-        waits[key] = {need for need in needs if need in declared and need != key}
-        # What goes is gone before anything comes: views first, databases last.
-        ranks[key] = (-_RANKS[kind] - 1 if item.absent else _RANKS[kind], item.index)
-    ready = [(ranks[key], key) for key, needs in waits.items() if not needs]
-    heapq.heapify(ready)
-    ordered: list[Declared] = []
-    while ready:
-        _rank, key = heapq.heappop(ready)
-        ordered.append(declared[key])
-        for other, needs in waits.items():
-            if key in needs:
-                needs.remove(key)
-                if not needs:
-                    heapq.heappush(ready, (ranks[other], other))
-    if len(ordered) < len(declared):
-        rest = sorted(declared[key].label for key, needs in waits.items() if needs)
-        raise ClickHouseError(f"objects refer to each other in a circle: {', '.join(rest)}")
-    return ordered
+    changes: t.Mapping[Key, Change] = field(default_factory=dict)
+    purged: t.Sequence[Declared] = ()
 
 
 def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[str] = (), allow: t.Collection[str] = ()) -> Plan:
@@ -264,28 +104,28 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
     steps: list[Step] = []
     states: list[ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(found.databases)
-    for item in want:
+    for item in (*want, *found.purged):
         if item.database and item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
         have = found.have.get(item.key)
-        if item.absent:
-            canonical = Definition("")
-        else:
-            shown = ddl.mask(item.statement, secrets)
-            canonical = found.want.get(item.key, Definition(shown, shown))
+        shown = "" if item.absent else item.shown(secrets)
+        canonical = found.want.get(item.key, Definition(shown, shown))
         if have is None:
             if not item.absent:
                 steps.append(Step(item.label, item.statement, shown))
             states.append(ObjectState(item.label, item.kind, ABSENT if item.absent else CREATED, "", canonical.pretty))
-        elif have.text == canonical.text:
+        elif have.text == canonical.text and item.key not in found.changes:
             states.append(ObjectState(item.label, item.kind, PRESENT, have.pretty, have.pretty))
         else:
-            change = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
-            obstacles = change.obstacles(allow)
-            status = DRIFTED if obstacles else DROPPED if item.absent else ALTERED
-            states.append(ObjectState(item.label, item.kind, status, have.pretty, canonical.pretty, "; ".join(obstacles)))
+            made = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
+            obstacles = made.obstacles(allow)
+            status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if made.join else ALTERED
+            before = "" if status == CREATED else have.pretty
+            states.append(ObjectState(item.label, item.kind, status, before, canonical.pretty, "; ".join(obstacles)))
+            if made.join:
+                steps.append(Step(item.label, made.join, ddl.mask(made.join, secrets)))
             if not obstacles:
-                steps += [Step(item.label, text, ddl.mask(text, secrets), change.shared) for text in change.statements]
+                steps += made.steps(item.label, secrets)
     return Plan(tuple(steps), tuple(states))
 
 
@@ -297,72 +137,233 @@ class Reader:
     views that are yet to be created, are only formatted.
     """
 
-    def __init__(self, client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], allow: t.Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        client: ClickHouse,
+        want: t.Sequence[Declared],
+        secrets: t.Collection[str],
+        allow: t.Collection[str] = (),
+        purge: t.Sequence[Purge] = (),
+    ) -> None:
         self.client = client
         self.allow = allow
-        self.every = want
+        self.purge = purge
+        self.every = list(want)
         self.want = [item for item in want if not item.absent]
         self.secrets = set(secrets)
-        self.tables = [item for item in self.want if item.kind != "database"]
+        self.tables = [item for item in self.want if item.kind not in ("database", "named_collection")]
+        # Text of the objects that are yet to be renamed, under their former names.
+        self.former: dict[Key, str] = {}
+        # Columns that the query of a view gives.
+        self.gives: dict[Key, str] = {}
+        # Text of what stands beside an object, to take its place.
+        self.beside: dict[Key, str] = {}
 
     def read(self) -> Found:
         databases = self._databases()
         have = self._tables()
+        purged = self._undeclared(have) if self.purge else []
+        self.every += purged
         pairs = {item.key: _databases_as(item, databases.get(item.database)) for item in self.want}
         formatted = self._formatted(databases, pairs)
         for item in self.want:
             if item.kind == "database" and item.database in databases:
                 have[item.key] = formatted[item.key, "have"]
-        clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want}
+        clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want if item.kind != "named_collection"}
         macros = self._macros(clauses)
-        clauses.update(self._tried(have, clauses, macros))
-        changes = {item.key: _dropped(item, have.get(item.key, "")) for item in self.every if item.absent}
+        tried = self._tried(have, clauses, macros)
+        clauses.update(tried)
+        joined = self._joined(have, tried, databases)
+        changes = {item.key: dropped(item, have.get(item.key, "")) for item in self.every if item.absent}
         have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
-        want: dict[tuple[str, str], str] = {}
+        want: dict[Key, str] = {}
+        for key in clauses.keys() & have.keys():
+            self._learn_secrets(clauses[key], ddl.split_clauses(have[key]))
         for item in self.want:
+            if item.kind == "named_collection":
+                self._collection(item, have, want, changes)
+                continue
             ours = clauses[item.key]
             if item.key in have and item.kind != "database":
                 ours = _filled(item, ours, have[item.key], macros)
             want[item.key] = ddl.mask(ddl.join_clauses(ours), self.secrets)
-            if item.key in have and have[item.key] != want[item.key]:
-                changes[item.key] = _change(item, ddl.split_clauses(have[item.key]), ddl.split_clauses(want[item.key]))
+            if ddl.mask(have.get(item.key, ""), self.secrets) == want[item.key]:
+                have[item.key] = want[item.key]  # another object's secret may be an ordinary word in this one
+            if item.key in have and (have[item.key] != want[item.key] or item.key in self.former or item.key in joined):
+                changes[item.key] = self._change(item, ddl.split_clauses(have[item.key]), ddl.split_clauses(want[item.key]))
+            if item.key in joined:
+                behind = join.behind(joined[item.key], changes.pop(item.key), self.allow)
+                if behind is None:
+                    del have[item.key]
+                else:
+                    changes[item.key] = behind
         changes.update(self._rehearsed(have, want, changes))
-        return self._found(have, want, changes, databases)
+        changes.update(self._replaced(have, want, changes))
+        return self._found({**have, **self.former}, want, changes, databases, purged)
+
+    def _joined(
+        self, have: dict[Key, str], tried: t.Mapping[Key, list[ddl.Clause]], databases: t.Mapping[str, tuple[str, str]]
+    ) -> dict[Key, list[ddl.Clause]]:
+        """Replicated tables that are missing here while other replicas have another definition. Puts theirs into C(have)."""
+        missing = [item for item in self.tables if item.kind == "table" and item.key in tried and item.key not in have]
+        # Such a database creates the tables of all its replicas by itself.
+        missing = [item for item in missing if not databases.get(item.database, ("", ""))[0].startswith("Replicated")]
+        joined = join.read(self.client, {item.key: tried[item.key] for item in missing}) if missing else {}
+        have.update({key: ddl.mask(ddl.join_clauses(clauses), self.secrets) for key, clauses in joined.items()})
+        return joined
+
+    def _change(self, item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
+        """From what exists to what is declared, behind renaming it and its columns."""
+        columns = alter.renames(have, want, item.renamed_columns)
+        try:
+            rest = change(item, self._with_renamed(item, have, columns) if columns else have, want)
+        except ConnectionFailed:
+            raise
+        except ClickHouseError as error:
+            rest = Change(impossible=(str(error),))
+        if item.kind == "materialized_view" and not ddl.clause(want, "to") and item.key in self.gives:
+            own, given = (alter.elements(text).columns for text in (ddl.clause(have, "columns"), self.gives[item.key]))
+            if set(given) - set(own):
+                more = ", ".join(name for name in given if name not in own)
+                rest = Change(impossible=(f"its query gives other columns than the view's own table has ({more})",))
+        if columns:
+            rest = dataclasses.replace(
+                rest.after(f"ALTER TABLE {item.sql_name} {alter.rename_commands(columns)}"),
+                renamed=columns,
+                shared=is_replicated(want),
+                source=item.sql_name,
+            )
+        if item.key in self.former:
+            rest = renamed(item, have, want, rest)
+        return rest
+
+    def _with_renamed(self, item: Declared, have: list[ddl.Clause], columns: t.Mapping[str, str]) -> list[ddl.Clause]:
+        """The table with its columns renamed, in the server's words: other columns, keys and indices name them, too."""
+        name = f"__groundwork_{random.getrandbits(32):08x}_renamed"
+        self.client.execute(_temporary(name, item.kind, have))
+        self.client.execute(f"ALTER TABLE {name} {alter.rename_commands(columns)}")
+        query = f"SELECT create_table_query FROM system.tables WHERE is_temporary AND name = {ddl.quote_string(name)}"
+        return _from_temporary(item, have, ddl.split_clauses(self.client.rows(query)[0][0]))
+
+    def _collection(self, item: Declared, have: dict[Key, str], want: dict[Key, str], changes: dict[Key, Change]) -> None:
+        """Compare named collections by key, and by value as far as the server shows values."""
+        want[item.key] = collection_text(item.name, ddl.collection_entries(item.statement))
+        if item.key not in have:
+            return
+        if not have[item.key]:
+            changes[item.key] = Change(impossible=("it is defined in the server's configuration",))
+            return
+        made = collection(item, have[item.key], item.statement)
+        have[item.key] = collection_text(item.name, ddl.collection_entries(have[item.key]))
+        if made.statements:
+            changes[item.key] = made
+
+    def _undeclared(self, have: dict[Key, str]) -> list[Declared]:
+        """What is to be purged, views before tables. Reads the text of each into C(have)."""
+        keep = {item.key for item in self.every} | {item.renamed_from for item in self.every}
+        keep |= {(item.database, item.name + REBUILD_SUFFIX) for item in self.want}
+        databases = _literals(sorted({entry.database for entry in self.purge}))
+        query = (
+            "SELECT database, name, create_table_query FROM system.tables"
+            f" WHERE database IN ({databases}) AND NOT is_temporary AND NOT startsWith(name, '.inner')"
+        )
+        found: list[Declared] = []
+        for database, name, text in self.client.rows(query):
+            for number, entry in enumerate(self.purge):
+                if (database, name) in keep or entry.database != database or (database, name) in have:
+                    continue
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in entry.names) and not any(
+                    fnmatch.fnmatchcase(name, pattern) for pattern in entry.keep
+                ):
+                    have[database, name] = text
+                    found.append(Declared(-1, _kind_of(text), database, name, absent=True, where=f"purge[{number}]"))
+        return sorted(found, key=lambda item: (drop_rank(item), item.key))
+
+    def _replaced(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+        """Tables that no ALTER makes as declared, and replacements that an earlier run has left in the middle."""
+        found: dict[Key, Change] = {}
+        for item in self.tables:
+            made, leftover = changes.get(item.key), self.beside.get(item.key)
+            if item.kind not in ("table", "materialized_view") or item.key not in have or item.key in self.former:
+                continue
+            if made is not None and made.join:
+                continue
+            if item.kind == "materialized_view":
+                if leftover is not None:
+                    name = ddl.qualified(item.database, item.name + REBUILD_SUFFIX)
+                    found[item.key] = (made or Change()).after(f"DROP TABLE {name} SYNC")
+                continue
+            now = ddl.split_clauses(have[item.key])
+            comment = _comment(leftover) if leftover is not None else ""
+            if leftover is not None and blocks_of(comment) is not None:
+                finish = Rebuild(self.client, item, ddl.split_clauses(leftover), now).finish(comment)
+                if made is not None and not made.impossible:
+                    made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
+                found[item.key] = made if made is not None and not made.impossible else finish
+            elif made is not None and made.impossible and _is_table(have[item.key]):
+                rebuild = Rebuild(self.client, item, now, ddl.split_clauses(want[item.key]), leftover)
+                found[item.key] = rebuild.change(made) if REBUILD in self.allow else rebuild.hint(made)
+        return found
 
     def _databases(self) -> dict[str, tuple[str, str]]:
         names = _literals(sorted({item.database for item in self.every if item.database}))
         if not names:
             return {}
-        query = f"SELECT name, engine_full, comment FROM system.databases WHERE name IN ({names})"
+        # The engine alone, where the server says no more.
+        query = f"SELECT name, if(engine_full = '', engine, engine_full), comment FROM system.databases WHERE name IN ({names})"
         return {name: (engine, comment) for name, engine, comment in self.client.rows(query)}
 
-    def _tables(self) -> dict[tuple[str, str], str]:
+    def _tables(self) -> dict[Key, str]:
         functions = [item for item in self.every if item.kind == "function"]
-        tables = [item for item in self.every if item.kind not in ("database", "function")]
-        have: dict[tuple[str, str], str] = {}
+        collections = [item for item in self.every if item.kind == "named_collection"]
+        tables = [item for item in self.every if item.kind != "database" and item.kind not in ddl.GLOBAL]
+        have: dict[Key, str] = {}
         if functions:
             names = _literals(item.name for item in functions)
             query = f"SELECT name, create_query FROM system.functions WHERE origin = 'SQLUserDefined' AND name IN ({names})"
             have = {("", name): text for name, text in self.client.rows(query)}
+        if collections:
+            names = _literals(item.name for item in collections)
+            query = f"SELECT name, if(source = 'SQL', create_query, '') FROM system.named_collections WHERE name IN ({names})"
+            have |= {("NAMED COLLECTION", name): text for name, text in self.client.rows(query)}
         if not tables:
             return have
-        databases = _literals(sorted({item.database for item in tables}))
-        keys = ", ".join(f"({_literals(item.key)})" for item in tables)
+        beside = {(item.database, item.name + REBUILD_SUFFIX): item.key for item in tables}
+        former = {item.renamed_from: item for item in tables if item.renamed_from}
+        wanted = [*(item.key for item in tables), *beside, *former]
+        databases = _literals(sorted({database for database, _name in wanted}))
+        names = _literals(sorted({name for _database, name in wanted}))
+        keys = ", ".join(f"({_literals(key)})" for key in wanted)
+        # From pairs alone the server does not see which tables to leave out, and writes down every one of the database.
         query = (
-            f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND (database, name) IN ({keys})"
+            f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND name IN ({names})"
+            f" AND (database, name) IN ({keys})"
         )
-        return have | {(database, name): text for database, name, text in self.client.rows(query)}
+        texts = {(database, name): text for database, name, text in self.client.rows(query)}
+        declared = {item.key for item in tables}
+        for key, item in former.items():
+            if key in texts and item.key not in texts:
+                self.former[item.key] = texts[key]
+                parts = ddl.split_clauses(texts[key])
+                head = " ".join(ddl.clause(parts, "head").split()[:-1])
+                texts[item.key] = ddl.join_clauses(ddl.replace_clause(parts, "head", f"{head} {item.sql_name}"))
+        self.beside = {beside[key]: text for key, text in texts.items() if key in beside}
+        return have | {key: text for key, text in texts.items() if key in declared}
 
-    def _macros(self, clauses: t.Mapping[tuple[str, str], list[ddl.Clause]]) -> dict[str, str]:
-        """The server's macros, where a declaration names its path in ZooKeeper."""
-        engines = (ddl.engine_of(ddl.clause(parts, "engine")) for parts in clauses.values())
+    def _macros(self, clauses: t.Mapping[Key, list[ddl.Clause]]) -> dict[str, str]:
+        """The server's macros, where a declaration names its path in ZooKeeper; the session's user and database, where it says so."""
+        engines = [ddl.engine_of(ddl.clause(parts, "engine")) for parts in clauses.values()]
+        definers = {ddl.clause(parts, "definer") for parts in clauses.values()}
+        found: dict[str, str] = {}
         if any(name.startswith("Replicated") and ddl.replica_path(arguments) for name, arguments in engines):
-            return dict(self.client.rows("SELECT macro, substitution FROM system.macros"))
-        return {}
+            found.update(self.client.rows("SELECT macro, substitution FROM system.macros"))
+        if "DEFINER = CURRENT_USER" in definers or any("currentDatabase()" in arguments for _name, arguments in engines):
+            ((found["currentDatabase()"], found["currentUser()"]),) = self.client.rows("SELECT currentDatabase(), currentUser()")
+        return found
 
     def _formatted(
         self, databases: t.Mapping[str, t.Any], pairs: t.Mapping[tuple[str, str], tuple[str, str]]
-    ) -> dict[tuple[tuple[str, str], str], str]:
+    ) -> dict[tuple[Key, str], str]:
         """Every declaration on one line, as the server formats it; a syntax error names its object."""
         texts: list[tuple[Declared, str, str]] = []
         for item in self.want:
@@ -373,7 +374,7 @@ class Reader:
             return {}
         array = _literals(text for _item, _side, text in texts)
         rows = self.client.rows(f"SELECT formatQuerySingleLineOrNull(arrayJoin([{array}]))")
-        formatted: dict[tuple[tuple[str, str], str], str] = {}
+        formatted: dict[tuple[Key, str], str] = {}
         for (item, side, text), (line,) in zip(texts, rows):
             if line is None:
                 try:
@@ -387,19 +388,22 @@ class Reader:
 
     def _tried(
         self,
-        have: t.Mapping[tuple[str, str], str],
-        clauses: t.Mapping[tuple[str, str], list[ddl.Clause]],
+        have: t.Mapping[Key, str],
+        clauses: t.Mapping[Key, list[ddl.Clause]],
         macros: t.Mapping[str, str],
-    ) -> dict[tuple[str, str], list[ddl.Clause]]:
+    ) -> dict[Key, list[ddl.Clause]]:
         """Declarations as the server understands them, by making each one for a moment."""
         made: dict[str, Declared] = {}
         attempt = random.getrandbits(32)
         functions = any(item.kind == "function" and item.key not in have for item in self.want)
-        not_yet = _NOT_THERE_YET | ({_UNKNOWN_FUNCTION} if functions else set())
+        collections = any(item.kind == "named_collection" and item.key not in have for item in self.want)
+        dictionaries = {item.key for item in self.want if item.kind == "dictionary" and item.key not in have}
         for number, item in enumerate(self.tables):
             parts = clauses[item.key]
             exists = item.key in have
             if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
+                continue
+            if _reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
                 continue
             # Declared as the server writes it: a temporary table would tell nothing new, and costs a round trip.
             if exists and ddl.join_clauses(_filled(item, parts, have[item.key], macros)) == have[item.key]:
@@ -411,60 +415,68 @@ class Reader:
                 raise
             except ClickHouseError as error:
                 view = item.kind != "table"
+                not_yet = _NOT_THERE_YET | ({_UNKNOWN_FUNCTION} if functions else set()) | ({_UNKNOWN_COLLECTION} if collections else set())
+                if dictionaries & ddl.references(ddl.Create(item.kind, item.database, item.name, item.body)):
+                    not_yet |= {_UNKNOWN_DICTIONARY}
                 later = error.code in not_yet and (view or not exists)
-                if not later and error.code != _NOT_TEMPORARY and not (view and error.code == _NO_TEMPORARY_VIEWS):
+                if not later and not _no_temporary(error) and not (view and error.code == _NO_TEMPORARY_VIEWS):
                     raise error.about(item.subject) from error
             else:
                 made[name] = item
         if not made:
             return {}
-        query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(made)})"
+        query = _read_back(made)
         texts = dict(self.client.last_rows(query))
         if len(texts) < len(made):
             raise ClickHouseError(f"{self.client.connection.url} lost the session's temporary tables: address one server, no load balancer")
-        found: dict[tuple[str, str], list[ddl.Clause]] = {}
+        found: dict[Key, list[ddl.Clause]] = {}
         for name, item in made.items():
             theirs = ddl.split_clauses(texts[name])
             self._learn_secrets(clauses[item.key], theirs)
+            self.gives[item.key] = ddl.clause(theirs, "columns")
             found[item.key] = _from_temporary(item, clauses[item.key], theirs)
         return found
 
-    def _rehearsed(
-        self, have: t.Mapping[tuple[str, str], str], want: t.Mapping[tuple[str, str], str], changes: t.Mapping[tuple[str, str], Change]
-    ) -> dict[tuple[str, str], Change]:
+    def _rehearsed(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
         """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none."""
-        found: dict[tuple[str, str], Change] = {}
+        found: dict[Key, Change] = {}
         made: dict[str, Declared] = {}
         attempt = random.getrandbits(32)
         for number, item in enumerate(self.tables):
-            change = changes.get(item.key)
-            if change is None or item.kind != "table" or change.impossible:
+            made_by = changes.get(item.key)
+            if made_by is None or item.kind != "table" or made_by.impossible:
                 continue
+            alters = [text for text in made_by.statements if text.startswith("ALTER")]
             name = f"__groundwork_{attempt:08x}_twin_{number}"
             twin = ddl.split_clauses(have[item.key])
+            if _reaches_outside(twin):
+                continue
             try:
                 self.client.execute(_temporary(name, item.kind, twin))
             except ConnectionFailed:
                 raise
             except ClickHouseError:  # an engine without temporary tables: the server decides when it is altered
                 continue
-            real, sample = ddl.qualified(*item.key), ", ".join(map(ddl.quote_name, change.sample))
+            real = made_by.source or item.sql_name
+            sample = ", ".join(ddl.quote_name(made_by.renamed.get(column, column)) for column in made_by.sample)
             try:
                 if sample:
                     self.client.execute(f"INSERT INTO {name} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
-                for statement in change.statements:
-                    self.client.execute(statement.replace(real, name, 1))
-                if change.casts and not change.obstacles(self.allow):
+                for statement in alters:
+                    self.client.execute(statement.replace(item.sql_name, name, 1))
+                if made_by.casts and not made_by.obstacles(self.allow):
                     # A value that does not fit would stop the mutation, and everything behind it.
-                    self.client.rows(f"SELECT count() FROM {real} WHERE NOT ignore({', '.join(change.casts)})")
+                    former = "".join(f", {ddl.quote_name(old)} AS {ddl.quote_name(new)}" for new, old in made_by.renamed.items())
+                    rows = f"(SELECT *{former} FROM {real})" if former else real
+                    self.client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({', '.join(made_by.casts)})")
             except ConnectionFailed:
                 raise
             except ClickHouseError as error:
-                found[item.key] = dataclasses.replace(change, impossible=(str(error),))
+                found[item.key] = dataclasses.replace(made_by, impossible=(str(error),))
             else:
                 made[name] = item
         if made:
-            query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(made)})"
+            query = _read_back(made)
             for name, text in self.client.last_rows(query):
                 item = made[name]
                 ours = ddl.split_clauses(want[item.key])
@@ -476,19 +488,17 @@ class Reader:
         return found
 
     def _learn_secrets(self, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> None:
-        """What the server hides among an engine's arguments is a secret, known to us or not."""
-        arguments = ddl.engine_of(ddl.clause(ours, "engine"))[1]
-        hidden = ddl.engine_of(ddl.clause(theirs, "engine"))[1]
-        for our, their in zip(arguments, hidden):
-            if their == ddl.HIDDEN and our.startswith("'"):
-                self.secrets.add(ddl.unquote(our))
+        """What the server hides is a secret, known to us or not."""
+        for part in ours:
+            self.secrets |= ddl.hidden_literals(part.text, ddl.clause(theirs, part.key))
 
     def _found(
         self,
-        have: t.Mapping[tuple[str, str], str],
-        want: t.Mapping[tuple[str, str], str],
-        changes: t.Mapping[tuple[str, str], Change],
+        have: t.Mapping[Key, str],
+        want: t.Mapping[Key, str],
+        changes: t.Mapping[Key, Change],
         databases: t.Mapping[str, t.Any],
+        purged: t.Sequence[Declared],
     ) -> Found:
         texts = sorted({*have.values(), *want.values()})
         rows = self.client.rows(f"SELECT formatQueryOrNull(arrayJoin([{_literals(texts)}]))")
@@ -499,12 +509,28 @@ class Reader:
             changes=changes,
             databases=frozenset(databases),
             secrets=frozenset(self.secrets),
+            purged=purged,
         )
 
 
 def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:
     """A declaration with what the server has filled in by itself."""
     return ddl.fill(clauses, ddl.split_clauses(have), {**macros, "database": item.database, "table": item.name})
+
+
+def _kind_of(text: str) -> str:
+    """What kind of object a statement of the server makes."""
+    words = ddl.clause(ddl.split_clauses(text), "head").upper().split()
+    return {"VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary"}.get(words[1], "table")
+
+
+def _is_table(text: str) -> bool:
+    return _kind_of(text) == "table"
+
+
+def _comment(text: str) -> str:
+    """The comment of a table."""
+    return ddl.unquote(ddl.clause(ddl.split_clauses(text), "comment")[len("COMMENT ") :])
 
 
 def _literals(values: t.Iterable[str]) -> str:
@@ -516,6 +542,8 @@ def _databases_as(item: Declared, existing: tuple[str, str] | None) -> tuple[str
     if item.kind != "database" or existing is None:
         return item.statement, ""
     engine, comment = existing
+    if item.engine is not None and engine == item.engine.partition("(")[0].strip():
+        engine = item.engine
     want = dataclasses.replace(
         item,
         engine=engine if item.engine is None else item.engine,
@@ -524,58 +552,29 @@ def _databases_as(item: Declared, existing: tuple[str, str] | None) -> tuple[str
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
 
 
-def _change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
-    """From what exists to what is declared."""
-    differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
-    name = ddl.qualified(item.database, item.name) if item.kind != "database" else ddl.quote_name(item.database)
-    comment = ddl.clause(want, "comment") or "COMMENT ''"
-    if "head" in differing:
-        return Change(impossible=("another kind of object has this name",))
-    if item.kind == "database":
-        if differing != {"comment"}:
-            return Change(impossible=("its engine cannot be altered",))
-        return Change((f"ALTER DATABASE {name} MODIFY {comment}",))
-    if item.kind in _REPLACED:
-        return Change((item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1),))
-    if item.kind == "materialized_view":
-        if not ddl.clause(have, "to") or not differing <= {"select", "columns", "comment"}:
-            rest = ", ".join(sorted(differing - {"select", "columns", "comment"})) or "the query of one without TO"
-            return Change(impossible=(f"cannot be altered: {rest}. Drop the view (state: absent), then create it again",))
-        query = re.sub(r"^AS\s", "", ddl.clause(want, "select"))
-        statements = [f"ALTER TABLE {name} MODIFY QUERY {query}"] if differing & {"select", "columns"} else []
-        return Change((*statements, *([f"ALTER TABLE {name} MODIFY {comment}"] if "comment" in differing else [])))
-    if item.kind == "table" and ddl.HIDDEN in ddl.join_clauses(want):
-        return Change(impossible=("it holds a secret that the server does not show",))
-    plan = alter.alteration(have, want)
-    shared = ddl.engine_of(ddl.clause(want, "engine"))[0].startswith("Replicated")
-    if not plan.commands and not plan.impossible:
-        return Change(impossible=("no ALTER makes this difference",))
-    return Change((plan.statement(name),), plan.needs, plan.impossible, plan.casts, plan.sample, shared)
+def _no_temporary(error: ClickHouseError) -> bool:
+    """Whether it is the kind of table that cannot be temporary; the code is used for much else."""
+    return error.code == _NOT_TEMPORARY and "emporary" in str(error)
 
 
-def _dropped(item: Declared, have: str) -> Change:
-    """What removes an object. Only views without rows of their own go without permission."""
-    if item.kind == "database":
-        return Change((f"DROP DATABASE {ddl.quote_name(item.database)} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
-    if item.kind == "function":
-        return Change((f"DROP FUNCTION {ddl.quote_name(item.name)}",))
-    if item.kind == "dictionary":
-        return Change((f"DROP DICTIONARY {ddl.qualified(item.database, item.name)} SYNC",))
-    clauses = ddl.split_clauses(have) if have else []
-    head = ddl.clause(clauses, "head").upper().split()[1:2]
-    keeps_rows = head != ["VIEW"] and not (head == ["MATERIALIZED"] and ddl.clause(clauses, "to"))
-    return Change(
-        (f"DROP TABLE {ddl.qualified(item.database, item.name)} SYNC",),
-        ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else (),
-    )
+def _read_back(names: t.Iterable[str]) -> str:
+    """The query for temporary objects, read as the server reads its files: what it formats once is not what it formats twice."""
+    text = "ifNull(formatQuerySingleLineOrNull(create_table_query), create_table_query)"
+    return f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({_literals(names)})"
+
+
+def _reaches_outside(parts: list[ddl.Clause]) -> bool:
+    engine = ddl.engine_of(ddl.clause(parts, "engine"))[0]
+    return engine.startswith(_OUTSIDE) or "kafka_keeper_path" in ddl.settings(ddl.clause(parts, "settings"))
 
 
 def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
     if kind != "table":
-        keys = ("columns", "select") if kind == "view" else ("select",)
-        return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in keys)])
+        return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in ("columns", "select"))])
     engine, arguments = ddl.engine_of(ddl.clause(parts, "engine"))
-    if engine.startswith("Replicated"):
+    if _reaches_outside(parts):
+        parts = ddl.replace_clause([part for part in parts if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
+    elif engine.startswith("Replicated"):
         plain = ddl.engine_clause(engine[len("Replicated") :], arguments[len(ddl.replica_path(arguments)) :])
         parts = ddl.replace_clause(parts, "engine", plain)
     return ddl.join_clauses(ddl.replace_clause(parts, "head", f"CREATE TEMPORARY TABLE {name}"))
@@ -584,10 +583,15 @@ def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
 def _from_temporary(item: Declared, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> list[ddl.Clause]:
     """What was read back, under its own name and engine again."""
     if item.kind == "materialized_view":
-        return ddl.replace_clause(ours, "select", ddl.clause(theirs, "select"))
+        for key in ("columns", "select"):
+            ours = ddl.replace_clause(ours, key, ddl.clause(theirs, key))
+        return ours
     if item.kind == "view":
         kept = [part for part in ours if part.key not in ("columns", "select")]
         return [kept[0], *(part for part in theirs if part.key == "columns"), *kept[1:], theirs[-1]]
+    if _reaches_outside(ours):
+        columns = [part for part in theirs if part.key == "columns"]
+        return [ours[0], *columns, *(part for part in ours[1:] if part.key not in ("columns", "source"))]
     parts = ddl.replace_clause(theirs, "head", ddl.clause(ours, "head"))
     engine, arguments = ddl.engine_of(ddl.clause(ours, "engine"))
     if engine.startswith("Replicated"):
@@ -605,6 +609,7 @@ def converge(
     apply: bool,
     keep_drift: bool,
     allow: t.Collection[str] = (),
+    purge: t.Sequence[Purge] = (),
 ) -> Plan:
     """Read, plan and, if asked to, apply, until nothing is left to do or somebody else's change does not end."""
     subjects = {item.label: item.subject for item in want}
@@ -612,7 +617,8 @@ def converge(
     unsure: tuple[Step, ObjectState] | None = None
     pause = 0.2
     for attempt in range(_ATTEMPTS):
-        found = client.patiently(Reader(client, want, secrets, allow).read)
+        found = client.patiently(lambda: Reader(client, want, secrets, allow, purge).read())
+        subjects |= {item.label: item.subject for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
         states = {state.name: state for state in plan.objects}
         if unsure is not None and unsure[0] not in plan.steps:
@@ -624,6 +630,9 @@ def converge(
             return _with_done(plan, done)
         for position, step in enumerate(plan.steps):
             try:
+                if step.prepare is not None:
+                    extra = step.prepare()
+                    done += [(Step(step.target, text, ddl.mask(text, found.secrets)), states[step.target]) for text in extra]
                 client.execute(step.statement)
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
@@ -631,7 +640,7 @@ def converge(
                 if (lost or contested) and attempt < _ATTEMPTS - 1:
                     unsure = (step, states[step.target]) if lost else None
                     break
-                where = subjects[step.target]
+                where = subjects[step.target] + (step.release() if step.release is not None else "")
                 if error.code in _PEERS_DIFFER:
                     where += ": its other replicas have another definition, converge them in the same run"
                 elif error.code == _REPLICA_REMAINS:

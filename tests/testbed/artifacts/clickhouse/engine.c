@@ -1,7 +1,8 @@
 /* GNU General Public License v3.0+ (see LICENSE)
  *
  * Runs ClickHouse's own engine (libchdb.so) as `clickhouse local`, and with GROUNDWORK_SETTINGS set switches on what a
- * server has and `local` leaves off: the interserver server, its address and credentials, and the server's UUID.
+ * server has and `local` leaves off: the interserver server, its address and credentials, the server's UUID, and
+ * system.zookeeper.
  *
  *   engine LIBCHDB [argument of clickhouse local ...]
  *
@@ -37,6 +38,9 @@ enum {
     FACTORY_PROLOGUE = 17, /* whole instructions without relative addresses, room for a jump */
     AUTHENTICATE_PROLOGUE = 16,
     AUTHENTICATE = 0x144e7fc0, /* Session::authenticate(this, user, password, address, roles, ...) */
+    /* attachSystemTablesServer(): the two branches taken when has_zookeeper is set, and when it is not */
+    HAS_ZOOKEEPER = 0x11e7d951,
+    HAS_NO_ZOOKEEPER = 0x11e7d988,
 };
 
 struct result { char *buf; size_t len; void *vec; double elapsed; uint64_t rows, bytes; char *error; };
@@ -259,6 +263,12 @@ int getpeername(int fd, struct sockaddr *out, socklen_t *size) {
     return 0;
 }
 
+/* A server with a ZooKeeper has system.zookeeper: always take the branch that attaches it. */
+static void attach_zookeeper_tables(void) {
+    write_code(base + HAS_ZOOKEEPER, "\xeb", 1);                               /* jne -> jmp */
+    write_code(base + HAS_NO_ZOOKEEPER, "\x66\x0f\x1f\x44\x00\x00", 6); /* je -> nop */
+}
+
 /* Lines `key value`; the file holds the interserver password, so it is neither in argv nor in the environment. */
 static void read_settings(const char *path) {
     static char line[4096];
@@ -281,6 +291,7 @@ static void read_settings(const char *path) {
         else if (!strcmp(key, "user")) user = strdup(value);
         else if (!strcmp(key, "password")) password = strdup(value);
         else if (!strcmp(key, "session")) session_password = strdup(value);
+        else if (!strcmp(key, "zookeeper")) attach_zookeeper_tables();
         else if (!strcmp(key, "report")) report = (int)number(value, 10, 5);
         else fail("unknown setting", key);
     }

@@ -235,6 +235,8 @@ class Server:
         # systemd's RuntimeDirectory= may name several.
         self.private = Path(os.environ.get("RUNTIME_DIRECTORY", str(self.path)).split(":")[0]) / "launcher"
         self.settings = [f"session {password}"]
+        if self.root.find("zookeeper") is not None:
+            self.settings.append("zookeeper 1")
         self.labels: set[str] = set()
         self.tls: list[tuple[str, int, str]] = []  # address and port for clients, label of the engine's listener
         self.open: list[tuple[str, int]] = []

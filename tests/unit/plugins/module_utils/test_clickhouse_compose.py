@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 
 COLUMN = {"name": "k", "type": "UInt8", "default_kind": "DEFAULT"}
@@ -16,7 +16,7 @@ TABLE: dict[str, t.Any] = {"kind": "table", "name": "d.t", "engine": "MergeTree"
 
 
 def statement(**options: t.Any) -> str:
-    return schema.declare([{**TABLE, **options}])[0].statement
+    return declaration.declare([{**TABLE, **options}])[0].statement
 
 
 def test_every_option() -> None:
@@ -71,4 +71,4 @@ def test_bad_options_are_named(options: dict[str, t.Any], message: str) -> None:
 
 def test_secrets_among_settings() -> None:
     options = {**TABLE, "settings": {"kafka_sasl_password": "hunter2"}}
-    assert "hunter2" in schema.secrets_of([options])
+    assert "hunter2" in declaration.secrets_of([options])

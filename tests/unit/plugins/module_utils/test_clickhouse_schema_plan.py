@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
     ConnectionFailed,
@@ -21,7 +21,7 @@ VIEW = {"ddl": "CREATE VIEW d.v AS SELECT x FROM d.t"}
 
 
 def names(objects: list[dict[str, t.Any]]) -> list[str]:
-    return [item.label for item in schema.declare(objects)]
+    return [item.label for item in declaration.declare(objects)]
 
 
 def test_order_of_kinds() -> None:
@@ -78,12 +78,12 @@ def test_a_column_called_like_a_table_is_no_reference() -> None:
 )
 def test_refuses(objects: list[dict[str, t.Any]], message: str) -> None:
     with pytest.raises(ClickHouseError, match=message) as caught:
-        schema.declare(objects)
+        declaration.declare(objects)
     assert "\n" not in str(caught.value)
 
 
 def test_plan_creates_what_is_missing() -> None:
-    want = schema.declare([{**DATABASE, "comment": "it's"}, TABLE])
+    want = declaration.declare([{**DATABASE, "comment": "it's"}, TABLE])
     plan = schema.plan_schema(want, Found(), ())
     assert plan.changed
     assert plan.statements == ["CREATE DATABASE d COMMENT 'it\\'s'", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
@@ -95,7 +95,7 @@ def test_plan_creates_what_is_missing() -> None:
 
 
 def test_plan_leaves_what_is_there() -> None:
-    want = schema.declare([TABLE])
+    want = declaration.declare([TABLE])
     same = Definition("CREATE TABLE d.t ...", "CREATE TABLE d.t\n...")
     plan = schema.plan_schema(want, Found({("d", "t"): same}, {("d", "t"): same}, {"d"}))
     assert not plan.changed
@@ -104,7 +104,7 @@ def test_plan_leaves_what_is_there() -> None:
 
 
 def test_plan_reports_drift_and_does_not_touch_it() -> None:
-    want = schema.declare([DATABASE, TABLE])
+    want = declaration.declare([DATABASE, TABLE])
     have = Definition("x UInt16", "a\nx UInt16\nb")
     other = Definition("x UInt8", "a\nx UInt8\nb")
     plan = schema.plan_schema(want, Found({("d", "t"): have}, {("d", "t"): other}, ()))
@@ -115,12 +115,12 @@ def test_plan_reports_drift_and_does_not_touch_it() -> None:
 
 def test_plan_needs_the_database() -> None:
     with pytest.raises(ClickHouseError, match=r"d\.t \(objects\[0\]\.ddl\): the database d neither exists nor is"):
-        schema.plan_schema(schema.declare([TABLE]), Found(), ())
+        schema.plan_schema(declaration.declare([TABLE]), Found(), ())
 
 
 def test_plan_hides_secrets() -> None:
     objects = [DATABASE, {"ddl": "CREATE TABLE d.p (x UInt8) ENGINE = PostgreSQL('h', 'd', 't', 'u', 'hunter2')"}]
-    plan = schema.plan_offline(schema.declare(objects), schema.secrets_of(objects))
+    plan = schema.plan_offline(declaration.declare(objects), declaration.secrets_of(objects))
     assert "hunter2" in plan.steps[1].statement
     assert "hunter2" not in str(plan.result)
 
@@ -154,7 +154,7 @@ def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
 
     monkeypatch.setattr(schema.Reader, "read", read)
     monkeypatch.setattr(schema.time, "sleep", lambda _seconds: None)
-    want = schema.declare([DATABASE, TABLE])
+    want = declaration.declare([DATABASE, TABLE])
     return lambda server: schema.converge(t.cast("t.Any", server), want, (), apply=True, keep_drift=False)
 
 

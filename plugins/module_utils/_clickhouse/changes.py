@@ -1,0 +1,174 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what exists to what is declared, for every kind of object (private: may change at any time). Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
+
+DROP_TABLE = "drop_table"
+# A second object beside the first, while one takes the other's place.
+REBUILD_SUFFIX = "__rebuild"
+# What is text to the server, and is replaced as a whole.
+_REPLACED = ("view", "dictionary", "function")
+# Of a materialized view with TO, what ALTER changes.
+_ALTERED = {"select", "columns", "comment", "refresh", "definer", "security"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """What makes an existing object as declared: statements, permissions that they need, and why there are none.
+
+    C(casts), C(sample) and C(renamed) (new column names to old ones) are for the rehearsal, C(source) is where its row is taken from.
+    C(shared) says that replicas make the same change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
+    C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
+    """
+
+    statements: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    impossible: tuple[str, ...] = ()
+    casts: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
+    shared: bool = False
+    source: str = ""
+    renamed: t.Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    prepare: t.Mapping[str, t.Callable[[], list[str]]] = field(default_factory=dict)
+    release: t.Callable[[], str] | None = None
+    join: str = ""
+
+    def obstacles(self, allow: t.Collection[str]) -> list[str]:
+        """Why it may not or cannot be made."""
+        return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
+
+    def after(self, *statements: str) -> Change:
+        """The same change behind other statements."""
+        return dataclasses.replace(self, statements=(*statements, *self.statements))
+
+    def steps(self, label: str, secrets: t.Collection[str]) -> list[Step]:
+        """The statements as steps of a plan."""
+        shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
+        return [
+            Step(label, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
+        ]
+
+
+def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
+    """From what exists to what is declared, both under the declared name."""
+    differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
+    if not differing:
+        return Change()
+    comment = ddl.clause(want, "comment") or "COMMENT ''"
+    if "head" in differing:
+        return Change(impossible=("another kind of object has this name",))
+    if item.kind == "database":
+        if differing != {"comment"}:
+            return Change(impossible=("its engine cannot be altered",))
+        return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
+    if item.kind in _REPLACED:
+        return Change((item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1),))
+    if item.kind == "materialized_view":
+        return _materialized_view(item, have, want, differing)
+    if ddl.HIDDEN in ddl.join_clauses(want):
+        return Change(impossible=("it holds a secret that the server does not show",))
+    plan = alter.alteration(have, want)
+    shared = is_replicated(want)
+    if not plan.commands and not plan.impossible:
+        return Change(impossible=("no ALTER makes this difference",))
+    return Change((plan.statement(item.sql_name),), plan.needs, plan.impossible, plan.casts, plan.sample, shared, item.sql_name)
+
+
+def is_replicated(clauses: t.Sequence[ddl.Clause]) -> bool:
+    """Whether a table shares its definition with other replicas."""
+    return ddl.engine_of(ddl.clause(clauses, "engine"))[0].startswith("Replicated")
+
+
+def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], differing: set[str]) -> Change:
+    """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
+
+    With another target the new view writes to it before the old one is gone, with the same target rows would be written twice. A
+    refreshable view computes all rows again, and may be gone for a moment.
+    """
+    refresh, other = ddl.clause(want, "refresh"), ddl.clause(have, "refresh")
+    appends = [_appends(text) for text in (refresh, other)]
+    if differing <= _ALTERED and bool(refresh) == bool(other) and appends[0] == appends[1]:
+        statements = []
+        if differing & {"select", "columns"}:
+            statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", ddl.clause(want, "select")))
+        if "refresh" in differing:
+            statements.append(f"MODIFY {refresh}")
+        if differing & {"definer", "security"}:
+            statements.append(f"MODIFY {ddl.clause(want, 'definer')} {ddl.clause(want, 'security')}".strip())
+        if "comment" in differing:
+            statements.append(f"MODIFY {ddl.clause(want, 'comment') or 'COMMENT ' + ddl.quote_string('')}")
+        return Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
+    if not (ddl.clause(have, "to") and ddl.clause(want, "to")):
+        rest = ", ".join(sorted(differing))
+        return Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
+    if refresh or other:
+        return Change((f"DROP TABLE {item.sql_name} SYNC", item.statement))
+    if "to" not in differing:
+        return Change(impossible=(f"cannot be altered: {', '.join(sorted(differing - _ALTERED))}",))
+    beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
+    return Change((beside.statement, f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}", f"DROP TABLE {beside.sql_name} SYNC"))
+
+
+def _appends(refresh: str) -> bool:
+    return any(token.is_("APPEND") for token in ddl.tokenize(refresh))
+
+
+def collection(item: Declared, have: str, want: str) -> Change:
+    """From one named collection to another; values that the server hides are not compared."""
+    before, after = ddl.collection_entries(have), ddl.collection_entries(want)
+    changed = {key: entry for key, entry in after.items() if not _same_entry(before.get(key), entry)}
+    gone = [key for key in before if key not in after]
+    if not changed and not gone:
+        return Change()
+    texts = []
+    for hidden in (False, True):
+        sets = [f"{ddl.quote_name(key)} = {ddl.HIDDEN if hidden else value} {flag}".strip() for key, (value, flag) in changed.items()]
+        words = [f"SET {', '.join(sets)}"] if sets else []
+        words += [f"DELETE {', '.join(map(ddl.quote_name, gone))}"] if gone else []
+        texts.append(f"ALTER NAMED COLLECTION {item.sql_name} {' '.join(words)}")
+    return Change((texts[0],), shown=(texts[1],))
+
+
+def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
+    if have is None or have[1] != want[1]:
+        return False
+    # The server writes every value as text.
+    return have[0] == ddl.HIDDEN or ddl.unquote(have[0]) == ddl.unquote(want[0])
+
+
+def renamed(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], rest: Change) -> Change:
+    """A change behind the renaming of the object. C(have) is under its former name."""
+    assert item.renamed_from is not None
+    former = ddl.qualified(*item.renamed_from)
+    if is_replicated(have) and is_replicated(want) and not ddl.replica_path(ddl.engine_of(item.body)[1]):
+        # A replica made later would take the path that goes with the new name, and be alone there.
+        path = ", ".join(ddl.replica_path(ddl.engine_of(ddl.clause(have, "engine"))[1]))
+        reason = f"a replicated table keeps its path in ZooKeeper when it is renamed: declare the path, Replicated...({path})"
+        return Change(impossible=(reason,))
+    what = "DICTIONARY" if item.kind == "dictionary" else "TABLE"
+    return dataclasses.replace(rest.after(f"RENAME {what} {former} TO {item.sql_name}"), source=former)
+
+
+def dropped(item: Declared, have: str) -> Change:
+    """What removes an object. Only views without rows of their own go without permission."""
+    if item.kind == "database":
+        return Change((f"DROP DATABASE {item.sql_name} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
+    if item.kind in ddl.GLOBAL:
+        return Change((f"DROP {ddl.KEYWORDS[item.kind]} {item.sql_name}",))
+    if item.kind == "dictionary":
+        return Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
+    clauses = ddl.split_clauses(have) if have else []
+    head = ddl.clause(clauses, "head").upper().split()[1:2]
+    keeps_rows = head != ["VIEW"] and not (head == ["MATERIALIZED"] and ddl.clause(clauses, "to"))
+    return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())

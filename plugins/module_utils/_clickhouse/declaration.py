@@ -1,0 +1,274 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the option C(objects) declares, checked and in the order of creation (private: may change at any time). Pure."""
+
+from __future__ import annotations
+
+import heapq
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+
+Options = t.Mapping[str, t.Any]
+Key = tuple[str, str]
+
+ABSENT = "absent"
+KINDS = ("database", *ddl.KEYWORDS)
+
+# The order in which kinds are created where nothing else decides.
+_RANKS = {
+    kind: rank
+    for rank, kind in enumerate(
+        ("database", "named_collection", "function", "table", "dictionary", "distributed", "view", "materialized_view"),
+    )
+}
+_OVER_TABLES = ("Distributed", "Buffer", "Merge")
+_SYSTEM = ("system", "information_schema", "INFORMATION_SCHEMA")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One object as it should be. C(where) is the option that says so, for messages."""
+
+    index: int
+    kind: str
+    database: str
+    name: str
+    body: str = ""
+    engine: str | None = None
+    comment: str | None = None
+    absent: bool = False
+    where: str = ""
+    renamed_from: Key | None = None
+    renamed_columns: t.Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others. Named collections and functions have their names to themselves."""
+        return ("NAMED COLLECTION", self.name) if self.kind == "named_collection" else (self.database, self.name)
+
+    @property
+    def label(self) -> str:
+        return ".".join(part for part in (self.database, self.name) if part)
+
+    @property
+    def subject(self) -> str:
+        return f"{self.label} ({self.where})"
+
+    @property
+    def sql_name(self) -> str:
+        """Its name, quoted where it has to be."""
+        return ddl.quote_name(self.database) if self.kind == "database" else ddl.qualified(self.database, self.name)
+
+    @property
+    def statement(self) -> str:
+        if self.kind != "database":
+            return f"CREATE {ddl.KEYWORDS[self.kind]} {self.sql_name} {self.body}"
+        engine = f" ENGINE = {self.engine}" if self.engine else ""
+        comment = f" COMMENT {ddl.quote_string(self.comment)}" if self.comment else ""
+        return f"CREATE DATABASE {self.sql_name}{engine}{comment}"
+
+    def shown(self, secrets: t.Collection[str]) -> str:
+        """The statement without secrets."""
+        if self.kind == "named_collection":
+            return collection_text(self.name, ddl.collection_entries(self.statement))
+        return ddl.mask(self.statement, secrets)
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Tables, views and dictionaries of a database that are removed unless they are declared; names are shell patterns."""
+
+    database: str
+    names: tuple[str, ...] = ("*",)
+    keep: tuple[str, ...] = ()
+
+
+def collection_text(name: str, entries: t.Mapping[str, tuple[str, str]]) -> str:
+    """A named collection in the server's own order of keys, its values hidden as the server hides them."""
+    pieces = [f"{ddl.quote_name(key)} = {ddl.HIDDEN} {flag}".strip() for key, (_value, flag) in sorted(entries.items())]
+    return f"CREATE NAMED COLLECTION {ddl.quote_name(name)} AS {', '.join(pieces)}"
+
+
+def declare(objects: t.Sequence[Options]) -> list[Declared]:
+    """Check the option C(objects) and put it in the order of creation. Raises C(ClickHouseError) naming object and option."""
+    declared: dict[Key, Declared] = {}
+    for index, options in enumerate(objects):
+        item = _declare(index, options)
+        other = declared.get(item.key)
+        if other is not None:
+            raise ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
+        declared[item.key] = item
+    for item in declared.values():
+        old = declared.get(item.renamed_from) if item.renamed_from else None
+        if old is not None and not old.absent:
+            where = f"{item.label} (objects[{item.index}].renamed_from)"
+            raise ClickHouseError(f"{where}: {old.label} is declared itself: objects[{old.index}]")
+    return _ordered(declared)
+
+
+def declare_purge(entries: t.Sequence[Options]) -> list[Purge]:
+    """Check the option C(purge)."""
+    for index, entry in enumerate(entries):
+        if entry["database"] in _SYSTEM or not entry["database"]:
+            raise ClickHouseError(f"purge[{index}].database: {entry['database']!r} is not for purging")
+    return [Purge(entry["database"], tuple(entry.get("names") or ("*",)), tuple(entry.get("keep") or ())) for entry in entries]
+
+
+def secrets_of(objects: t.Sequence[Options]) -> set[str]:
+    """Passwords and keys inside the declarations."""
+    found: set[str] = set()
+    for options in objects:
+        settings = [f"{name} = {ddl.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
+        for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
+            if text:
+                found |= ddl.secret_literals(text)
+    return found
+
+
+def _declare(index: int, options: Options) -> Declared:
+    where = f"objects[{index}]"
+    name, kind, text = options.get("name"), options.get("kind"), options.get("ddl")
+    for option in ("name", "ddl", "engine", "comment", "renamed_from"):
+        try:
+            (options.get(option) or "").encode()
+        except UnicodeEncodeError as error:
+            raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
+    if options.get("state") == ABSENT:
+        return _absent(index, where, options)
+    given = [option for option in compose.TABLE_OPTIONS if options.get(option) is not None]
+    if given and (text is not None or kind not in (None, "table")):
+        what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
+        raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
+    if kind == "table" and text is None and name or given:
+        return _composed(index, where, name, options)
+    if text is None:
+        if kind != "database":
+            what = f"a {kind} named {name}" if kind else f"{name!r}"
+            raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
+        if not name:
+            raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
+        for option in ("renamed_from", "renamed_columns"):
+            if options.get(option):
+                raise ClickHouseError(f"{where}.{option} does not go with kind=database")
+        return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
+    if kind == "database":
+        raise ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
+    for option in ("engine", "comment"):
+        if options.get(option) is not None:
+            raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
+    try:
+        create = ddl.parse_create(text)
+        if create.kind == "named_collection":
+            ddl.collection_entries(text)
+    except ddl.DDLError as error:
+        raise ClickHouseError(f"{name + ' ' if name else ''}({where}.ddl): {error}") from error
+    item = Declared(
+        index,
+        create.kind,
+        create.database,
+        create.name,
+        create.body,
+        where=f"{where}.ddl",
+        **_renames(where, create.kind, options),
+    )
+    if name and name != item.label:
+        raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
+    if kind and kind != item.kind:
+        raise ClickHouseError(f"{item.label} ({where}.kind): {kind} is declared, but the statement makes a {item.kind}")
+    return item
+
+
+def _renames(where: str, kind: str, options: Options) -> dict[str, t.Any]:
+    """The former names of an object and of its columns."""
+    old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
+    if kind in ddl.GLOBAL and old:
+        raise ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
+    if kind != "table" and columns:
+        raise ClickHouseError(f"{where}.renamed_columns is for tables")
+    if len(set(columns.values())) < len(columns):
+        raise ClickHouseError(f"{where}.renamed_columns: two columns have one former name")
+    if not all(isinstance(word, str) and word for pair in columns.items() for word in pair):
+        raise ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
+    former = _parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
+    return {"renamed_from": former and (former[0], former[1]), "renamed_columns": columns}
+
+
+def _parts(where: str, name: str, count: int, form: str) -> list[str]:
+    try:
+        parts = ddl.parse_name(name)
+    except ddl.DDLError as error:
+        raise ClickHouseError(f"{where}: {error}") from error
+    if len(parts) != count:
+        raise ClickHouseError(f"{where} is {name}: {form}")
+    return parts
+
+
+def _composed(index: int, where: str, name: str | None, options: Options) -> Declared:
+    if not name:
+        raise ClickHouseError(f"{where}.name is missing: a table is named database.name")
+    if options.get("renamed_columns"):
+        raise ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
+    former = {column["name"]: column["renamed_from"] for column in options.get("columns") or () if column.get("renamed_from")}
+    try:
+        create = ddl.parse_create(compose.create_table(name, options))
+    except ddl.DDLError as error:
+        raise ClickHouseError(f"{name}: {where}.{error}") from error
+    renames = _renames(where, create.kind, {**options, "renamed_columns": former})
+    return Declared(index, create.kind, create.database, create.name, create.body, where=f"{where}.columns", **renames)
+
+
+def _absent(index: int, where: str, options: Options) -> Declared:
+    name, kind = options.get("name"), options.get("kind")
+    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *compose.TABLE_OPTIONS)
+    for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
+        raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
+    if kind is None:
+        raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
+    single = kind == "database" or kind in ddl.GLOBAL
+    parts = _parts(f"{where}.name", str(name), 1 if single else 2, f"a {kind} is named {'name' if single else 'database.name'}")
+    if single:
+        parts.insert(1 if kind == "database" else 0, "")
+    return Declared(index, kind, parts[0], parts[1], absent=True, where=f"{where}.name")
+
+
+def _ordered(declared: t.Mapping[Key, Declared]) -> list[Declared]:
+    """Databases, tables, Distributed tables, views, materialized views; before that, what an object refers to."""
+    waits: dict[Key, set[Key]] = {}
+    ranks: dict[Key, tuple[int, int]] = {}
+    for key, item in declared.items():
+        kind = item.kind
+        needs: set[Key] = set()
+        if item.database and kind != "database" and not item.absent:
+            create = ddl.Create(item.kind, item.database, item.name, item.body)
+            needs = ddl.references(create) | {(item.database, "")}
+            if kind == "table" and ddl.engine_of(item.body)[0] in _OVER_TABLES:
+                kind = "distributed"
+        waits[key] = {need for need in needs if need in declared and need != key}
+        # What goes is gone before anything comes: views first, databases last.
+        ranks[key] = (-_RANKS[kind] - 1 if item.absent else _RANKS[kind], item.index)
+    behind: dict[Key, list[Key]] = {}
+    for key, needs in waits.items():
+        for need in needs:
+            behind.setdefault(need, []).append(key)
+    ready = [(ranks[key], key) for key, needs in waits.items() if not needs]
+    heapq.heapify(ready)
+    ordered: list[Declared] = []
+    while ready:
+        _rank, key = heapq.heappop(ready)
+        ordered.append(declared[key])
+        for other in behind.get(key, ()):
+            waits[other].remove(key)
+            if not waits[other]:
+                heapq.heappush(ready, (ranks[other], other))
+    if len(ordered) < len(declared):
+        rest = sorted(declared[key].label for key, needs in waits.items() if needs)
+        raise ClickHouseError(f"objects refer to each other in a circle: {', '.join(rest)}")
+    return ordered
+
+
+def drop_rank(item: Declared) -> int:
+    """Where an object stands among those that are purged: views before tables."""
+    return -_RANKS[item.kind]

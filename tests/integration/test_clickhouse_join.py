@@ -1,0 +1,293 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""clickhouse_schema on a replica that is made anew while the others have another definition: it joins first and changes after."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.test_clickhouse_alter import definitions, sorted_settings
+from tests.integration.test_clickhouse_replicas import PATHS, converge
+from tests.support.clickhouse import ClickHouse
+from tests.support.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.integration
+
+# `make soak` asks for more.
+PAIRS = int(os.environ.get("GROUNDWORK_JOINS", "15"))
+SHOWN = "SELECT create_table_query FROM system.tables WHERE database = 'd' AND name = 't' FORMAT TSVRaw"
+# A user who may make tables, but not look into ZooKeeper.
+BLIND = """
+<users><blind><password>blind-pw</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+  <grants>
+    <query>GRANT SHOW, CREATE, ALTER, SELECT ON d.*</query>
+    <query>GRANT CREATE TEMPORARY TABLE, CREATE ARBITRARY TEMPORARY TABLE, TABLE ENGINE ON *.*</query>
+    <query>GRANT SELECT ON system.macros</query>
+  </grants></blind></users>
+"""
+GRANTS = (
+    "<access_control_improvements><select_from_system_db_requires_grant>true</select_from_system_db_requires_grant>"
+    "</access_control_improvements>"
+)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[ClickHouse, ClickHouse]]:
+    """Two replicas of one shard, which know their ZooKeeper by another name, too."""
+    with ZooKeeper() as zookeeper:
+        host, port = zookeeper.address.split(":")
+        other = f"<auxiliary_zookeepers><other><node><host>{host}</host><port>{port}</port></node></other></auxiliary_zookeepers>"
+        graphite = "<graphite_rollup><default><function>avg</function></default></graphite_rollup>"
+        config = PATHS + other + graphite + GRANTS
+        nodes = [
+            ClickHouse(config, users=BLIND, zookeeper=zookeeper.address, macros={"shard": "1", "replica": name}) for name in ("a", "b")
+        ]
+        with nodes[0], nodes[1]:
+            yield nodes[0], nodes[1]
+
+
+@pytest.fixture
+def first(pair: tuple[ClickHouse, ClickHouse]) -> Iterator[ClickHouse]:
+    """The replica that stays."""
+    yield pair[0]
+    for node in pair:
+        node.query("DROP DATABASE IF EXISTS d SYNC")
+
+
+@pytest.fixture
+def second(pair: tuple[ClickHouse, ClickHouse], first: ClickHouse) -> ClickHouse:
+    """The replica that is lost: it has nothing, not even the database."""
+    return pair[1]
+
+
+def table(columns: str, rest: str = "ORDER BY k", engine: str = "ReplicatedMergeTree") -> str:
+    return f"CREATE TABLE d.t ({columns}) ENGINE = {engine} {rest}"
+
+
+# What the peers have, what is declared, words of the ALTER.
+CHANGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "more columns": (table("k UInt64"), table("n UInt8 DEFAULT 3, k UInt64, s String"), ("ADD COLUMN `n`", "ADD COLUMN `s`")),
+    "fewer columns": (table("k UInt64, gone String, v UInt8"), table("k UInt64, v UInt8"), ("(DROP COLUMN gone)",)),
+    "a wider type": (table("k UInt64, v UInt8"), table("k UInt64, v UInt32"), ("MODIFY COLUMN `v` UInt32",)),
+    "a wider type under a constraint": (
+        table("k UInt64, v UInt8, CONSTRAINT c CHECK v > 0"),
+        table("k UInt64, v UInt32, CONSTRAINT c CHECK v > 0"),
+        ("MODIFY COLUMN `v` UInt32",),
+    ),
+    "another TTL": (
+        table("k UInt64", "ORDER BY k TTL toDateTime(k) + INTERVAL 90 YEAR"),
+        table("k UInt64", "ORDER BY k TTL toDateTime(k) + INTERVAL 80 YEAR"),
+        ("MODIFY TTL",),
+    ),
+    "no TTL": (table("k UInt64", "ORDER BY k TTL toDateTime(k) + INTERVAL 90 YEAR"), table("k UInt64"), ("REMOVE TTL",)),
+    "indices, constraints and projections": (
+        table("k UInt64, INDEX i1 k TYPE minmax, CONSTRAINT c CHECK k < 1000, PROJECTION p (SELECT count() GROUP BY k)"),
+        table("k UInt64, INDEX i2 (k, k + 1) TYPE set(3), CONSTRAINT c CHECK k < 2000, PROJECTION p (SELECT max(k))"),
+        ("DROP INDEX i1", "ADD INDEX i2", "DROP CONSTRAINT c", "ADD CONSTRAINT c", "DROP PROJECTION p", "ADD PROJECTION p"),
+    ),
+    "defaults, codecs and comments": (
+        table("k UInt64, a UInt8 DEFAULT 3, b String COMMENT 'it''s\\n\\t\\\\', c String CODEC(ZSTD(3)) TTL toDateTime(k) + INTERVAL 90 YEAR"),
+        table("k UInt64 COMMENT 'key', a UInt8 MATERIALIZED k, b String CODEC(LZ4), c String"),
+        ("COMMENT 'key'", "MATERIALIZED k", "REMOVE COMMENT", "REMOVE CODEC", "REMOVE TTL"),
+    ),
+    "columns that are computed or not kept": (
+        table("k UInt64, e UInt8 EPHEMERAL, f UInt8 EPHEMERAL 3, a UInt64 ALIAS k + 4, `we ird\\`` UInt64 ALIAS k"),
+        table("k UInt64, e UInt8 EPHEMERAL, f UInt8 EPHEMERAL 4, a UInt64 ALIAS k + 5, `we ird\\`` UInt64 ALIAS k"),
+        ("MODIFY COLUMN `f` UInt8 EPHEMERAL 4", "MODIFY COLUMN `a` UInt64 ALIAS k + 5"),
+    ),
+    "a longer sorting key": (
+        table("k UInt64"),
+        table("k UInt64, z UInt8", "PRIMARY KEY k ORDER BY (k, z)"),
+        ("ADD COLUMN `z`", "MODIFY ORDER BY (k, z)"),
+    ),
+    "a sampling key that goes": (table("k UInt64", "ORDER BY k SAMPLE BY k"), table("k UInt64, v UInt8"), ("REMOVE SAMPLE BY",)),
+    "settings of its own": (
+        table("k UInt64", "ORDER BY k SETTINGS parts_to_throw_insert = 5000 COMMENT 'theirs'"),
+        table("k UInt64, v UInt8", "ORDER BY k SETTINGS min_bytes_for_wide_part = 7 COMMENT 'ours'"),
+        ("(ADD COLUMN `v` UInt8 AFTER k)",),
+    ),
+    "an engine with columns": (
+        table("k UInt64, v UInt8, d UInt8", "PARTITION BY (k % 3, d) ORDER BY (k, d)", "ReplicatedReplacingMergeTree(v, d)"),
+        table("k UInt64, v UInt8, d UInt8, s String", "PARTITION BY (k % 3, d) ORDER BY (k, d)", "ReplicatedReplacingMergeTree(v, d)"),
+        ("ADD COLUMN `s`",),
+    ),
+    "an engine with a configuration": (
+        table("Path String, Time DateTime, Value Float64, Timestamp UInt32, k UInt64", "ORDER BY k", "ReplicatedGraphiteMergeTree('graphite_rollup')"),
+        table("Path String, Time DateTime, Value Float64, Timestamp UInt32, k Int64", "ORDER BY k", "ReplicatedGraphiteMergeTree('graphite_rollup')"),
+        (),
+    ),
+    "a path with macros": (
+        table("k UInt64", engine="ReplicatedMergeTree('/own/{shard}/{database}/{table}', '{replica}')"),
+        table("k UInt64, v UInt8", engine="ReplicatedMergeTree('/own/{shard}/{database}/{table}', '{replica}')"),
+        ("ADD COLUMN `v`",),
+    ),
+    "another ZooKeeper": (
+        table("k UInt64", engine="ReplicatedMergeTree('other:/aux/{shard}/{table}', '{replica}')"),
+        table("k UInt64, v UInt8", engine="ReplicatedMergeTree('other:/aux/{shard}/{table}', '{replica}')"),
+        ("ADD COLUMN `v`",),
+    ),
+}  # fmt: skip
+# Spelt as the server would not, and the same.
+ODD = table(
+    "k UInt64, v UInt64 DEFAULT (k+1), w UInt64 MATERIALIZED (k * 2) + (1), d DateTime DEFAULT NOW() TTL (d) + INTERVAL 90 YEAR,"
+    " INDEX i1 (v) TYPE minmax, CONSTRAINT c CHECK (k < 300) AND ((v) < 300), PROJECTION p (SELECT (k) ORDER BY (v)), e UInt8 EPHEMERAL",
+    "PARTITION BY tuple(k % 3, (k)) ORDER BY ((k), v) SAMPLE BY (k) TTL (d) + INTERVAL (90) YEAR WHERE (k = 3)",
+)
+
+
+@pytest.mark.parametrize("what", [name for name, (_have, _want, words) in CHANGES.items() if words])
+def test_it_joins_and_changes(first: ClickHouse, second: ClickHouse, what: str) -> None:
+    """Check mode announces the two statements and does nothing; then they are run, and the rows come."""
+    theirs, ours, words = CHANGES[what]
+    converge(first, theirs)
+    columns, values = ("k, v", "number, 1") if "v > 0" in theirs else ("k", "number")
+    first.query(f"INSERT INTO d.t ({columns}) SELECT {values} FROM numbers(5)")
+    before = first.query(SHOWN)
+    announced = converge(second, ours, apply=False)
+    assert second.query("SELECT count() FROM system.databases WHERE name = 'd'") == "0"
+    assert first.query(SHOWN) == before
+    done = converge(second, ours)
+    assert announced.statements == done.statements
+    assert [state.result for state in announced.objects] == [state.result for state in done.objects]
+    _database, create, alter = done.statements
+    assert create.startswith("CREATE TABLE d.t ") and alter.startswith("ALTER TABLE d.t ")
+    for word in words:
+        assert word in alter
+    assert [state.status for state in done.objects] == ["created", "created"]
+    assert done.objects[1].before == ""
+    assert not converge(second, ours).changed
+    second.query("SYSTEM SYNC REPLICA d.t")
+    rows = first.query("SELECT * FROM d.t ORDER BY k")
+    assert second.query("SELECT * FROM d.t ORDER BY k") == rows
+    # What others have in common with it has changed for all: nothing but their own settings is left to do.
+    rest = converge(first, ours)
+    assert "MODIFY SETTING" in str(rest.statements) if what == "settings of its own" else not rest.changed
+    assert sorted_settings(first.query(SHOWN)) == sorted_settings(second.query(SHOWN))
+
+
+@pytest.mark.parametrize("text", [ODD, *(want for _have, want, _words in CHANGES.values())])
+def test_the_same_definition_is_created_as_declared(first: ClickHouse, second: ClickHouse, text: str) -> None:
+    converge(first, text)
+    assert converge(second, text).statements[1:] == [text]
+    assert not converge(second, text).changed
+
+
+def test_a_change_that_is_not_allowed_is_drift(first: ClickHouse, second: ClickHouse) -> None:
+    """Reported, it joins; either way nothing that others have in common with it changes."""
+    converge(first, table("k UInt64, v UInt8"))
+    before = first.query(SHOWN)
+    plan = converge(second, table("k UInt64"), allow=())
+    assert plan.statements == []
+    assert [(state.name, state.status) for state in plan.drifted] == [("d.t", "drifted")]
+    assert "column v and its values would be dropped (allow: [drop_column])" in plan.drifted[0].reason
+    assert second.query("SELECT count() FROM system.databases WHERE name = 'd'") == "0"
+    plan = converge(second, table("k UInt64"), allow=(), keep_drift=True)
+    assert [statement.split(" (")[0] for statement in plan.statements] == ["CREATE DATABASE d", "CREATE TABLE d.t"]
+    assert [(state.name, state.status) for state in plan.objects] == [("d", "created"), ("d.t", "drifted")]
+    assert first.query(SHOWN) == before == second.query(SHOWN)
+    assert converge(second, table("k UInt64"), allow=(), keep_drift=True).statements == []
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "reason"),
+    [
+        (table("k UInt64, v UInt8"), table("k UInt64, v UInt8", engine="ReplicatedReplacingMergeTree(v)"), "ENGINE cannot be altered"),
+        (table("k UInt64"), table("k UInt64", "PARTITION BY k ORDER BY k"), "PARTITION BY cannot be altered"),
+        (
+            table("k UInt64", "ORDER BY k SETTINGS index_granularity = 1024"),
+            table("k UInt64", "ORDER BY k SETTINGS index_granularity = 8192"),
+            "Code: ",
+        ),
+        (table("k UInt64", "ORDER BY k SETTINGS index_granularity_bytes = 0"), table("k UInt64"), "Code: "),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_drift(first: ClickHouse, second: ClickHouse, theirs: str, ours: str, reason: str) -> None:
+    converge(first, theirs)
+    plan = converge(second, ours)
+    assert plan.statements == []
+    assert reason in plan.drifted[0].reason
+    plan = converge(second, ours, keep_drift=True)
+    assert [statement.split(" (")[0] for statement in plan.statements] == ["CREATE DATABASE d", "CREATE TABLE d.t"]
+    assert first.query(SHOWN) == second.query(SHOWN)
+
+
+def test_granularity_that_is_not_declared_is_that_of_the_others(first: ClickHouse, second: ClickHouse) -> None:
+    converge(first, table("k UInt64", "ORDER BY k SETTINGS index_granularity = 1024"))
+    assert len(converge(second, table("k UInt64")).statements) == 2
+    assert first.query(SHOWN) == second.query(SHOWN)
+    assert not converge(second, table("k UInt64")).changed
+
+
+def test_values_that_would_have_to_be_tried_are_for_those_that_have_them(
+    first: ClickHouse, second: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a user who may not look into ZooKeeper join: what the server says comes with what to do."""
+    converge(first, table("k UInt64, v String"))
+    first.query("INSERT INTO d.t SELECT number, toString(number) FROM numbers(5)")
+    lossy = table("k UInt64, v UInt8")
+    monkeypatch.setattr(schema, "_ATTEMPTS", 2)
+    assert converge(second, lossy, apply=False).statements == ["CREATE DATABASE d", lossy]
+    with pytest.raises(ClickHouseError, match=r"d\.t .*its other replicas have another definition, converge them in the same run"):
+        converge(second, lossy)
+    assert "modify_lossy" in converge(second, lossy, allow=()).drifted[0].reason
+    for engine in ("ReplicatedMergeTree", "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"):
+        wider = table("k UInt64, v String, w UInt8", engine=engine)
+        with pytest.raises(ClickHouseError, match="converge them in the same run"):
+            converge(second, wider, user="blind", password="blind-pw")
+    converge(first, lossy)
+    assert converge(second, lossy).statements == [lossy]
+
+
+def test_errors_of_zookeeper_are_not_hidden(first: ClickHouse, second: ClickHouse) -> None:
+    with pytest.raises(ClickHouseError, match=r"^d\.t: .*Unknown auxiliary ZooKeeper name 'nowhere'"):
+        converge(second, table("k UInt64", engine="ReplicatedMergeTree('nowhere:/t', '{replica}')"), apply=False)
+
+
+def replicated(text: str) -> str:
+    return text.replace("ENGINE = ", "ENGINE = Replicated", 1)
+
+
+@settings(max_examples=PAIRS, deadline=None, derandomize=PAIRS <= 500, suppress_health_check=list(HealthCheck))
+@given(theirs=definitions(), ours=definitions())
+def test_any_definition_joins_any_other(pair: tuple[ClickHouse, ClickHouse], theirs: tuple[str, t.Any], ours: tuple[str, t.Any]) -> None:
+    """Both replicas are then as declared, with all rows; or nothing has changed, and the reason is the server's."""
+    first, second = pair
+    for node in pair:
+        node.query("DROP DATABASE IF EXISTS d SYNC")
+    wanted = replicated(ours[0])
+    converge(first, replicated(theirs[0]))
+    first.query("INSERT INTO d.t (k) SELECT number FROM numbers(20)")
+    before = first.query(SHOWN)
+    announced = converge(second, wanted, apply=False)
+    if announced.statements[1:] == [wanted]:
+        event("the same, or values would have to be tried")
+        return
+    done = converge(second, wanted)
+    assert announced.statements == done.statements
+    if done.drifted:
+        event("refused")
+        assert done.statements == []
+        assert first.query(SHOWN) == before
+        assert "ENGINE cannot be altered" in done.drifted[0].reason or "Code: " in done.drifted[0].reason, done.drifted[0].reason
+        return
+    event("joined and altered")
+    assert len(done.statements) <= 3
+    assert not converge(second, wanted).changed
+    # Settings and comment are each replica's own.
+    own = converge(first, wanted)
+    assert not own.changed or re.fullmatch(
+        r"ALTER TABLE d\.t (\((MODIFY SETTING|RESET SETTING|MODIFY COMMENT) [^()]*\)(, )?)+", own.statements[0]
+    ), own.statements
+    assert sorted_settings(first.query(SHOWN)) == sorted_settings(second.query(SHOWN))
+    second.query("SYSTEM SYNC REPLICA d.t")
+    assert second.query("SELECT count(), sum(k) FROM d.t") == "20\t190"

@@ -1,0 +1,261 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""clickhouse_schema with `rebuild` allowed: no row is lost or doubled, wherever it is interrupted and whatever is inserted meanwhile."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, rebuild, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, Connection
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
+
+from tests.support.clickhouse import ClickHouse
+from tests.support.zookeeper import ZooKeeper
+
+pytestmark = pytest.mark.integration
+
+# `make soak` asks for more.
+SOAK = int(os.environ.get("GROUNDWORK_ROUNDS", "0")) > 50
+PATHS = (
+    "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
+    "<default_replica_name>{replica}</default_replica_name>"
+)
+PLAIN = "CREATE TABLE d.t (k UInt32, v String, ts DateTime) ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY k"
+# What else it may be -> what the rows are then.
+TARGETS = {
+    "replicated": PLAIN.replace("MergeTree", "ReplicatedMergeTree"),
+    "another partition key": PLAIN.replace("toYYYYMM(ts)", "toYear(ts)"),
+    "another sorting key and type": PLAIN.replace("ORDER BY k", "ORDER BY (v, k)").replace("k UInt32", "k UInt64"),
+    "an engine that collapses": PLAIN.replace("MergeTree", "ReplacingMergeTree").replace("ORDER BY k", "ORDER BY (k, v)"),
+    "no partitions": PLAIN.replace(" PARTITION BY toYYYYMM(ts)", ""),
+}
+
+
+class Killed(BaseException):
+    """The module's process is gone: nothing of it runs any more."""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[ClickHouse]]:
+    """Two replicas of one shard."""
+    with (
+        ZooKeeper() as zookeeper,
+        ClickHouse(PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "a"}) as first,
+        ClickHouse(PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "b"}) as second,
+    ):
+        yield [first, second]
+
+
+@pytest.fixture
+def node(nodes: list[ClickHouse]) -> Iterator[ClickHouse]:
+    """One of them, with the table and a view that counts what is inserted."""
+    for each in nodes:
+        each.query("DROP DATABASE IF EXISTS d SYNC")
+        each.query("CREATE DATABASE d")
+    first = nodes[0]
+    first.query(PLAIN)
+    first.query("CREATE TABLE d.seen (v String) ENGINE = MergeTree ORDER BY v")
+    first.query("CREATE MATERIALIZED VIEW d.mv TO d.seen AS SELECT v FROM d.t")
+    first.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+    first.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-02-15 00:00:00') FROM numbers(12)")
+    yield first
+    for each in nodes:
+        each.query("DROP DATABASE d SYNC")
+
+
+def converge(
+    node: ClickHouse,
+    ddl: str,
+    *,
+    apply: bool = True,
+    allow: t.Collection[str] = ("rebuild",),
+    watch: Callable[[str], None] | None = None,
+    more: t.Sequence[dict[str, t.Any]] = (),
+) -> Plan:
+    """The module without Ansible around it. C(watch) is called with every statement before it is run."""
+    parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "secure": False, "login_user": "default"}
+    parameters |= dict.fromkeys(("login_password", "ca_path", "client_cert", "client_key"))
+    client = Client(Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": 60, "retries": 0}))
+    if watch is not None:
+        execute = client.execute
+
+        def watched(statement: str) -> None:
+            if "__groundwork_" not in statement:
+                watch(statement)
+            execute(statement)
+
+        client.execute = watched  # type: ignore[method-assign]
+    try:
+        want = declaration.declare([{"ddl": ddl}, *more])
+        return schema.converge(client, want, set(), apply=apply, keep_drift=False, allow=allow)
+    finally:
+        client.close()
+
+
+def rows(node: ClickHouse, table: str = "d.t") -> str:
+    return node.query(f"SELECT k, v, ts FROM {table} ORDER BY ALL")
+
+
+@pytest.mark.parametrize("what", TARGETS)
+def test_rebuild(node: ClickHouse, what: str) -> None:
+    wanted = TARGETS[what]
+    before = rows(node)
+    refused = converge(node, wanted, allow=())
+    assert "(allow: [rebuild] copies the rows into a new table)" in refused.drifted[0].reason
+    announced = converge(node, wanted, apply=False)
+    assert rows(node) == before
+    assert node.query("EXISTS d.t__rebuild") == "0"
+    done = converge(node, wanted)
+    assert announced.statements == done.statements
+    assert [state.status for state in done.objects] == ["altered"]
+    assert rows(node) == before
+    assert rows(node, "d.t__before") == before
+    assert not converge(node, wanted, allow=()).changed
+    # What follows goes to the new table, to its views, and is merged.
+    node.query("INSERT INTO d.t VALUES (1, 'new', now())")
+    assert node.query("SELECT v, count() FROM d.seen GROUP BY v ORDER BY v") == "new\t1\nold\t24"
+    node.query("OPTIMIZE TABLE d.t FINAL")
+    assert (
+        node.query(
+            "SELECT max(count) FROM (SELECT count() AS count FROM system.parts WHERE database = 'd' AND table = 't' AND active GROUP BY partition)"
+        )
+        == "1"
+    )
+    again = converge(node, PLAIN, allow=("rebuild",))
+    assert (
+        "d.t__before is there, of an earlier rebuild: drop it first (kind: table, name: d.t__before, state: absent)"
+        in again.drifted[0].reason
+    )
+    gone: dict[str, t.Any] = {"kind": "table", "name": "d.t__before", "state": "absent"}
+    assert converge(node, wanted, more=[gone], allow=("drop_table",)).statements == ["DROP TABLE d.t__before SYNC"]
+
+
+@pytest.mark.parametrize("what", list(TARGETS)[: None if SOAK else 2])
+def test_killed_anywhere_with_rows_inserted_meanwhile(node: ClickHouse, what: str) -> None:
+    """Before each statement, and after each: the next run finishes. Before every statement a row is inserted into the table's name."""
+    wanted = TARGETS[what]
+    total = len(converge(node, wanted, apply=False).statements)
+    for killed_at in range(total + 4):
+        node.query("DROP TABLE IF EXISTS d.t SYNC")
+        for rest in ("t__rebuild", "t__before", "t__tail"):
+            node.query(f"DROP TABLE IF EXISTS d.{rest} SYNC")
+        node.query("TRUNCATE TABLE d.seen")
+        node.query(PLAIN)
+        node.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+        count = 0
+
+        def watch(statement: str, killed_at: int = killed_at) -> None:
+            nonlocal count
+            if count == killed_at:
+                raise Killed
+            node.query(f"INSERT INTO d.t VALUES ({1000 + count}, 'meanwhile', toDateTime('2024-0{count % 6 + 1}-02 00:00:00'))")
+            count += 1
+
+        try:
+            converge(node, wanted, watch=watch)
+        except Killed:
+            converge(node, wanted)
+        assert not converge(node, wanted, allow=()).changed, killed_at
+        expected = [f"{number}\told" for number in range(12)] + [f"{1000 + number}\tmeanwhile" for number in range(count)]
+        assert node.query("SELECT k, v FROM d.t ORDER BY k") == "\n".join(expected), killed_at
+        assert node.query("SELECT count() FROM d.seen") == str(len(expected)), killed_at
+        assert node.query("SELECT count() FROM system.tables WHERE database = 'd' AND name IN ('t__rebuild', 't__tail')") == "0"
+
+
+@pytest.mark.parametrize("killed_at", ["", "INSERT INTO d.t__tail", "ALTER TABLE d.t ATTACH", "DROP TABLE d.t__tail", "RENAME"])
+def test_an_insert_that_is_on_its_way_at_the_exchange(node: ClickHouse, killed_at: str) -> None:
+    """It began with the old table and ends in it: its rows are copied, once, and seen once by the view."""
+    statements: list[str] = []
+    slow: t.Any = None
+
+    def watch(statement: str) -> None:
+        nonlocal slow
+        statements.append(statement)
+        if killed_at and statement.startswith(killed_at):
+            raise Killed
+        if statement.startswith("EXCHANGE"):
+            slow = pool.submit(
+                node.query,
+                "INSERT INTO d.t SELECT number, 'slow', toDateTime('2024-03-01 00:00:00') FROM numbers(4) WHERE NOT sleepEachRow(0.4)"
+                " SETTINGS max_block_size = 1",
+            )
+            while node.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO d.t SELECT%'") == "0":
+                pass
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            converge(node, TARGETS["another partition key"], watch=watch)
+        except Killed:
+            converge(node, TARGETS["another partition key"])
+        assert slow.done()
+    assert any("INSERT INTO d.t__tail" in statement for statement in statements)
+    assert node.query("SELECT v, count() FROM d.t GROUP BY v ORDER BY v") == "old\t24\nslow\t4"
+    assert node.query("SELECT v, count() FROM d.seen GROUP BY v ORDER BY v") == "old\t24\nslow\t4"
+    assert not converge(node, TARGETS["another partition key"]).changed
+
+
+def test_columns_that_change_with_it(node: ClickHouse) -> None:
+    wanted = "CREATE TABLE d.t (k Int8, ts DateTime, more UInt8 DEFAULT 7) ENGINE = MergeTree ORDER BY ts"
+    reasons = converge(node, wanted).drifted[0].reason
+    assert "column v and its values would be dropped (allow: [drop_column])" in reasons
+    assert "column k from UInt32 to Int8 may lose values (allow: [modify_lossy])" in reasons
+    converge(node, wanted, allow=schema.PERMISSIONS)
+    assert not converge(node, wanted).changed
+    assert node.query("SELECT count(), sum(k), sum(more) FROM d.t") == "24\t132\t168"
+
+
+def test_its_other_replica_joins_the_new_table(nodes: list[ClickHouse], node: ClickHouse) -> None:
+    """The host without the table creates it at the path of the new one, and gets the rows."""
+    _first, second = nodes
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda each: converge(each, TARGETS["replicated"]), nodes))
+    second.query("SYSTEM SYNC REPLICA d.t")
+    assert rows(second) == rows(node) == rows(node, "d.t__before")
+    for each in nodes:
+        assert not converge(each, TARGETS["replicated"]).changed
+
+
+def test_two_plain_tables_do_not_become_one_by_accident(nodes: list[ClickHouse], node: ClickHouse) -> None:
+    _first, second = nodes
+    second.query(PLAIN)
+    second.query("INSERT INTO d.t VALUES (99, 'other', '2024-01-20 00:00:00')")
+    converge(node, TARGETS["replicated"])
+    with pytest.raises(ClickHouseError, match=r"d\.t .*came by another replica \(a\), the copy cannot be compared"):
+        converge(second, TARGETS["replicated"])
+    assert second.query("SELECT v FROM d.t") == "other"
+    assert node.query("SELECT count() FROM d.t WHERE v = 'old'") == "24"
+
+
+def test_a_replicated_table_needs_another_path(node: ClickHouse) -> None:
+    wanted = TARGETS["replicated"]
+    converge(node, wanted)
+    node.query("DROP TABLE d.t__before SYNC")
+    other = wanted.replace("toYYYYMM(ts)", "toYear(ts)")
+    assert "its path in ZooKeeper is taken by the table as it is" in converge(node, other).drifted[0].reason
+    other = other.replace("ReplicatedMergeTree", "ReplicatedMergeTree('/clickhouse/tables/{shard}/d/t2', '{replica}')")
+    assert not converge(node, other).drifted
+    assert node.query("SELECT count() FROM d.t") == "24"
+    assert not converge(node, other).changed
+
+
+def test_what_stands_in_the_way(node: ClickHouse) -> None:
+    node.query("CREATE TABLE d.t__rebuild (x UInt8) ENGINE = MergeTree ORDER BY x")
+    assert "d.t__rebuild is there, with another definition" in converge(node, TARGETS["replicated"]).drifted[0].reason
+    node.query("DROP TABLE d.t__rebuild SYNC")
+    node.query("SYSTEM STOP MERGES d.t")
+    node.query("ALTER TABLE d.t UPDATE v = 'x' WHERE 1 SETTINGS mutations_sync = 0")
+    assert "mutations of it are not done" in converge(node, TARGETS["replicated"]).drifted[0].reason
+    node.query("SYSTEM START MERGES d.t")
+
+
+def test_blocks_are_written_down_and_read() -> None:
+    blocks = {"all": 3, "202401": 0}
+    assert rebuild.blocks_of(rebuild.mark_of(blocks)) == blocks
+    assert rebuild.blocks_of("a table's own comment") is None
