@@ -2,7 +2,8 @@
 """clickhouse_schema beside what people do by hand: one looped task over the statements, in the same run on the same server.
 
 python -m bench.clickhouse_schema [tables ...]; 50 and 1000 by default. Seconds are of the task alone, as
-ansible.posix.profile_tasks counts them. Prints a table; nothing depends on its numbers. Loops are left out above 100 tables.
+ansible.posix.profile_tasks counts them; without a change, the median of five runs. Requests are what the server counts.
+Prints a table; nothing depends on its numbers. Loops are left out above 100 tables.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,9 @@ from tests.support.clickhouse import ClickHouse
 CHECKOUT = Path(__file__).parents[1]
 COLUMNS = "k UInt32, v String, w LowCardinality(String) DEFAULT 'x' CODEC(ZSTD(1)), ts DateTime"
 REST = "ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY (k, ts) TTL ts + INTERVAL 90 DAY"
+
+
+RUNS = {"no change": 5}
 
 
 def statements(count: int, more: str = "") -> list[str]:
@@ -61,13 +66,22 @@ def seconds(task: dict[str, Any]) -> float:
     return float(re.findall(rf"^{task['name']} -+ ([\d.]+)s", done.stdout, flags=re.MULTILINE)[0])
 
 
+def ours(server: ClickHouse, ddl: list[str], runs: int) -> tuple[float, int]:
+    """Seconds of the module, and the requests that one run makes."""
+    asked = "SELECT value FROM system.events WHERE event = 'Query'"
+    before = int(server.query(asked))
+    took = [seconds(module(server, ddl)) for _ in range(runs)]
+    return statistics.median(took), (int(server.query(asked)) - before - 1) // runs
+
+
 def main() -> None:
     counts = [int(word) for word in sys.argv[1:]] or [50, 1000]
     peer = importlib.util.find_spec("ansible_collections.community.clickhouse") is not None
     if not peer:
         print("community.clickhouse is not in the collection path: without it")
     loops = {"uri": by_uri, **({"clickhouse_client": by_peer} if peer else {})}
-    print(f"{'tables':>6} {'what':<12} {'ours, s':>8}" + "".join(f" {name + ', s':>20} {'times':>6}" for name in loops))
+    unchanged: dict[int, float] = {}
+    print(f"{'tables':>6} {'what':<12} {'ours, s':>8} {'requests':>8}" + "".join(f" {name + ', s':>20} {'times':>6}" for name in loops))
     for count in counts:
         with ClickHouse() as server:
             server.query("CREATE DATABASE d")
@@ -78,7 +92,10 @@ def main() -> None:
                 ("no change", statements(count), by_hand),
                 ("add a column", statements(count, ", x UInt8"), added),
             ):
-                row = f"{count:>6} {what:<12} {(own := seconds(module(server, ddl))):>8.2f}"
+                own, requests = ours(server, ddl, RUNS.get(what, 1))
+                row = f"{count:>6} {what:<12} {own:>8.2f} {requests:>8}"
+                if what == "no change":
+                    unchanged[count] = own
                 for make in loops.values() if count <= 100 else ():
                     if what == "create":
                         server.query("DROP DATABASE d SYNC")
@@ -89,6 +106,8 @@ def main() -> None:
                     other = seconds(make(server, sql))
                     row += f" {other:>20.2f} {other / own:>6.1f}"
                 print(row, flush=True)
+    few, many = min(unchanged), max(unchanged)
+    print(f"{many} tables without a change: {unchanged[many] / unchanged[few]:.1f} times the seconds of {few}")
 
 
 if __name__ == "__main__":

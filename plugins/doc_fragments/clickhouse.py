@@ -81,3 +81,45 @@ attributes:
     support: full
 options: {}
 """
+
+    POLICY = r"""
+options:
+  allow:
+    description:
+      - Steps after which data is gone, and which are therefore not made unless they are listed.
+      - V(drop_column) drops a column that is no longer declared, with its values.
+      - V(drop_table) removes tables and databases that are declared absent.
+      - V(modify_lossy) changes the type of a column to one that does not hold every value of the old one, or makes a stored column one
+        that keeps no values (C(ALIAS), C(EPHEMERAL)). The values are tried first, which reads the column; one that cannot be
+        converted at all is drift, with the server's reason.
+      - V(rebuild) copies a MergeTree table that no C(ALTER) makes as declared. A new table, named with C(__rebuild) at the end,
+        is filled a partition at a time. Then merges of both stop, number and checksum of the rows are compared by partition, what
+        differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
+        The old table stays with C(__before) at the end, until it is removed (C(state=absent)). An interrupted run is
+        finished by the next one. It takes as much space again as the table, and reads it twice.
+    type: list
+    elements: str
+    choices: [drop_column, drop_table, modify_lossy, rebuild]
+    default: []
+  on_drift:
+    description:
+      - What to do when an object exists and differs from its declaration in a way that cannot be, or may not be, altered.
+      - V(fail) changes nothing at all and fails, naming the objects and how they differ.
+      - V(report) leaves them as they are, says so in a warning and in RV(objects[].status), and creates what is missing.
+    type: str
+    choices: [fail, report]
+    default: fail
+  history:
+    description:
+      - Name of a database that exists or is declared. Its table C(schema_history), which is created where it is missing, gets a
+        row for every run that changed something, also of one that failed on the way. It says when, the server's user, the host
+        the module ran on, the statements without secrets, the error, and a checksum of what is declared (the same on every node
+        with the same declaration). The row itself is not among RV(statements).
+    type: str
+  cluster:
+    description:
+      - Name of a cluster, as in C(system.clusters). What differs from its declaration and is not altered is looked up on the
+        cluster's other nodes, and those that have another definition of it than this node are named. Needs C(REMOTE) and
+        C(SELECT) on C(system.tables) and C(system.clusters).
+    type: str
+"""

@@ -36,6 +36,7 @@ requirements:
 extends_documentation_fragment:
   - groundwork.observability.clickhouse
   - groundwork.observability.clickhouse.attributes
+  - groundwork.observability.clickhouse.policy
 attributes:
   check_mode:
     details:
@@ -68,7 +69,7 @@ options:
             C(CREATE NAMED COLLECTION) statement. The name must be qualified by its database; functions and named collections have none.
           - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
             password alone is not seen as a difference, because the server does not show it. Of a named collection no value is
-            shown: a key that comes, goes, or changes in being overridable is a difference, a changed value is one only where the
+            shown; a key that comes, goes, or changes in being overridable is a difference, a changed value is one only where the
             server shows values.
         type: str
       engine:
@@ -87,7 +88,7 @@ options:
         type: str
       renamed_columns:
         description:
-          - Former names of columns of a table that is declared by its statement, as C(new: old). Where only the former name
+          - Former names of columns of a table that is declared by its statement, from new to old. Where only the former name
             exists the column is renamed, with its values. It may stay in the declaration.
         type: dict
       columns:
@@ -199,23 +200,6 @@ options:
         type: str
         choices: [present, absent]
         default: present
-  allow:
-    description:
-      - Steps after which data is gone, and which are therefore not made unless they are listed.
-      - V(drop_column) drops a column that is no longer declared, with its values.
-      - V(drop_table) removes tables and databases that are declared absent.
-      - V(modify_lossy) changes the type of a column to one that does not hold every value of the old one, or makes a stored column one
-        that keeps no values (C(ALIAS), C(EPHEMERAL)). The values are tried first, which reads the column; one that cannot be
-        converted at all is drift, with the server's reason.
-      - V(rebuild) copies a MergeTree table that no C(ALTER) makes as declared. A new table, named with C(__rebuild) at the end,
-        is filled a partition at a time. Then merges of both stop, number and checksum of the rows are compared by partition, what
-        differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
-        The old table stays with C(__before) at the end, until it is removed (O(objects[].state=absent)). An interrupted run is
-        finished by the next one. It takes as much space again as the table, and reads it twice.
-    type: list
-    elements: str
-    choices: [drop_column, drop_table, modify_lossy, rebuild]
-    default: []
   purge:
     description:
       - Databases in which tables, views, materialized views and dictionaries that are not declared are removed, after everything else.
@@ -238,14 +222,6 @@ options:
         type: list
         elements: str
         default: []
-  on_drift:
-    description:
-      - What to do when an object exists and differs from its declaration in a way that cannot be, or may not be, altered.
-      - V(fail) changes nothing at all and fails, naming the objects and how they differ.
-      - V(report) leaves them as they are, says so in a warning and in RV(objects[].status), and creates what is missing.
-    type: str
-    choices: [fail, report]
-    default: fail
 notes:
   - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for what is to be changed, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).

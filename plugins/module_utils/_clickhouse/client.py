@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 try:
     import clickhouse_connect
+    from clickhouse_connect import common
     from clickhouse_connect.driver import exceptions as library
     from clickhouse_connect.driver import httputil
     from urllib3 import exceptions as transport  # what the library speaks HTTP with
@@ -308,6 +309,8 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
 
 
 def _open(connection: Connection, pool: t.Any) -> t.Any:
+    # A question that the library asks each server, for columns with time zones in its own format, of which rows() reads none.
+    common.set_setting("use_protocol_version", False)
     with _translated(connection):
         try:
             return clickhouse_connect.get_client(
@@ -378,4 +381,4 @@ def _connection_error(connection: Connection, error: BaseException) -> ClickHous
 
 def driver_version() -> str:
     """Version of the library."""
-    return str(clickhouse_connect.common.version())
+    return str(common.version())

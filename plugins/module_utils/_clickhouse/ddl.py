@@ -237,8 +237,10 @@ def parse_create(text: str) -> Create:
         raise DDLError(f"nothing follows the name in CREATE {KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
     if kind == "table":
-        for index in range(len(rest)):
-            filled = next((name for words, name in _FILLED.items() if rest[index].depth == 0 and _matches(rest, index, words)), None)
+        for index, token in enumerate(rest):
+            if token.depth or token.kind != "word":
+                continue
+            filled = next((name for words, name in _FILLED.items() if _matches(rest, index, words)), None)
             if filled:
                 raise DDLError(f"{filled} would fill the table: declare its columns")
         if not engine_of(body)[0]:

@@ -19,7 +19,11 @@ from dataclasses import dataclass
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import REBUILD_SUFFIX, Change, is_replicated
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError, ConnectionFailed
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouse,
+    ClickHouseError,
+    ConnectionFailed,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
 
 REBUILD = "rebuild"

@@ -7,12 +7,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import history
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
     HAS_CLICKHOUSE_CONNECT,
     ClickHouse,
     ClickHouseError,
     Connection,
+    ConnectionFailed,
     Unreachable,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import declare, declare_purge, secrets_of
@@ -25,6 +27,8 @@ def policy_spec() -> dict[str, dict[str, t.Any]]:
     return {
         "allow": {"type": "list", "elements": "str", "choices": list(PERMISSIONS), "default": []},
         "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+        "history": {"type": "str"},
+        "cluster": {"type": "str"},
     }
 
 
@@ -46,6 +50,9 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     secrets = secrets_of(objects)
     module.no_log_values.update(secrets)
     want = declare(objects)
+    log = module.params["history"]
+    if log:
+        want.append(history.table(log))
     purge = declare_purge(module.params.get("purge") or ())
     connection = Connection.from_params(module.params, patient=not module.check_mode)
     try:
@@ -56,15 +63,25 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
         plan = plan_offline(want, secrets)
         module.warn(f"{error}; planned as for an empty server")
     else:
-        plan = converge(
-            client,
-            want,
-            secrets,
-            apply=not module.check_mode,
-            keep_drift=report,
-            allow=module.params["allow"],
-            purge=purge,
-        )
+        version = history.checksum(want, secrets)
+        try:
+            plan = converge(
+                client,
+                want,
+                secrets,
+                apply=not module.check_mode,
+                keep_drift=report,
+                allow=module.params["allow"],
+                purge=purge,
+            )
+        except ClickHouseError as error:
+            if log and error.done and not isinstance(error, ConnectionFailed):
+                history.record(client, log, version, error.done, str(error))
+            raise
+        if log and plan.changed and not module.check_mode:
+            history.record(client, log, version, plan.statements)
+        if module.params["cluster"] and plan.drifted:
+            plan = history.with_peers(client, module.params["cluster"], plan)
         client.close()
     for state in plan.drifted:
         if not report:

@@ -1,0 +1,71 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was changed, when and by whom; and which nodes of a cluster differ (private: may change at any time)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import platform
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, declare
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, Plan
+
+TABLE = "schema_history"
+_COLUMNS = (
+    "at DateTime64(3) DEFAULT now64(3), user String DEFAULT currentUser(), run_on String, checksum FixedString(64),"
+    " statements Array(String), error String"
+)
+
+
+def table(database: str) -> Declared:
+    """The table C(schema_history) of a database, as every other object is declared. Each node has its own."""
+    name = ddl.qualified(database, TABLE)
+    (item,) = declare([{"ddl": f"CREATE TABLE {name} ({_COLUMNS}) ENGINE = MergeTree ORDER BY at"}])
+    return dataclasses.replace(item, where="history")
+
+
+def checksum(want: t.Sequence[Declared], secrets: t.Collection[str]) -> str:
+    """SHA-256 over what is declared, in any order and without secrets: equal declarations have equal ones on every node."""
+    lines = sorted(f"{'absent' if item.absent else 'present'} {item.kind} {item.label} {item.shown(secrets)}" for item in want)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def record(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
+    """Write down what a run has executed; C(statements) are without secrets."""
+    values = ", ".join(map(ddl.quote_string, (platform.node(), version)))
+    array = ", ".join(map(ddl.quote_string, statements))
+    client.execute(
+        f"INSERT INTO {ddl.qualified(database, TABLE)} (run_on, checksum, statements, error)"
+        f" VALUES ({values}, [{array}], {ddl.quote_string(error)})"
+    )
+
+
+def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
+    """The plan, with the names of the cluster's nodes that have another definition of what drifted than this node has."""
+    quoted = ddl.quote_string(cluster)
+    nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
+    if not nodes:
+        raise ClickHouseError(f"cluster: {cluster} is not in system.clusters of this server")
+    names = ", ".join(ddl.quote_string(state.name) for state in plan.drifted)
+    query = (
+        "SELECT _shard_num, concat(database, '.', name) AS label, create_table_query"
+        f" FROM clusterAllReplicas({quoted}, system.tables) WHERE label IN ({names}) SETTINGS skip_unavailable_shards = 1"
+    )
+    try:
+        rows = client.rows(query)
+    except ClickHouseError as error:
+        raise error.about(f"cluster {cluster}") from error
+    here = next((number for number, (_name, local) in enumerate(nodes, 1) if local), 0)
+    states = []
+    for state in plan.objects:
+        if state.status == DRIFTED:
+            texts = {number: text for number, label, text in rows if label == state.name}
+            other = [name for number, (name, _local) in enumerate(nodes, 1) if number != here and texts.get(number) != texts.get(here)]
+            said = f"other on {', '.join(other)}" if other else "the same on all nodes"
+            state = dataclasses.replace(state, reason=f"{state.reason}; in cluster {cluster} it is {said}")
+        states.append(state)
+    return dataclasses.replace(plan, objects=tuple(states))
