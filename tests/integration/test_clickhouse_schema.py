@@ -270,6 +270,154 @@ def test_bad_input_changes_nothing(server: ClickHouse, run: Run, objects: list[R
     assert everything(server) == untouched
 
 
+STATEMENT = "CREATE TABLE shop.t (a UInt8) ENGINE = Memory"
+
+
+def by_options(**more: t.Any) -> list[Result]:
+    """A table that is right, but for what is given."""
+    return [{"name": "shop.t", "engine": "MergeTree", "columns": [{"name": "a", "type": "UInt8"}], "order_by": "a", **more}]
+
+
+def column(**more: t.Any) -> list[Result]:
+    return by_options(columns=[{"name": "a", "type": "UInt8"}, {"name": "b", "type": "DateTime", **more}])
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        (by_options(columns=[]), r"shop\.t: objects\[2\]\.columns is missing"),
+        (by_options(engine=None), r"shop\.t: objects\[2\]\.engine is missing"),
+        (by_options(name="t"), r"write database\.t"),
+        (by_options(name=None), r"objects\[2\]\.name is missing"),
+        (by_options(name="shop.t.u"), r"shop\.t\.u"),
+        (by_options(columns=[{"name": "a"}]), r"missing required arguments: type found in objects -> columns"),
+        (by_options(columns="a UInt8"), r"dictionary requested"),
+        (by_options(engine="MergeTree ORDER BY a"), r"shop\.t \(objects\[2\]\.columns\): Code: 62"),
+        (column(type="UInt8) ENGINE = Memory --"), r"columns\[1\]\.type: its parentheses do not match"),
+        (column(type=""), r"columns\[1\]\.type is empty"),
+        (column(default="1; DROP TABLE shop.good"), r"columns\[1\]\.default: there is a semicolon in it"),
+        (column(default="'x"), r"columns\[1\]\.default: a quote is opened and never closed"),
+        (column(default="nowhere + 1"), r"shop\.t .*Code: 47"),
+        (column(default_kind="ALIAS"), r"columns\[1\]\.default is missing: ALIAS needs an expression"),
+        (column(default_kind="SOMETIMES"), r"value of default_kind must be one of"),
+        (column(codec="ZSTD(1"), r"columns\[1\]\.codec: its parentheses do not match"),
+        (column(codec="Zip"), r"shop\.t .*Code: 432"),
+        (column(ttl="a"), r"shop\.t .*Code: 450"),
+        (column(name="a"), r"shop\.t .*Code: 44"),
+        (by_options(indices=[{"name": "i", "expression": "a", "type": "minmax", "granularity": "many"}]), r"granularity"),
+        (by_options(indices=[{"name": "i", "expression": "z", "type": "minmax"}]), r"shop\.t .*Code: 47"),
+        (by_options(indices=[{"name": "i", "expression": "a", "type": "mystery"}]), r"shop\.t .*Code: "),
+        (by_options(constraints=[{"name": "c", "check": "z > 1"}]), r"shop\.t .*Code: 47"),
+        (by_options(projections=[{"name": "p", "query": "SELECT z"}]), r"shop\.t .*Code: "),
+        (by_options(projections=[{"name": "p"}]), r"missing required arguments: query"),
+        (by_options(partition_by="no_such(a)"), r"shop\.t .*Code: 46"),
+        (by_options(ttl="a + 1"), r"shop\.t .*Code: 450"),
+        (by_options(sample_by="toString(a)"), r"shop\.t .*Code: "),
+        (by_options(primary_key="a, a, a"), r"shop\.t .*Code: "),
+        (by_options(settings={"nonsense": 1}), r"shop\.t .*Code: 115"),
+        (by_options(settings={"a b": 1}), r"settings: 'a b' is no name of a setting"),
+        (by_options(settings={"merge_max_block_size": [1]}), r"settings\.merge_max_block_size: expected a text, number or boolean"),
+        (by_options(settings="no"), r"settings"),
+        (by_options(kind="view"), r"objects\[2\]\.columns does not go with a view"),
+        (by_options(kind="database"), r"objects\[2\]\.columns does not go with a database"),
+        (by_options(ddl=STATEMENT), r"objects\[2\]\.columns does not go with a statement in ddl"),
+        (by_options(renamed_columns={"a": "b"}), r"renamed_columns goes with a statement in ddl"),
+        (by_options(renamed_from="t"), r"objects\[2\]\.renamed_from is t: expected database\.name"),
+        ([{"ddl": STATEMENT, "renamed_from": "shop.good"}], r"objects\[2\]\.renamed_from\): shop\.good is declared itself"),
+        ([{"ddl": STATEMENT, "renamed_columns": {"x": "a", "y": "a"}}], r"two columns have one former name"),
+        ([{"ddl": STATEMENT, "renamed_columns": {"x": 1}}], r"expected new names with former names, both texts"),
+        ([{"ddl": "CREATE VIEW shop.v AS SELECT 1", "renamed_columns": {"x": "a"}}], r"renamed_columns is for tables"),
+        ([{"ddl": "CREATE FUNCTION f AS x -> x", "renamed_from": "shop.f"}], r"renamed_from does not go with a function"),
+        ([{**DATABASE, "name": "other", "renamed_from": "shop"}], r"renamed_from does not go with kind=database"),
+        ([{"ddl": "CREATE NAMED COLLECTION c AS"}], r"objects\[2\]\.ddl\): a named collection is written AS key = value"),
+        ([{"ddl": "CREATE NAMED COLLECTION shop.c AS a = 1"}], r"a named collection belongs to no database"),
+        ([{"ddl": "CREATE FUNCTION shop.f AS x -> x"}], r"a function belongs to no database"),
+        ([{"ddl": "CREATE FUNCTION f AS 1"}], r"objects\[2\]\.ddl\): a function is written AS"),
+        ([{"ddl": "CREATE OR REPLACE TABLE shop.t (a UInt8) ENGINE = Memory"}], r"would drop what a table holds"),
+        ([{"ddl": "CREATE TEMPORARY TABLE t (a UInt8) ENGINE = Memory"}], r"CREATE TEMPORARY TABLE is not managed"),
+        ([{"ddl": "ATTACH TABLE shop.t (a UInt8) ENGINE = Memory"}], r"expected a CREATE statement, found 'ATTACH'"),
+        ([{"ddl": "-- only a comment"}], r"the statement is empty"),
+        ([{"ddl": ""}], r"the statement is empty"),
+        ([{"ddl": "CREATE TABLE shop."}], r"expected a name after CREATE TABLE"),
+        ([{"ddl": "CREATE TABLE shop.t"}], r"nothing follows the name"),
+        ([{"ddl": STATEMENT, "kind": "dictionary"}], r"dictionary is declared, but the statement makes a table"),
+        ([{"ddl": STATEMENT, "kind": "tabel"}], r"value of kind must be one of"),
+        ([{"ddl": STATEMENT, "state": "gone"}], r"value of state must be one of"),
+        ([{"ddl": STATEMENT, "engine": "Log"}], r"objects\[2\]\.engine is for databases"),
+        (["CREATE TABLE shop.t"], r"dictionary requested"),
+        ([{"kind": "table", "name": "shop.t", "state": "absent", "order_by": "a"}], r"objects\[2\]\.order_by: what is absent"),
+        ([{}], r"objects\[2\]\.ddl is missing"),
+        ([{"kind": "database", "name": ""}], r"objects\[2\]\.name is missing"),
+    ],
+)  # fmt: skip
+def test_more_bad_input_changes_nothing(server: ClickHouse, run: Run, objects: list[Result], message: str) -> None:
+    test_bad_input_changes_nothing(server, run, objects, message)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"purge": [{"database": "system"}]}, r"purge\[0\]\.database: 'system' is not for purging"),
+        ({"purge": [{"database": ""}]}, r"purge\[0\]\.database: '' is not for purging"),
+        ({"purge": [{"names": ["x"]}]}, r"missing required arguments: database found in purge"),
+        ({"purge": "shop"}, r"dictionary requested"),
+        ({"purge": [{"database": "shop", "except": ["x"]}]}, r"Unsupported parameters.*except"),
+        ({"allow": ["drop_everything"]}, r"value of allow must be one or more of"),
+        ({"on_drift": "ignore"}, r"value of on_drift must be one of"),
+        ({"history": "nowhere"}, r"nowhere\.schema_history \(history\): the database nowhere neither exists nor is declared"),
+        ({"login_port": "http"}, r"login_port"),
+        ({"ca_path": "/nowhere", "secure": True}, r"ca_path|nothing answers|TLS"),
+        ({"client_key": "/nowhere"}, r"missing parameter\(s\) required by 'client_key': client_cert"),
+    ],
+)
+def test_bad_options_change_nothing(server: ClickHouse, run: Run, options: Result, message: str) -> None:
+    untouched = everything(server)
+    for check in (True, False):
+        result = run([DATABASE, GOOD], check=check, **options)
+        assert result["failed"]
+        with pytest.raises(AssertionError, match=message):
+            raise AssertionError(result["msg"])
+    assert everything(server) == untouched
+
+
+def test_names_that_are_hostile_and_legal(server: ClickHouse, run: Run) -> None:
+    """Quotes, backticks, new lines and words of SQL are names like others."""
+    names = ["it's", 'quo"ted', "back`tick", "back\\slash", "select", "a b", "ünïcode", "semi;colon", "--", "new\nline", "{macro}", "%s"]
+    objects = [
+        {**item, "comment": f"{name}\nsecond 'line' \\"}
+        for name in names
+        for item in by_options(
+            name="shop.`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`",
+            columns=[{"name": name, "type": "UInt8"}],
+            order_by="tuple()",
+        )
+    ]
+    check, done = (run([DATABASE, *objects], check=check) for check in (True, False))
+    assert "failed" not in done, done["msg"]
+    assert check["statements"] == done["statements"]
+    assert not run([DATABASE, *objects])["changed"]
+    made = "SELECT groupArray(name) AS names FROM system.columns WHERE database = 'shop' FORMAT JSONEachRow"
+    assert sorted(json.loads(server.query(made))["names"]) == sorted(names)
+    purged = run([DATABASE], purge=[{"database": "shop"}], allow=["drop_table"])
+    assert len(purged["statements"]) == len(names)
+    assert server.query("SELECT count() FROM system.tables WHERE database = 'shop'") == "0"
+
+
+def test_permission_denied_at_the_third_of_five(server: ClickHouse, run: Run) -> None:
+    """What was done stays and is told; with the permission the next run does the rest, and nothing twice."""
+    maker = {"login_user": "maker", "login_password": "maker-pw"}
+    tables = [{"ddl": f"CREATE TABLE shop.t{number} (a UInt8) ENGINE = MergeTree ORDER BY a"} for number in range(3)]
+    objects = [DATABASE, tables[0], {"ddl": "CREATE FUNCTION denied AS x -> x"}, *tables[1:]]
+    result = run(objects, **maker)
+    assert result["failed"]
+    assert result["code"] == 497
+    assert result["msg"].startswith("denied (objects[2].ddl): Code: 497. ")
+    assert result["statements"] == ["CREATE DATABASE shop"]
+    assert len(run(objects)["statements"]) == 4
+    assert not run(objects)["changed"]
+    server.query("DROP FUNCTION denied")
+
+
 def test_what_the_server_only_refuses_when_asked(server: ClickHouse, run: Run) -> None:
     """A view over nothing is only seen to fail by trying; what came before it stays, and the next run finishes."""
     objects: list[dict[str, t.Any]] = [DATABASE, GOOD, {"ddl": "CREATE VIEW shop.v AS SELECT nothing FROM shop.good"}]

@@ -98,10 +98,12 @@ _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
     "azurequeue": ((5, 4),),
     "odbc": ((1, 0),),
     "jdbc": ((1, 0),),
+    "ytsaurus": ((3, 2),),
 }
 _DATABASE_SECRETS = {"materializedpostgresql": 3, "mysql": 3, "postgresql": 3, "s3": 2}
 # Of these a compression, or a structure of columns, may stand in the secret's place.
 _OBJECT_STORAGES = frozenset(("s3", "s3queue", "s3cluster", "gcs", "cosn", "oss"))
+_FORMAT = re.compile(r"[A-Z]\w{1,40}\Z")
 _NO_SECRET = re.compile(r"(auto|none|gzip|gz|deflate|brotli|br|xz|lzma|zstd|zst|lz4|bz2|snappy)\Z|.*[\s(]", re.IGNORECASE)
 _FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "("): "AS SELECT", ("CLONE", "AS"): "CLONE AS"}
 # Engines to whose arguments the server adds the format that it has guessed.
@@ -236,6 +238,8 @@ def parse_create(text: str) -> Create:
     if not rest:
         raise DDLError(f"nothing follows the name in CREATE {KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
+    if kind == "function" and not any(one.text == "-" and other.text == ">" for one, other in zip(rest, rest[1:])):
+        raise DDLError("a function is written AS (arguments) -> expression")
     if kind == "table":
         for index, token in enumerate(rest):
             if token.depth or token.kind != "word":
@@ -597,9 +601,13 @@ def _secret_argument(name: str, values: t.Sequence[str], database: bool) -> set[
     if position is None or position >= len(values) or values[position][0] != "'":
         return set()
     value = unquote(values[position])
-    if name.lower() in _OBJECT_STORAGES and (_NO_SECRET.match(value) or unquote(values[position - 1]).upper() == "NOSIGN"):
+    if name.lower() not in _OBJECT_STORAGES:
+        return {value}
+    if _NO_SECRET.match(value) or unquote(values[position - 1]).upper() == "NOSIGN":
         return set()
-    return {value}
+    # The token of a session stands between the key and the format.
+    rest = [unquote(text) for text in values[position + 1 : position + 2] if text[0] == "'" and len(values) > position + 2]
+    return {value, *(text for text in rest if not _FORMAT.match(text) and not _NO_SECRET.match(text))}
 
 
 def hidden_literals(ours: str, theirs: str) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 
 COLUMN = {"name": "k", "type": "UInt8", "default_kind": "DEFAULT"}
