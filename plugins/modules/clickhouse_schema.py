@@ -91,6 +91,12 @@ options:
           - Former names of columns of a table that is declared by its statement, from new to old. Where only the former name
             exists the column is renamed, with its values. It may stay in the declaration.
         type: dict
+      materialize:
+        description:
+          - Whether indices and projections that are added to a table that exists are also built for the rows it has, in the
+            background (a mutation). Without it they hold what is inserted from then on.
+        type: bool
+        default: false
       columns:
         description:
           - Columns of a table, in their order. With O(objects[].kind=table), O(objects[].name) and O(objects[].engine) they declare it as

@@ -56,6 +56,12 @@ options:
       - Former names of columns of a table that is declared by its statement, from new to old. Where only the former name
         exists the column is renamed, with its values. It may stay in the declaration.
     type: dict
+  materialize:
+    description:
+      - Whether indices and projections that are added to a table that exists are also built for the rows it has, in the
+        background (a mutation). Without it they hold what is inserted from then on.
+    type: bool
+    default: false
   columns:
     description:
       - Columns, in their order. With O(name) and O(engine) they declare the table as well as a statement in O(ddl) would; types and

@@ -30,7 +30,7 @@ CREATE TABLE x.one_expression (day Date, a String) ENGINE = MergeTree() PARTITIO
 
 CREATE TABLE x.descending (at DateTime, host String) ENGINE = MergeTree ORDER BY (host, at DESC)
 
-CREATE TABLE x.one_partition (at DateTime, index UInt8, `key` String, `größe` UInt8, `a.b` String)
+CREATE TABLE x.one_partition (at DateTime, `index` UInt8, `key` String, `größe` UInt8, `a.b` String)
   ENGINE = MergeTree
   PARTITION BY tuple()
   ORDER BY (index, `größe`, `a.b`)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 from collections.abc import Callable, Iterator
 
@@ -428,6 +429,27 @@ def test_renamed(server: ClickHouse, go: Converge) -> None:
     plan = go(by_options, allow=["drop_column"])
     assert len(plan.statements) == 3
     assert server.query("SELECT any(a3) FROM d.newer") == "x"
+
+
+def test_indices_and_projections_of_old_rows(server: ClickHouse, go: Converge) -> None:
+    go(table("k UInt32, v String"))
+    server.query("INSERT INTO d.t SELECT number, 'x' FROM numbers(10)")
+    more = table("k UInt32, v String, INDEX i v TYPE minmax, PROJECTION p (SELECT v, count() GROUP BY v)")
+    mutations = "SELECT count() FROM system.mutations WHERE database = 'd' AND table = 't'"
+    go(more)
+    assert server.query(mutations) == "0"
+    go(table("k UInt32, v String"))
+    wanted = {"ddl": more, "materialize": True}
+    before = int(server.query(mutations))
+    (statement,) = go(wanted).statements
+    assert "(MATERIALIZE INDEX i)" in statement
+    assert "(MATERIALIZE PROJECTION p)" in statement
+    assert int(server.query(mutations)) == before + 2
+    assert not go(wanted).changed
+    deadline = time.monotonic() + 30
+    parts = "SELECT count() FROM system.projection_parts WHERE database = 'd' AND table = 't' AND active"
+    while server.query(parts) != "1":
+        assert time.monotonic() < deadline
 
 
 def test_a_key_that_is_renamed_is_refused(server: ClickHouse, go: Converge) -> None:

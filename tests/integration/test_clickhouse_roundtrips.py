@@ -110,7 +110,7 @@ def stored(server: ClickHouse, database: str) -> dict[str, str]:
     """The statements of a database as system.tables has them."""
     query = f"SELECT name, create_table_query FROM system.tables WHERE database = '{database}' AND NOT startsWith(name, '.inner')"
     rows = server.query(f"{query} FORMAT JSONCompactEachRow").splitlines()
-    return {name: text for name, text in map(json.loads, rows)}
+    return dict(map(json.loads, rows))
 
 
 def differences(result: Result) -> dict[str, tuple[str, str, str]]:
@@ -198,9 +198,10 @@ class Collector(Daemon):
 
 def send_one_of_each(collector: Collector) -> None:
     """A log record, a span, and a point of each kind of metric."""
-    at = {"timeUnixNano": "1893456000000000000", "startTimeUnixNano": "1893456000000000000"}
+    now = str(time.time_ns())
+    at = {"timeUnixNano": now, "startTimeUnixNano": now}
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "shop"}}]}
-    span = {"traceId": "a" * 32, "spanId": "b" * 16, "name": "buy", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+    span = {"traceId": "a" * 32, "spanId": "b" * 16, "name": "buy", "startTimeUnixNano": now, "endTimeUnixNano": now}
     metrics = {
         "gauge": {**at, "asDouble": 1.5},
         "sum": {**at, "asDouble": 1.5},
@@ -212,7 +213,7 @@ def send_one_of_each(collector: Collector) -> None:
     for point in points:
         for kind in ("gauge", "summary"):
             point.get(kind, {}).pop("aggregationTemporality", None)
-    body = {"body": {"stringValue": "sold"}, "timeUnixNano": at["timeUnixNano"]}
+    body = {"body": {"stringValue": "sold"}, "timeUnixNano": now}
     collector.send("logs", {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [body]}]}]})
     collector.send("traces", {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]})
     collector.send("metrics", {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": points}]}]})
@@ -289,7 +290,8 @@ def test_definitions_are_settled_after_the_first_run(server: ClickHouse, run: Ru
     assert everything(server) == untouched
     # Nor anything beside the tables: no file of another engine's, no node of a queue.
     assert not {"rocks", "rows.sqlite"} & {path.name for path in (server.folder / "data").iterdir()}
-    assert server.query("SELECT name FROM system.zookeeper WHERE path = '/' AND name IN ('kafka', 's3queue', 'keeper_map', 'databases')") == ""
+    nodes = "SELECT name FROM system.zookeeper WHERE path = '/' AND name IN ('kafka', 's3queue', 'keeper_map', 'databases')"
+    assert server.query(nodes) == ""
     is_created(run, objects)
     made = everything(server)
     is_settled(run, objects)

@@ -94,8 +94,11 @@ def _column(piece: str, tokens: t.Sequence[ddl.Token]) -> Column:
     return Column(ddl.unquote(tokens[0].text), piece, kind, parts)
 
 
-def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> Alteration:
-    """What leads from one table to another of the same name. Both are clauses in the server's own words."""
+def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, materialize: bool = False) -> Alteration:
+    """What leads from one table to another of the same name. Both are clauses in the server's own words.
+
+    With C(materialize) new indices and projections are also built for the parts that are there.
+    """
     old, new = elements(ddl.clause(have, "columns")), elements(ddl.clause(want, "columns"))
     needs: list[tuple[str, str]] = []
     impossible = [
@@ -103,7 +106,7 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> Al
         for key in ("engine", "partition_by", "primary_key")
         if ddl.clause(have, key) != ddl.clause(want, key) and not (key == "primary_key" and _prefix_is_kept(have, want))
     ]
-    dropped, added = _items(old, new)
+    dropped, added = _items(old, new, materialize)
     columns = _columns(old.columns, new.columns, needs)
     table = _table_clauses(have, want)
     casts = [_cast(old.columns[name], column) for name, column in new.columns.items() if name in old.columns]
@@ -137,7 +140,7 @@ def _prefix_is_kept(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) 
     return keys[0] == keys[1]
 
 
-def _items(old: Elements, new: Elements) -> tuple[list[str], list[str]]:
+def _items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
     """Indices, constraints and projections: those that differ, or stand behind one that does, are made anew at their place."""
     dropped: list[str] = []
     added: list[str] = []
@@ -157,6 +160,8 @@ def _items(old: Elements, new: Elements) -> tuple[list[str], list[str]]:
             if name not in kept:
                 place = "" if keyword == "CONSTRAINT" else f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
                 added.append(f"ADD {text}{place}")
+                if materialize and keyword != "CONSTRAINT":
+                    added.append(f"MATERIALIZE {keyword} {ddl.quote_name(name)}")
             previous = name
     return dropped, added
 

@@ -78,7 +78,7 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
         return _materialized_view(item, have, want, differing)
     if ddl.HIDDEN in ddl.join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
-    plan = alter.alteration(have, want)
+    plan = alter.alteration(have, want, materialize=item.materialize)
     shared = is_replicated(want)
     if not plan.commands and not plan.impossible:
         return Change(impossible=("no ALTER makes this difference",))

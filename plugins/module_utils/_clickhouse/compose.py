@@ -48,6 +48,7 @@ def object_spec() -> dict[str, dict[str, t.Any]]:
     return {
         **dict.fromkeys(("ddl", "engine", "comment", "renamed_from"), text),
         "renamed_columns": {"type": "dict"},
+        "materialize": {"type": "bool", "default": False},
         **spec(),
         "state": {**text, "choices": ["present", "absent"], "default": "present"},
     }

@@ -43,6 +43,7 @@ class Declared:
     where: str = ""
     renamed_from: Key | None = None
     renamed_columns: t.Mapping[str, str] = field(default_factory=dict)
+    materialize: bool = False
 
     @property
     def key(self) -> Key:
@@ -150,7 +151,7 @@ def _declare(index: int, options: Options) -> Declared:
             raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
         if not name:
             raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
-        for option in ("renamed_from", "renamed_columns"):
+        for option in ("renamed_from", "renamed_columns", "materialize"):
             if options.get(option):
                 raise ClickHouseError(f"{where}.{option} does not go with kind=database")
         return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
@@ -172,7 +173,7 @@ def _declare(index: int, options: Options) -> Declared:
         create.name,
         create.body,
         where=f"{where}.ddl",
-        **_renames(where, create.kind, options),
+        **_altering(where, create.kind, options),
     )
     if name and name != item.label:
         raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
@@ -181,8 +182,8 @@ def _declare(index: int, options: Options) -> Declared:
     return item
 
 
-def _renames(where: str, kind: str, options: Options) -> dict[str, t.Any]:
-    """The former names of an object and of its columns."""
+def _altering(where: str, kind: str, options: Options) -> dict[str, t.Any]:
+    """The former names of an object and of its columns, and how it is altered."""
     old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
     if kind in ddl.GLOBAL and old:
         raise ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
@@ -192,8 +193,14 @@ def _renames(where: str, kind: str, options: Options) -> dict[str, t.Any]:
         raise ClickHouseError(f"{where}.renamed_columns: two columns have one former name")
     if not all(isinstance(word, str) and word for pair in columns.items() for word in pair):
         raise ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
+    if kind != "table" and options.get("materialize"):
+        raise ClickHouseError(f"{where}.materialize is for tables")
     former = _parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
-    return {"renamed_from": former and (former[0], former[1]), "renamed_columns": columns}
+    return {
+        "renamed_from": former and (former[0], former[1]),
+        "renamed_columns": columns,
+        "materialize": bool(options.get("materialize")),
+    }
 
 
 def _parts(where: str, name: str, count: int, form: str) -> list[str]:
@@ -216,7 +223,7 @@ def _composed(index: int, where: str, name: str | None, options: Options) -> Dec
         create = ddl.parse_create(compose.create_table(name, options))
     except ddl.DDLError as error:
         raise ClickHouseError(f"{name}: {where}.{error}") from error
-    renames = _renames(where, create.kind, {**options, "renamed_columns": former})
+    renames = _altering(where, create.kind, {**options, "renamed_columns": former})
     return Declared(index, create.kind, create.database, create.name, create.body, where=f"{where}.columns", **renames)
 
 
