@@ -20,6 +20,8 @@ from tests.testbed.core import CACHE, TestbedError, heartbeat, say
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
 SCENARIOS = ("default", "cluster")
+# A file's tests share servers, so a file stays in one process; tests/conftest.py puts them in order.
+PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
@@ -65,9 +67,11 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
 
 
 def pytest(what: str, *arguments: str) -> Result:
-    """A pytest run, counted from its last line."""
-    _, said = call(what, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments])
-    return counted(said)
+    """A pytest run, counted from its last line; one that says nothing of a failure and ends with one failed."""
+    passed, said = call(what, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments])
+    result = counted(said)
+    result.failed += not passed and not result.failed
+    return result
 
 
 def counted(said: str) -> Result:
@@ -138,14 +142,14 @@ def integration() -> Result:
     """Modules and stand-ins against real engines on loopback."""
     mirror.fill(mirror.default_source())
     clickhouse.engine_library()
-    return pytest("integration tests", "tests/integration")
+    return pytest("integration tests", "tests/integration", *PROCESSES)
 
 
 def soak() -> Result:
     """What takes hours, of the same tests: other pairs at each run, whose seed is printed when one fails."""
     clickhouse.engine_library()
-    os.environ.update(GROUNDWORK_PAIRS="20000", GROUNDWORK_ROUNDS="100")
-    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "replicas")]
+    os.environ.update(GROUNDWORK_PAIRS="20000", GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
+    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "join", "replicas")]
     return pytest("soak", *tests, "--hypothesis-show-statistics")
 
 

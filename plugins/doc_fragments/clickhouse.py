@@ -96,7 +96,12 @@ options:
         is filled a partition at a time. Then merges of both stop, number and checksum of the rows are compared by partition, what
         differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
         The old table stays with C(__before) at the end, until it is removed (C(state=absent)). An interrupted run is
-        finished by the next one. It takes as much space again as the table, and reads it twice.
+        finished by the next one. It takes as much space again as the table, and reads it twice. An C(ALTER UPDATE) or C(DELETE)
+        that is not done stops it.
+      - A replicated table needs another path in ZooKeeper for it, declared among the arguments of its engine. Its replicas take
+        turns, each in its own run, and wait for each other for O(timeout) seconds; what is inserted through any of them
+        meanwhile is kept, in tables of the engines C(MergeTree) and C(ReplacingMergeTree). For other engines, and plain tables
+        on several hosts that shall become replicas of one, it is refused when the replicas' rows differ.
     type: list
     elements: str
     choices: [drop_column, drop_table, modify_lossy, rebuild]

@@ -25,10 +25,12 @@ description:
   - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
     table or view of the session and read back, so that neither spelling nor defaults show as a difference. What the
     server fills in by itself is no difference either (the path of a C(Replicated) table declared without arguments,
-    C(index_granularity), the column list and definer of a view).
+    C(index_granularity), the column list and definer of a view, the columns of a table that takes them from elsewhere, a guessed format).
   - Steps after which data is gone need a permission in O(allow); without it the difference is drift.
   - Every node is converged by its own host in the play. C(ON CLUSTER) is not accepted. Hosts that create the same
     replicated tables at the same time do not disturb each other.
+  - A replica that is missing while its peers have another definition, such as one on a host that was lost, joins first and changes
+    after. It is created with the definition in ZooKeeper, then altered like any other table.
 author:
   - groundwork.observability maintainers (@groundwork)
 requirements:
@@ -42,6 +44,8 @@ attributes:
     details:
       - Check mode returns exactly the statements that a run would execute. It creates temporary tables in its own
         session to compare definitions; they are gone with the session.
+      - Tables whose engine reaches beyond the server as soon as one is created (queues, C(KeeperMap), C(EmbeddedRocksDB), C(SQLite),
+        data lakes) are tried as C(Memory), for their columns alone; a run may find that the server refuses the rest.
       - Where nothing listens at the address (no server is installed yet), check mode plans for an empty server and warns.
 options:
   objects:
@@ -234,8 +238,14 @@ notes:
   - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
   - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
   - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
-  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES), C(SYSTEM SYNC REPLICA) for replicated tables, and should see the
+  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA), too, and should see the
     processes of all users, to wait for those that still insert.
+  - To join a replicated table whose other replicas have another definition, the user needs C(SELECT) on C(system.zookeeper),
+    C(system.macros) and C(system.server_settings), where the server asks for grants on system tables. Without them, or where the
+    definition holds a secret or values would have to be tried (types that V(modify_lossy) is for), such a replica is made only when its
+    peers are altered in the same run.
+  - A server that is killed while it creates a replicated table may leave a replica without a table in ZooKeeper. The next run
+    fails, and names the C(SYSTEM DROP REPLICA) for it.
   - Server versions before 24.8 are refused. It is tested with 26.7.
 """
 

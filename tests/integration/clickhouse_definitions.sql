@@ -624,7 +624,7 @@ SETTINGS index_granularity = 1024
 AS SELECT id, name FROM x.src
 
 CREATE MATERIALIZED VIEW x.mv_inner_spelt (id bigint unsigned default 4 comment 'a' codec(ZSTD), name Nested(a text),
-  j JSON(a.b int), index i id type minmax, constraint c check id>0,
+  j JSON(a.b int), index i id type minmax, constraint c check id<100,
   projection p (select id order by id))
 ENGINE MergeTree() PRIMARY KEY id SETTINGS ttl_only_drop_parts = true
 AS SELECT id, [name] AS `name.a`, '{}' AS j FROM x.src

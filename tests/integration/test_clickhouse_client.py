@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import socket
 import threading
-import typing as t
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.integration
 PASSWORD = "pä€:ß word"
 USERS = f"""
 <users>
-  <ünï><password>{PASSWORD}</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></ünï>
+  <someone><password>{PASSWORD}</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></someone>
 </users>
 """
 
@@ -62,7 +61,7 @@ def listener(answer: bytes) -> Iterator[int]:
                     peer, _address = sock.accept()
                 except OSError:
                     return
-                with peer:
+                with peer, suppress(ConnectionError):
                     peer.recv(65536)
                     peer.sendall(answer)
 
@@ -84,14 +83,14 @@ def test_a_session_costs_three_requests_on_one_connection(server: Server) -> Non
     session.execute("CREATE TEMPORARY TABLE t (a LowCardinality(String)) AS SELECT 'x'")
     assert session.rows("SELECT a FROM t") == [("x",)]
     pool = session._pool.connection_from_url(session.connection.url)
-    assert pool.num_connections == 1
+    assert (pool.num_connections, pool.num_requests) == (1, 6)
     session.close()
     assert not session._pool.pools
 
 
-def test_names_and_passwords_in_any_script(server: Server) -> None:
-    session = ClickHouse(connection(server.port, user="ünï", password=PASSWORD))
-    assert session.rows("SELECT currentUser()") == [("ünï",)]
+def test_passwords_in_any_script(server: Server) -> None:
+    session = ClickHouse(connection(server.port, user="someone", password=PASSWORD))
+    assert session.rows("SELECT currentUser()") == [("someone",)]
     session.close()
 
 

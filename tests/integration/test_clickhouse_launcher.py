@@ -274,6 +274,17 @@ def test_zookeeper_over_tls(pki: Pki) -> None:
         assert server.query("SELECT count() FROM d.t") == "1"
 
 
+def test_a_server_with_a_zookeeper_shows_it(zookeeper: ZooKeeper) -> None:
+    with ClickHouse(zookeeper=zookeeper.address) as server, ClickHouse() as alone:
+        server.query("CREATE DATABASE d")
+        server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/shown', 'a') ORDER BY x")
+        shown = server.query("SELECT name, value FROM system.zookeeper WHERE path = '/shown' AND name = 'columns' FORMAT TSVRaw")
+        assert shown == "columns\tcolumns format version: 1\n1 columns:\n`x` UInt64"
+        with pytest.raises(QueryError) as error:
+            alone.query("SELECT * FROM system.zookeeper WHERE path = '/'")
+        assert error.value.code == 60
+
+
 def test_stops_cleanly_without_zookeeper_and_heals() -> None:
     with ZooKeeper() as ensemble, ClickHouse(QUICK_RETRY, zookeeper=ensemble.address) as server:
         server.query("CREATE DATABASE d")

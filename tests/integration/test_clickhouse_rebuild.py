@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import typing as t
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ PATHS = (
     "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
     "<default_replica_name>{replica}</default_replica_name>"
 )
-PLAIN = "CREATE TABLE d.t (k UInt32, v String, ts DateTime) ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY k"
+PLAIN = "CREATE TABLE d.t (k UInt32, v String, ts DateTime, row UInt8 DEFAULT k) ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY k"
 # What else it may be -> what the rows are then.
 TARGETS = {
     "replicated": PLAIN.replace("MergeTree", "ReplicatedMergeTree"),
@@ -63,8 +64,8 @@ def node(nodes: list[ClickHouse]) -> Iterator[ClickHouse]:
     first.query(PLAIN)
     first.query("CREATE TABLE d.seen (v String) ENGINE = MergeTree ORDER BY v")
     first.query("CREATE MATERIALIZED VIEW d.mv TO d.seen AS SELECT v FROM d.t")
-    first.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
-    first.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-02-15 00:00:00') FROM numbers(12)")
+    first.query("INSERT INTO d.t (k, v, ts) SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+    first.query("INSERT INTO d.t (k, v, ts) SELECT number, 'old', toDateTime('2024-02-15 00:00:00') FROM numbers(12)")
     yield first
     for each in nodes:
         each.query("DROP DATABASE d SYNC")
@@ -78,11 +79,12 @@ def converge(
     allow: t.Collection[str] = ("rebuild",),
     watch: Callable[[str], None] | None = None,
     more: t.Sequence[dict[str, t.Any]] = (),
+    timeout: int = 60,
 ) -> Plan:
     """The module without Ansible around it. C(watch) is called with every statement before it is run."""
     parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "secure": False, "login_user": "default"}
     parameters |= dict.fromkeys(("login_password", "ca_path", "client_cert", "client_key"))
-    client = Client(Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": 60, "retries": 0}))
+    client = Client(Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": timeout, "retries": 0}))
     if watch is not None:
         execute = client.execute
 
@@ -119,7 +121,7 @@ def test_rebuild(node: ClickHouse, what: str) -> None:
     assert rows(node, "d.t__before") == before
     assert not converge(node, wanted, allow=()).changed
     # What follows goes to the new table, to its views, and is merged.
-    node.query("INSERT INTO d.t VALUES (1, 'new', now())")
+    node.query("INSERT INTO d.t (k, v, ts) VALUES (1, 'new', now())")
     assert node.query("SELECT v, count() FROM d.seen GROUP BY v ORDER BY v") == "new\t1\nold\t24"
     node.query("OPTIMIZE TABLE d.t FINAL")
     parts = "SELECT count() AS count FROM system.parts WHERE database = 'd' AND table = 't' AND active GROUP BY partition"
@@ -133,23 +135,25 @@ def test_rebuild(node: ClickHouse, what: str) -> None:
 
 @pytest.mark.parametrize("what", list(TARGETS)[: None if SOAK else 2])
 def test_killed_anywhere_with_rows_inserted_meanwhile(node: ClickHouse, what: str) -> None:
-    """Before each statement, and after each: the next run finishes. Before every statement a row is inserted into the table's name."""
+    """Before each statement (`make test`: every second), and after all: the next run finishes. A row is inserted before each of them."""
     wanted = TARGETS[what]
     total = len(converge(node, wanted, apply=False).statements)
-    for killed_at in range(total + 4):
+    for killed_at in range(0, total + 4, 1 if SOAK else 2):
         node.query("DROP TABLE IF EXISTS d.t SYNC")
         for rest in ("t__rebuild", "t__before", "t__tail"):
             node.query(f"DROP TABLE IF EXISTS d.{rest} SYNC")
         node.query("TRUNCATE TABLE d.seen")
         node.query(PLAIN)
-        node.query("INSERT INTO d.t SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+        node.query(
+            "INSERT INTO d.t (k, v, ts) SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)"
+        )
         count = 0
 
         def watch(statement: str, killed_at: int = killed_at) -> None:
             nonlocal count
             if count == killed_at:
                 raise Killed
-            node.query(f"INSERT INTO d.t VALUES ({1000 + count}, 'meanwhile', toDateTime('2024-0{count % 6 + 1}-02 00:00:00'))")
+            node.query(f"INSERT INTO d.t (k, v, ts) VALUES ({1000 + count}, 'meanwhile', toDateTime('2024-0{count % 6 + 1}-02 00:00:00'))")
             count += 1
 
         try:
@@ -177,10 +181,10 @@ def test_an_insert_that_is_on_its_way_at_the_exchange(node: ClickHouse, killed_a
         if statement.startswith("EXCHANGE"):
             slow = pool.submit(
                 node.query,
-                "INSERT INTO d.t SELECT number, 'slow', toDateTime('2024-03-01 00:00:00') FROM numbers(4) WHERE NOT sleepEachRow(0.4)"
-                " SETTINGS max_block_size = 1",
+                "INSERT INTO d.t (k, v, ts) SELECT number, 'slow', toDateTime('2024-03-01 00:00:00') FROM numbers(4)"
+                " WHERE NOT sleepEachRow(0.4) SETTINGS max_block_size = 1",
             )
-            while node.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO d.t SELECT%'") == "0":
+            while node.query("SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO d.t (k, v, ts) SELECT%'") == "0":
                 pass
 
     with ThreadPoolExecutor(1) as pool:
@@ -219,7 +223,7 @@ def test_its_other_replica_joins_the_new_table(nodes: list[ClickHouse], node: Cl
 def test_two_plain_tables_do_not_become_one_by_accident(nodes: list[ClickHouse], node: ClickHouse) -> None:
     _first, second = nodes
     second.query(PLAIN)
-    second.query("INSERT INTO d.t VALUES (99, 'other', '2024-01-20 00:00:00')")
+    second.query("INSERT INTO d.t (k, v, ts) VALUES (99, 'other', '2024-01-20 00:00:00')")
     converge(node, TARGETS["replicated"])
     with pytest.raises(ClickHouseError, match=r"d\.t .*came by another replica \(a\), the copy cannot be compared"):
         converge(second, TARGETS["replicated"])
@@ -237,6 +241,67 @@ def test_a_replicated_table_needs_another_path(node: ClickHouse) -> None:
     assert not converge(node, other).drifted
     assert node.query("SELECT count() FROM d.t") == "24"
     assert not converge(node, other).changed
+
+
+OLD_PATH = PLAIN.replace("MergeTree", "ReplicatedMergeTree")
+NEW_PATH = OLD_PATH.replace("toYYYYMM(ts)", "toYear(ts)").replace(
+    "ReplicatedMergeTree", "ReplicatedMergeTree('/clickhouse/tables/{shard}/d/t2', '{replica}')"
+)
+
+
+@pytest.mark.parametrize("order", ["at once", "one after the other"])
+def test_replicas_are_rebuilt_while_rows_come_through_both(nodes: list[ClickHouse], node: ClickHouse, order: str) -> None:
+    """Each in its own run; before every statement of either, a row is inserted on both."""
+    node.query("DROP TABLE d.mv SYNC")
+    node.query("DROP TABLE d.t SYNC")
+    for each in nodes:
+        each.query(OLD_PATH)
+    node.query("INSERT INTO d.t (k, v, ts) SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+    acknowledged: list[int] = []
+    counter = itertools.count(1000)
+
+    def watch(_statement: str) -> None:
+        for each in nodes:
+            number = next(counter)
+            each.query(f"INSERT INTO d.t (k, v, ts) VALUES ({number}, 'meanwhile', toDateTime('2024-0{number % 6 + 1}-02 00:00:00'))")
+            acknowledged.append(number)
+
+    with ThreadPoolExecutor(2 if order == "at once" else 1) as pool:
+        plans = list(pool.map(lambda each: converge(each, NEW_PATH, watch=watch), nodes))
+    assert all(not plan.drifted for plan in plans)
+    for each in nodes:
+        assert not converge(each, NEW_PATH, allow=()).changed
+        each.query("SYSTEM SYNC REPLICA d.t")
+        assert each.query("SELECT k FROM d.t ORDER BY k").split() == [str(k) for k in (*range(12), *sorted(acknowledged))]
+        assert each.query("SELECT name FROM system.tables WHERE database = 'd' AND name LIKE 't%' ORDER BY name") == "t\nt__before"
+
+
+def test_a_replica_waits_for_one_that_was_killed(nodes: list[ClickHouse], node: ClickHouse) -> None:
+    """It says for what; the killed one's next run finishes, and then the other's does."""
+    first, second = nodes
+    node.query("DROP TABLE d.mv SYNC")
+    node.query("DROP TABLE d.t SYNC")
+    for each in nodes:
+        each.query(OLD_PATH)
+    first.query("INSERT INTO d.t (k, v, ts) SELECT number, 'old', toDateTime('2024-01-15 00:00:00') + number * 86400 * 10 FROM numbers(12)")
+    second.query("SYSTEM SYNC REPLICA d.t")
+
+    def watch(statement: str) -> None:
+        if statement.startswith("INSERT INTO d.t__rebuild"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        converge(first, NEW_PATH, watch=watch)
+    with pytest.raises(
+        ClickHouseError,
+        match=r"another replica still rebuilds this table, or was lost .* FROM ZKPATH '/clickhouse/tables/\{shard\}/d/t2__lock'",
+    ):
+        converge(second, NEW_PATH, timeout=2)
+    assert second.query("SELECT count() FROM d.t") == "12"
+    for each in nodes:
+        converge(each, NEW_PATH)
+        assert not converge(each, NEW_PATH).changed
+        assert each.query("SELECT count() FROM d.t") == "12"
 
 
 def test_what_stands_in_the_way(node: ClickHouse) -> None:

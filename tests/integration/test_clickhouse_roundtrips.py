@@ -32,7 +32,7 @@ Run = Callable[..., Result]
 
 USERS = """
 <profiles><default>
-  <s3_retry_attempts>0</s3_retry_attempts>
+  <s3_retry_attempts>0</s3_retry_attempts><azure_sdk_max_retries>0</azure_sdk_max_retries>
   <allow_experimental_kafka_offsets_storage_in_keeper>1</allow_experimental_kafka_offsets_storage_in_keeper>
 </default></profiles>
 <users><default><grants><query>GRANT ALL ON *.* WITH GRANT OPTION</query></grants></default></users>
@@ -121,19 +121,20 @@ def differences(result: Result) -> dict[str, tuple[str, str, str]]:
     }
 
 
-def is_settled(run: Run, objects: Sequence[dict[str, t.Any]]) -> None:
-    """Nothing is to be done, by a run and by check mode, and nothing is spoken of but what is declared."""
-    for check in (False, True):
-        again = run(objects, check=check, on_drift="report")
-        assert differences(again) == {}
-        assert again["statements"] == again["diff"] == []
-        assert not again["changed"]
-        assert len(again["objects"]) == len(objects)
+def is_settled(run: Run, objects: Sequence[dict[str, t.Any]], *, check: bool = False) -> None:
+    """Nothing is to be done, and nothing is spoken of but what is declared."""
+    again = run(objects, check=check, on_drift="report")
+    assert differences(again) == {}
+    assert again["statements"] == again["diff"] == []
+    assert not again["changed"]
+    assert len(again["objects"]) == len(objects)
 
 
-def is_created(run: Run, objects: Sequence[dict[str, t.Any]]) -> None:
-    """Check mode announces what the run then does, one statement for each."""
-    check, do = run(objects, check=True), run(objects)
+def is_created(run: Run, objects: Sequence[dict[str, t.Any]], untouched: Callable[[], None] = lambda: None) -> None:
+    """Check mode announces what the run then does, one statement for each; what has to be true between the two."""
+    check = run(objects, check=True)
+    untouched()
+    do = run(objects)
     for result in (check, do):
         assert "failed" not in result, result["msg"]
         assert {state["status"] for state in result["objects"]} == {"created"}
@@ -209,20 +210,23 @@ def send_one_of_each(collector: Collector) -> None:
         "histogram": {**at, "count": "1", "sum": 1.0, "bucketCounts": ["1", "0"], "explicitBounds": [2.0]},
         "exponentialHistogram": {**at, "count": "1", "sum": 1.0, "scale": 1, "positive": {"offset": 0, "bucketCounts": ["1"]}},
     }
-    points = [{"name": kind, kind: {"dataPoints": [point], "aggregationTemporality": 2}} for kind, point in metrics.items()]
-    for point in points:
-        for kind in ("gauge", "summary"):
-            point.get(kind, {}).pop("aggregationTemporality", None)
+    over_time = {kind: {} if kind in ("gauge", "summary") else {"aggregationTemporality": 2} for kind in metrics}
+    points = [{"name": kind, kind: {"dataPoints": [point], **over_time[kind]}} for kind, point in metrics.items()]
     body = {"body": {"stringValue": "sold"}, "timeUnixNano": now}
     collector.send("logs", {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [body]}]}]})
     collector.send("traces", {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]})
     collector.send("metrics", {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": points}]}]})
 
 
-def has_rows(server: ClickHouse, database: str) -> bool:
-    """Whether every table of a database holds something."""
-    empty = "SELECT count() FROM system.tables WHERE database = '{}' AND engine LIKE '%MergeTree' AND total_rows = 0"
-    return server.query(empty.format(database)) == "0"
+def is_complete(server: ClickHouse, database: str) -> bool:
+    """Whether every table of the collector is there and holds something."""
+    query = "SELECT count(), countIf(total_rows > 0) FROM system.tables WHERE database = '{}'"
+    return server.query(query.format(database)) == "9\t8"
+
+
+def elsewhere(text: str, database: str) -> str:
+    """The statement for another database, in ZooKeeper as well."""
+    return text.replace(f"{database}.", f"new_{database}.").replace(f"/{database}/", f"/new_{database}/")
 
 
 def test_tables_of_the_collector_are_no_drift(server: ClickHouse, run: Run) -> None:
@@ -230,7 +234,7 @@ def test_tables_of_the_collector_are_no_drift(server: ClickHouse, run: Run) -> N
     with Collector(server.tcp_port) as collector:
         send_one_of_each(collector)
         deadline = time.monotonic() + 20
-        while not all(has_rows(server, database) for database in Collector.databases):
+        while not all(is_complete(server, database) for database in Collector.databases):
             assert time.monotonic() < deadline, collector.log.read_text(encoding="utf-8")[-3000:]
             time.sleep(0.05)
     texts = {database: stored(server, database) for database in Collector.databases}
@@ -243,15 +247,13 @@ def test_tables_of_the_collector_are_no_drift(server: ClickHouse, run: Run) -> N
         is_settled(run, [*names, *({"ddl": text} for found in source.values() for text in found.values())])
     assert everything(server) == untouched
 
-    elsewhere = {database: f"new_{database}" for database in Collector.databases}
-    objects: list[dict[str, t.Any]] = [{"kind": "database", "name": database} for database in elsewhere.values()]
+    objects: list[dict[str, t.Any]] = [{"kind": "database", "name": f"new_{database}"} for database in Collector.databases]
     for database, found in pretty.items():
-        objects += [{"ddl": text.replace(f"{database}.", f"new_{database}.")} for text in found.values()]
+        objects += [{"ddl": elsewhere(text, database)} for text in found.values()]
     is_created(run, objects)
     is_settled(run, objects)
     for database, found in texts.items():
-        expected = {name: text.replace(f"{database}.", f"new_{database}.") for name, text in found.items()}
-        assert stored(server, f"new_{database}") == expected
+        assert stored(server, f"new_{database}") == {name: elsewhere(text, database) for name, text in found.items()}
 
 
 DATA = (Path(__file__).parent / "clickhouse_definitions.sql").read_text(encoding="utf-8")
@@ -285,15 +287,18 @@ def test_definitions_are_settled_after_the_first_run(server: ClickHouse, run: Ru
     """Nor does anything that happens to a table show as a difference of its definition."""
     objects = definitions(server)
     assert len(objects) > 200
-    untouched = everything(server)
-    run(objects, check=True)
-    assert everything(server) == untouched
-    # Nor anything beside the tables: no file of another engine's, no node of a queue.
-    assert not {"rocks", "rows.sqlite"} & {path.name for path in (server.folder / "data").iterdir()}
-    nodes = "SELECT name FROM system.zookeeper WHERE path = '/' AND name IN ('kafka', 's3queue', 'keeper_map', 'databases')"
-    assert server.query(nodes) == ""
-    is_created(run, objects)
+    before = everything(server)
+
+    def untouched() -> None:
+        """Neither tables, nor what is beside them: a file of another engine's, a node of a queue."""
+        assert everything(server) == before
+        assert not {"rocks", "rows.sqlite"} & {path.name for path in (server.folder / "data").iterdir()}
+        nodes = "SELECT name FROM system.zookeeper WHERE path = '/' AND name IN ('kafka', 's3queue', 'keeper_map', 'databases')"
+        assert server.query(nodes) == ""
+
+    is_created(run, objects, untouched)
     made = everything(server)
+    is_settled(run, objects, check=True)
     is_settled(run, objects)
     assert everything(server) == made
 
@@ -313,6 +318,58 @@ def test_definitions_are_settled_after_the_first_run(server: ClickHouse, run: Ru
     is_settled(run, objects)
     for texts in (stored(server, "x"), shown(server, "x")):
         is_settled(run, [{"ddl": text} for text in texts.values() if "[HIDDEN]" not in text])
+
+
+DEPENDENT = """
+CREATE TABLE y.colours (id bigint unsigned, name text) ENGINE = Join(ANY, LEFT, id)
+
+CREATE TABLE y.ids (id UInt64) ENGINE = Set
+
+CREATE DICTIONARY y.names (id UInt64, name String) PRIMARY KEY id SOURCE(NULL()) LAYOUT(FLAT()) LIFETIME(0)
+
+CREATE FUNCTION y_twice AS n -> n * 2
+
+CREATE TABLE y.rows (
+  id bigint unsigned, at DateTime, name text DEFAULT dictGet('y.names', 'name', id), twice bigint unsigned ALIAS y_twice(id),
+  colour text MATERIALIZED joinGet('y.colours', 'name', id), listed Bool DEFAULT id IN y.ids,
+  CONSTRAINT known CHECK dictHas('y.names', id)
+)
+ENGINE = MergeTree
+ORDER BY id
+TTL at + INTERVAL 1 DAY DELETE WHERE dictHas('y.names', id)
+
+CREATE TABLE y.log (id bigint, name text DEFAULT dictGet(y.names, 'name', id::UInt64)) ENGINE = Log
+
+CREATE TABLE y.same (id UInt64, name String) ENGINE = Dictionary(y.names)
+"""
+
+
+def test_comparing_keeps_nothing_from_being_dropped(server: ClickHouse, run: Run) -> None:
+    """The server forgets a temporary table, but not that it referred to a dictionary: nobody could drop that again."""
+    objects = [{"kind": "database", "name": "y"}, *({"ddl": text} for text in DEPENDENT.strip().split("\n\n"))]
+    is_created(run, objects)
+    # Also a run that fails half-way.
+    assert run([*objects, {"ddl": "CREATE TABLE y.wrong (a Nothing2) ENGINE = Memory"}], check=True)["failed"]
+    is_settled(run, objects)
+    # Tables whose definition cannot be read, because what it calls is missing, are compared once that is there.
+    server.query("DROP FUNCTION y_twice")
+    server.query("DROP DICTIONARY y.names SYNC SETTINGS check_table_dependencies = 0")
+    for check in (True, False):
+        again = run(objects, check=check)
+        assert [text.split(" AS ")[0].split(" (")[0] for text in again["statements"]] == [
+            "CREATE FUNCTION y_twice",
+            "CREATE DICTIONARY y.names",
+        ]
+    is_settled(run, objects)
+    # A change is rehearsed on a twin of the table.
+    changed = [{"ddl": entry["ddl"].replace("at DateTime", "at DateTime, more text")} if "ddl" in entry else entry for entry in objects]
+    assert run(changed)["statements"] == ["ALTER TABLE y.rows (ADD COLUMN `more` String AFTER at)"]
+    is_settled(run, changed)
+    tables = [{"kind": "table", "name": f"y.{name}", "state": "absent"} for name in ("rows", "log", "same", "colours", "ids")]
+    gone = [*tables, {"kind": "dictionary", "name": "y.names", "state": "absent"}, {"kind": "database", "name": "y", "state": "absent"}]
+    result = run(gone, allow=["drop_table"])
+    assert "failed" not in result, result["msg"]
+    assert len(result["statements"]) == len(gone)
 
 
 # What this engine has not, or not without another server, or only under a setting: the server's code, and whether check

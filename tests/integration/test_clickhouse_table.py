@@ -144,5 +144,5 @@ def test_peers_that_differ_are_named(nodes: list[ClickHouse], run: Run) -> None:
     assert "in cluster both it is other on localhost" in run(node=second, ddl=other, cluster="both")["msg"]
     second.query("DROP TABLE d.t SYNC")
     assert "in cluster both it is other on 127.0.0.1" in run(ddl=other, cluster="both")["msg"]
-    assert "cluster: nowhere is not in system.clusters" in run(ddl=other, cluster="nowhere")["msg"]
+    assert "cluster nowhere is not in system.clusters" in run(ddl=other, cluster="nowhere")["msg"]
     assert not run(ddl=SAME, cluster="nowhere").get("failed")

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.daemon import free_ports
 from tests.testbed.artifacts import otelcol
 from tests.testbed.core import cached
 
@@ -73,13 +73,6 @@ def program() -> Path:
                 tar.extract(otelcol.BINARY, work, filter="data")
 
     return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Rendered:
@@ -295,7 +288,7 @@ class Running:
 
     def __init__(self, rendered: Rendered) -> None:
         names = ("grpc", "http", "health", "agent_grpc", "agent_http", "agent_health", "metrics", "agent_metrics")
-        self.port = {name: free_port() for name in names}
+        self.port = dict(zip(names, free_ports(len(names)), strict=True))
         self.log = rendered.base / "syslog"
         self.log.write_text("", encoding="utf-8")
         self.certificate = rendered.certificate

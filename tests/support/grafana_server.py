@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.daemon import free_ports
 
 SOURCE = Path(__file__).with_name("grafana")
 ROOT = SOURCE.parents[2]
@@ -104,9 +105,7 @@ def start(
     folder: Path, ini: str, files: Mapping[str, str], plugins: Mapping[str, str]
 ) -> tuple[subprocess.Popen[str], int]:
     """Write what the server reads and start it; its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     provisioning = folder / "provisioning"
     written = {
         f"provisioning/{path}": text.replace("<<provisioning>>", str(provisioning)) for path, text in files.items()

@@ -121,6 +121,18 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     )
 
 
+def without_lookups(have: t.Sequence[ddl.Clause]) -> Alteration:
+    """What makes a table refer to no dictionary and no other table."""
+    found = elements(ddl.clause(have, "columns"))
+    pieces = [
+        f"{ddl.tokenize(column.text)[0].text} {column.type}" if ddl.looks_up(column.text) else column.text
+        for column in found.columns.values()
+    ]
+    pieces += [text for items in found.items.values() for text in items.values() if not ddl.looks_up(text)]
+    want = [part for part in have if part.key != "ttl" or not ddl.looks_up(part.text)]
+    return alteration(have, ddl.replace_clause(want, "columns", f"({', '.join(pieces)})"))
+
+
 def renames(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
     """Of the declared former names of columns (new to old), those that are still to be done."""
     if not declared:

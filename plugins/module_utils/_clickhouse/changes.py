@@ -60,6 +60,14 @@ class Change:
         ]
 
 
+def own_words(item: Declared, text: str) -> str:
+    """The statement that makes an object. A function is made in the server's words.
+
+    Its parentheses end up in the tables that call it, and a server that has restarted knows those of its own text only.
+    """
+    return text if item.kind == "function" and ddl.HIDDEN not in text else item.statement
+
+
 def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
     """From what exists to what is declared, both under the declared name."""
     differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
@@ -73,7 +81,7 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
             return Change(impossible=("its engine cannot be altered",))
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     if item.kind in _REPLACED:
-        return Change((item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1),))
+        return Change((own_words(item, ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1),))
     if item.kind == "materialized_view":
         return _materialized_view(item, have, want, differing)
     if ddl.HIDDEN in ddl.join_clauses(want):

@@ -319,6 +319,18 @@ def references(create: Create) -> set[tuple[str, str]]:
     return found
 
 
+def looks_up(text: str) -> bool:
+    """Whether an expression reads a dictionary, or a table by its name."""
+    tokens = tokenize(text)
+    for index, token in enumerate(tokens):
+        behind = tokens[index + 1 + _matches(tokens, index + 1, ("(",)) :]
+        if token.is_("IN") and behind and behind[0].kind in ("word", "quoted"):
+            return True
+        if token.kind == "word" and _LOOKUP.match(token.text) and _matches(tokens, index + 1, ("(",)):
+            return True
+    return False
+
+
 def _in_text(tokens: t.Sequence[Token], database: str) -> set[tuple[str, str]]:
     """The object named by the first token, which may be a literal that holds the name."""
     return _Cursor(tokenize(unquote(tokens[0].text)) if tokens[0].kind == "string" else tokens).names(database)

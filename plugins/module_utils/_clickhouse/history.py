@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, declare
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, Plan
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan
 
 TABLE = "schema_history"
 _COLUMNS = (
@@ -49,7 +49,7 @@ def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     quoted = ddl.quote_string(cluster)
     nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
     if not nodes:
-        raise ClickHouseError(f"cluster: {cluster} is not in system.clusters of this server")
+        return _because(plan, lambda _state: f"cluster {cluster} is not in system.clusters of this server")
     names = ", ".join(ddl.quote_string(state.name) for state in plan.drifted)
     query = (
         "SELECT _shard_num, concat(database, '.', name) AS label, create_table_query"
@@ -58,14 +58,22 @@ def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     try:
         rows = client.rows(query)
     except ClickHouseError as error:
-        raise error.about(f"cluster {cluster}") from error
+        # The drift itself is what matters, and is told as well.
+        reason = f"the nodes of cluster {cluster} could not be asked: {error}"
+        return _because(plan, lambda _state: reason)
     here = next((number for number, (_name, local) in enumerate(nodes, 1) if local), 0)
-    states = []
-    for state in plan.objects:
-        if state.status == DRIFTED:
-            texts = {number: text for number, label, text in rows if label == state.name}
-            other = [name for number, (name, _local) in enumerate(nodes, 1) if number != here and texts.get(number) != texts.get(here)]
-            said = f"other on {', '.join(other)}" if other else "the same on all nodes"
-            state = dataclasses.replace(state, reason=f"{state.reason}; in cluster {cluster} it is {said}")
-        states.append(state)
+
+    def compared(state: ObjectState) -> str:
+        texts = {number: text for number, label, text in rows if label == state.name}
+        other = [name for number, (name, _local) in enumerate(nodes, 1) if number != here and texts.get(number) != texts.get(here)]
+        return f"in cluster {cluster} it is {'other on ' + ', '.join(other) if other else 'the same on all nodes'}"
+
+    return _because(plan, compared)
+
+
+def _because(plan: Plan, why: t.Callable[[ObjectState], str]) -> Plan:
+    """The plan, with something added to the reason of all that drifted."""
+    states = [
+        dataclasses.replace(state, reason=f"{state.reason}; {why(state)}") if state.status == DRIFTED else state for state in plan.objects
+    ]
     return dataclasses.replace(plan, objects=tuple(states))

@@ -55,6 +55,8 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
 # Clauses behind the engine, in the server's order.
 _CLAUSES = {"partition_by": "PARTITION BY", "primary_key": "PRIMARY KEY", "order_by": "ORDER BY", "sample_by": "SAMPLE BY", "ttl": "TTL"}
 
+# Functions whose arguments the server hides.
+_CRYPT = re.compile(r"\w*(en|de)crypt", re.IGNORECASE)
 # The server has no ZooKeeper, or does not let this user look into it.
 _NOT_TO_BE_KNOWN = {60, 497}
 # Servers that know one ZooKeeper only.
@@ -242,7 +244,7 @@ def _settings(declared: str, stored: t.Mapping[str, str]) -> str:
 
 
 def behind(joined: t.Sequence[ddl.Clause], change: Change, allow: t.Collection[str]) -> Change | None:
-    """The change of a table behind its creation as ZooKeeper has it. Nothing where values would have to be tried first: only others have them."""
+    """The change of a table behind its creation as ZooKeeper has it. Nothing where values, which others have, would have to be tried."""
     if change.casts and not change.obstacles(allow):
         return None
     elements = alter.elements(ddl.clause(joined, "columns"))
@@ -260,7 +262,7 @@ def read(client: ClickHouse, tables: t.Mapping[Key, t.Sequence[ddl.Clause]]) -> 
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
-    C(system.zookeeper), C(system.macros) or C(system.server_settings) gets none.
+    C(system.zookeeper), C(system.macros) or C(system.server_settings) gets none, and nobody those that hold a secret.
     """
     engines = {key: ddl.clause(clauses, "engine") for key, clauses in tables.items()}
     engines = {key: engine for key, engine in engines.items() if ddl.engine_of(engine)[0].startswith("Replicated")}
@@ -292,9 +294,16 @@ def read(client: ClickHouse, tables: t.Mapping[Key, t.Sequence[ddl.Clause]]) -> 
     for key, found in places.items():
         if found and (found, "columns") in stored and (found, "metadata") in stored:
             clauses = definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
-            if clauses is not None and ddl.join_clauses(clauses) != ddl.join_clauses(tables[key]):
+            differs = clauses is not None and ddl.join_clauses(clauses) != ddl.join_clauses(tables[key])
+            if clauses is not None and differs and not _holds_secret(clauses) and not _holds_secret(tables[key]):
                 joined[key] = clauses
     return joined
+
+
+def _holds_secret(clauses: t.Iterable[ddl.Clause]) -> bool:
+    """Whether the server would hide a part of the definition, which ZooKeeper shows."""
+    text = ddl.join_clauses(clauses)
+    return ddl.HIDDEN in text or bool(ddl.secret_literals(text)) or any(_CRYPT.match(token.text) for token in ddl.tokenize(text))
 
 
 def _allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:

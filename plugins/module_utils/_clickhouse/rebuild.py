@@ -2,16 +2,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A MergeTree table that no ALTER makes as declared is copied into a new one, which takes its place (private: may change at any time).
 
-The new table stands beside the old one as ``<table>__rebuild``. Rows are copied a partition at a time; then merges of both stop, number and
-checksum of each partition's rows are compared, what differs is copied again, the tables are exchanged, rows that were inserted into the
-old one on the way are copied, and the old one stays as ``<table>__before``. What was copied is written into the old table's
-comment before the exchange, so that a run that is interrupted at any point is finished by the next one. Parts are told by
-their block numbers (``system.parts``), which only grow; a part that has merged old rows with new ones cannot be told, and is refused.
+The new table stands beside the old one as ``<table>__rebuild``. Rows are copied a partition at a time; then merges of both stop, number
+and checksum of each partition's rows are compared, what differs is copied again, the tables are exchanged, rows that were inserted into
+the old one on the way are copied, and the old one stays as ``<table>__before``. What was copied is written into the old table's comment
+before the exchange, so that a run that is interrupted at any point is finished by the next one. Parts are told by their block numbers
+(``system.parts``), which only grow.
+
+Replicas rebuild one after the other, each in its own run. The one that could create the table ``<table>__lock``, whose name in ZooKeeper
+they share, goes on, the others wait; then they join the new table, and copy what was inserted through them meanwhile and is not in it.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import time
 import typing as t
@@ -29,12 +33,20 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 REBUILD = "rebuild"
 BEFORE_SUFFIX = "__before"
 TAIL_SUFFIX = "__tail"
+LOCK_SUFFIX = "__lock"
+SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
 _MARK = "replaced by a rebuild of groundwork.observability, copied up to block "
 _ROUNDS = 10
 _UNKNOWN_TABLE = 60
+# Another replica holds the lock, or is about to.
+_HELD = {253, 999}
 # Every row as it is: no collapsing of a block before it is written, no block dropped as already inserted, no limit to parts that wait
 # for merges.
 _COPY_SETTINGS = "SETTINGS optimize_on_insert = 0, insert_deduplicate = 0, parts_to_delay_insert = 100000, parts_to_throw_insert = 100000"
+
+
+class Replan(ClickHouseError):
+    """What was planned is no longer what is to be done: read again."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,8 @@ class Rebuild:
         self.copy = copy_of(have, want, item.renamed_columns)
         self.shadow = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
         self.before = dataclasses.replace(item, name=item.name + BEFORE_SUFFIX)
+        self.lock = dataclasses.replace(item, name=item.name + LOCK_SUFFIX)
+        self.lock_path = ""
         self.table, self.beside = item.sql_name, self.shadow.sql_name
         self.planned_mark = ""
         # Whether what is copied last may have been copied by a run that was interrupted.
@@ -128,7 +142,8 @@ class Rebuild:
                 raise
             except ClickHouseError as error:
                 return dataclasses.replace(plan, impossible=(*plan.impossible, f"not all values can be copied: {error}"))
-        statements = [] if self.leftover else [self._create()]
+        lock = self._lock(self.want)
+        statements = lock + ([] if self.leftover else [self._create()])
         statements.append(f"SYSTEM STOP MERGES {self.beside}")
         parts = self._blocks(self.table)
         condition = "" if self.copy.unit == "''" else " WHERE _partition_id = {}"
@@ -137,15 +152,24 @@ class Rebuild:
             self._await_copies()
             # What an interrupted run has copied stays where it is whole; the rest is found out, and mended, before the exchange.
             rest = [unit.partition for name, unit in self._units(self.table).items() if name not in self._units(self.beside)]
-        statements += [self.copy.insert(self.beside, self.table, condition.format(ddl.quote_string(part))) for part in rest]
+        copies = [self.copy.insert(self.beside, self.table, condition.format(ddl.quote_string(part))) for part in rest]
+        statements += copies
         self.planned_mark = mark_of(parts)
         exchange = f"EXCHANGE TABLES {self.table} AND {self.beside}"
-        statements += [f"SYSTEM STOP MERGES {self.table}", self._marking(self.table, self.planned_mark), exchange]
+        statements.append(f"SYSTEM STOP MERGES {self.table}")
+        freeze = [f"SYSTEM STOP FETCHES {self.table}"] if is_replicated(self.have) else []
+        statements += [*freeze, self._marking(self.table, self.planned_mark), exchange]
         last = self._last()
         return Change(
             (*statements, *last),
             needs,
-            prepare={exchange: self.settle, last[0]: self.catch_up},
+            prepare={
+                **dict.fromkeys(lock, self.acquire),
+                **({copies[0]: self.begin} if copies else {}),
+                **dict.fromkeys(freeze, self.complete),
+                exchange: self.settle,
+                last[0]: self.catch_up,
+            },
             release=self.release,
         )
 
@@ -161,13 +185,54 @@ class Rebuild:
         """What is left to do when the tables have been exchanged already. C(comment) is that of the old one."""
         self.planned_mark = comment
         self.resumed = True
-        last = self._last()
-        return Change(tuple(last), prepare={last[0]: self.catch_up})
+        lock, last = self._lock(self.want), self._last()
+        return Change((*lock, *last), prepare={**dict.fromkeys(lock, self.acquire), last[0]: self.catch_up})
+
+    def _lock(self, clauses: t.Sequence[ddl.Clause]) -> list[str]:
+        """The statement that one replica at a time can run; none for a table without replicas."""
+        if not is_replicated(clauses):
+            return []
+        self.lock_path = f"{ddl.unquote(self._path(ddl.engine_of(ddl.clause(clauses, 'engine'))[1])[0])}{LOCK_SUFFIX}"
+        engine = ddl.engine_clause("ReplicatedMergeTree", [ddl.quote_string(self.lock_path), "'lock'"])
+        return [f"CREATE TABLE IF NOT EXISTS {self.lock.sql_name} (holder String) {engine} ORDER BY holder"]
+
+    def acquire(self) -> list[str]:
+        """Wait until no other replica rebuilds this table."""
+        deadline = time.monotonic() + self.client.connection.timeout
+        while True:
+            try:
+                self.client.execute(self._lock(self.want)[0])
+            except ClickHouseError as error:
+                if error.code not in _HELD:
+                    raise
+                if time.monotonic() > deadline:
+                    raise ClickHouseError(
+                        "another replica still rebuilds this table, or was lost while it did: run it again. For a lost one: "
+                        f"SYSTEM DROP REPLICA 'lock' FROM ZKPATH '{self.lock_path}', with the macros put in"
+                    ) from error
+                time.sleep(0.5)
+            else:
+                return []
+
+    def begin(self) -> list[str]:
+        """Whether the copies are still wanted: another replica may have made them."""
+        if self._peers():
+            self.client.execute(f"SYSTEM SYNC REPLICA {self.beside} LIGHTWEIGHT")
+            if not self.leftover and self._parts(self.beside):
+                raise Replan(f"another replica has copied rows to {self.beside}: run it again")
+        return []
+
+    def complete(self) -> list[str]:
+        """Get what other replicas of the old table have inserted until now. What they insert later is theirs to copy."""
+        self.client.execute(f"SYSTEM SYNC REPLICA {self.table} LIGHTWEIGHT")
+        return []
 
     def _last(self) -> list[str]:
         return [
+            *([f"SYSTEM START FETCHES {self.beside}"] if is_replicated(self.have) else []),
             f"SYSTEM START MERGES {self.table}",
             f"SYSTEM START MERGES {self.beside}",
+            *([f"DROP TABLE IF EXISTS {self.lock.sql_name} SYNC"] if is_replicated(self.want) else []),
             f"RENAME TABLE {self.beside} TO {self.before.sql_name}",
         ]
 
@@ -206,12 +271,18 @@ class Rebuild:
         body = self.item.body
         name, arguments = ddl.engine_of(body)
         if name.startswith("Replicated") and not ddl.replica_path(arguments):
-            query = "SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')"
-            defaults = dict(self.client.rows(query))
-            path = defaults["default_replica_path"].replace("{database}", self.item.database).replace("{table}", self.item.name)
-            given = [ddl.quote_string(path), ddl.quote_string(defaults["default_replica_name"])]
-            body = ddl.with_engine(body, ddl.engine_clause(name, [*given, *arguments]))
+            body = ddl.with_engine(body, ddl.engine_clause(name, [*self._path(arguments), *arguments]))
         return dataclasses.replace(self.shadow, body=body).statement
+
+    def _path(self, arguments: t.Sequence[str]) -> list[str]:
+        """Path and replica name of the declared table in ZooKeeper, as arguments of its engine."""
+        given = ddl.replica_path(arguments)
+        if given:
+            return given
+        query = "SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')"
+        defaults = dict(self.client.rows(query))
+        path = defaults["default_replica_path"].replace("{database}", self.item.database).replace("{table}", self.item.name)
+        return [ddl.quote_string(path), ddl.quote_string(defaults["default_replica_name"])]
 
     def _marking(self, table: str, mark: str) -> str:
         return f"ALTER TABLE {table} MODIFY COMMENT {ddl.quote_string(mark)}"
@@ -228,28 +299,40 @@ class Rebuild:
             " ORDER BY partition_id, min_block_number"
         )
 
-    def _units(self, table: str) -> dict[str, Unit]:
+    def _units(self, table: str, where: str = "") -> dict[str, Unit]:
         columns = self.copy.expressions if table == self.table else self.copy.names
         query = (
-            f"SELECT {self.copy.unit} AS unit, any(_partition_id), count(), sum({self.copy.row(columns)}), groupUniqArray(_part)"
-            f" FROM {table} GROUP BY unit"
+            f"SELECT {self.copy.unit} AS unit, any(_partition_id), count(), sum({self.copy.row(columns)}) FROM {table}{where} GROUP BY unit"
         )
-        return {name: Unit(partition, rows, digest, tuple(parts)) for name, partition, rows, digest, parts in self.client.rows(query)}
+        return {name: Unit(partition, rows, digest) for name, partition, rows, digest in self.client.rows(query)}
 
     def settle(self) -> list[str]:
-        """Make the copy complete: compare, and copy again what differs. Returns the statements that this took."""
+        """Make the copy complete as far as the parts go that are there now: compare, and copy again what differs.
+
+        Returns the statements that this took. Merges are stopped, so that the parts stay.
+        """
         done: list[str] = []
         replicas = self._peers()
         if replicas:
-            self.client.execute(f"SYSTEM SYNC REPLICA {self.beside}")
+            self.client.execute(f"SYSTEM SYNC REPLICA {self.beside} LIGHTWEIGHT")
+        parts = self._parts(self.table)
+        inside = f"_part IN ({', '.join(ddl.quote_string(name) for name, *_rest in parts) or chr(39) * 2})"
         for _round in range(_ROUNDS):
             if self._mutations():
                 raise ClickHouseError(f"mutations of {self.table} were begun while it was copied: run it again when they are done")
-            old, new = self._units(self.table), self._units(self.beside)
+            old, new = self._units(self.table, f" WHERE {inside}"), self._units(self.beside)
             differing = [name for name in {**old, **new} if name not in old or name not in new or not old[name].same(new[name])]
+            wheres = {name: f" WHERE {inside}{self._of_partition(old[name].partition)}" for name in differing if name in old}
+            if replicas:
+                # What others have inserted into the new table is right; only what it lacks counts.
+                differing = [name for name in wheres if self._missing(wheres[name])]
             if not differing:
-                return done + self._mark_copied(old)
+                return done + self._mark_copied(_maxima((partition, block) for _name, partition, _first, block in parts))
             wrong = [name for name in differing if name in new]
+            if replicas and is_replicated(self.have) and self._keeps_rows():
+                for name in differing:
+                    self._do(done, self._add(self.beside, self._lacking(self.table, self.beside, wheres[name])))
+                continue
             if wrong and replicas:
                 raise ClickHouseError(
                     f"rows of {self.beside} came by another replica ({', '.join(replicas)}), the copy cannot be compared. Rebuild on one "
@@ -257,25 +340,43 @@ class Rebuild:
                 )
             if wrong and not self.copy.same_partitions:
                 self._do(done, f"TRUNCATE TABLE {self.beside} SYNC")
-                differing = list(old)
+                wheres = {name: f" WHERE {inside}{self._of_partition(unit.partition)}" for name, unit in old.items()}
             else:
                 for name in wrong:
                     self._do(done, f"ALTER TABLE {self.beside} DROP PARTITION ID {ddl.quote_string(new[name].partition)}")
-            for name in differing:
-                if name in old:
-                    where = "" if self.copy.unit == "''" else f" WHERE _partition_id = {ddl.quote_string(old[name].partition)}"
-                    self._do(done, self.copy.insert(self.beside, self.table, where))
-        reason = f"in {_ROUNDS} rounds: too much is inserted or removed meanwhile"
-        raise ClickHouseError(f"{self.beside} does not become equal to {self.table} {reason}")
+            for where in wheres.values():
+                self._do(done, self.copy.insert(self.beside, self.table, where))
+        raise ClickHouseError(f"{self.beside} does not become equal to {self.table} in {_ROUNDS} rounds")
 
-    def _mark_copied(self, units: t.Mapping[str, Unit]) -> list[str]:
-        """Write down which blocks have been compared. Merges are stopped, so that every part seen is still there."""
-        seen = {part for unit in units.values() for part in unit.parts}
-        mark = mark_of(_maxima((partition, block) for name, partition, _first, block in self._parts(self.table) if name in seen))
+    def _of_partition(self, partition: str) -> str:
+        return "" if self.copy.unit == "''" else f" AND _partition_id = {ddl.quote_string(partition)}"
+
+    def _keeps_rows(self) -> bool:
+        """Whether rows that merges have collapsed may be added again."""
+        return ddl.engine_of(ddl.clause(self.want, "engine"))[0].removeprefix("Replicated") in ("MergeTree", "ReplacingMergeTree")
+
+    def _lacking(self, source: str, target: str, where: str) -> str:
+        """The rows of the old table that the new one has not, or not as often."""
+        aliased = ", ".join(f"{expression} AS __e{number}" for number, expression in enumerate(self.copy.expressions))
+        numbered = f"{self.copy.row(self.copy.expressions)} AS __row, row_number() OVER (PARTITION BY __row) AS __number"
+        old = f"(SELECT {aliased}, {numbered} FROM {source}{where})"
+        same = f"{self.copy.unit} IN (SELECT {self.copy.unit} FROM {source}{where})"
+        new = f"(SELECT {self.copy.row(self.copy.names)} AS __row, count() AS __times FROM {target} WHERE {same} GROUP BY __row)"
+        return f"{old} AS old LEFT JOIN {new} AS new ON old.__row = new.__row WHERE old.__number > new.__times"
+
+    def _missing(self, where: str) -> bool:
+        return bool(self.client.rows(f"SELECT count() FROM {self._lacking(self.table, self.beside, where)}")[0][0])
+
+    def _add(self, target: str, lacking: str) -> str:
+        columns = ", ".join(f"__e{number}" for number in range(len(self.copy.names)))
+        return f"INSERT INTO {target} ({', '.join(self.copy.names)}) SELECT {columns} FROM {lacking} {_COPY_SETTINGS}"
+
+    def _mark_copied(self, blocks: t.Mapping[str, int]) -> list[str]:
+        """Write down which blocks have been compared."""
         done: list[str] = []
-        if mark != self.planned_mark:
-            self._do(done, self._marking(self.table, mark))
-            self.planned_mark = mark
+        if mark_of(blocks) != self.planned_mark:
+            self.planned_mark = mark_of(blocks)
+            self._do(done, self._marking(self.table, self.planned_mark))
         return done
 
     def catch_up(self) -> list[str]:
@@ -283,22 +384,20 @@ class Rebuild:
         done: list[str] = []
         self._await_inserts()
         blocks = blocks_of(self.planned_mark) or {}
-        late: list[str] = []
-        for name, partition, first, last in self._parts(self.beside):
-            if last <= blocks.get(partition, -1) or (self.resumed and self._has_rows_of(name)):
-                continue
-            if first <= blocks.get(partition, -1):
-                raise ClickHouseError(
-                    f"part {name} of {self.beside} has merged rows that were copied to {self.table} with some that were not (up to block "
-                    f"{blocks.get(partition)}): compare them, then rename it to {self.before.sql_name}"
-                )
-            late.append(name)
+        late = [part for part in self._parts(self.beside) if part[3] > blocks.get(part[1], -1)]
+        mixed = [name for name, partition, first, _last in late if first <= blocks.get(partition, -1)]
+        if mixed and not self._keeps_rows():
+            raise ClickHouseError(
+                f"part {mixed[0]} of {self.beside} has merged rows that were copied to {self.table} with some that were not (up to block "
+                f"{blocks}): compare them, then rename it to {self.before.sql_name}"
+            )
         if late:
-            self._attach(done, late)
+            where = f" WHERE _part IN ({', '.join(ddl.quote_string(name) for name, *_rest in late)})"
+            self._attach(done, where, all_rows=not mixed and not self.resumed)
         return done
 
-    def _attach(self, done: list[str], parts: t.Sequence[str]) -> None:
-        """Add rows of the old table without an INSERT: materialized views have seen them already."""
+    def _attach(self, done: list[str], where: str, *, all_rows: bool) -> None:
+        """Add rows of the old table, or those that the new one lacks, without an INSERT: materialized views have seen them already."""
         tail = dataclasses.replace(self.item, name=self.item.name + TAIL_SUFFIX)
         name, arguments = ddl.engine_of(ddl.clause(self.want, "engine"))
         plain = name.removeprefix("Replicated")
@@ -307,31 +406,28 @@ class Rebuild:
         self._do(done, f"DROP TABLE IF EXISTS {tail.sql_name} SYNC")
         self._do(done, ddl.join_clauses(ddl.replace_clause(clauses, "head", f"CREATE TABLE {tail.sql_name}")))
         self._do(done, f"SYSTEM STOP MERGES {tail.sql_name}")
-        names = ", ".join(map(ddl.quote_string, parts))
-        self._do(done, self.copy.insert(tail.sql_name, self.beside, f" WHERE _part IN ({names})"))
+        if all_rows:
+            self._do(done, self.copy.insert(tail.sql_name, self.beside, where))
+        else:
+            self._do(done, self._add(tail.sql_name, self._lacking(self.beside, self.table, where)))
         for (partition,) in self.client.rows(f"SELECT DISTINCT _partition_id FROM {tail.sql_name} ORDER BY 1"):
             self._do(done, f"ALTER TABLE {self.table} ATTACH PARTITION ID {ddl.quote_string(partition)} FROM {tail.sql_name}")
         self._do(done, f"DROP TABLE {tail.sql_name} SYNC")
 
-    def _has_rows_of(self, part: str) -> bool:
-        """Whether an interrupted run has copied a part already."""
-        where = f" WHERE _part = {ddl.quote_string(part)}"
-        theirs = f"SELECT {self.copy.row(self.copy.expressions)} FROM {self.beside}{where}"
-        query = (
-            f"SELECT (SELECT count() FROM {self.table} WHERE {self.copy.row(self.copy.names)} IN ({theirs}))"
-            f" >= (SELECT count() FROM {self.beside}{where})"
-        )
-        return bool(self.client.rows(query)[0][0])
-
     def release(self) -> str:
         """Let the tables merge again when the rebuild has failed; the next run goes on. Returns what could not be done, for the message."""
         still = []
-        for table in (self.table, self.beside):
+        if is_replicated(self.want):
             try:
-                self.client.execute(f"SYSTEM START MERGES {table}")
+                self.client.execute(f"DROP TABLE IF EXISTS {self.lock.sql_name} SYNC")
+            except ClickHouseError:
+                still.append(f"; {self.lock.sql_name} may still keep other replicas waiting, until the next run")
+        for table, what in itertools.product((self.table, self.beside), ("FETCHES", "MERGES") if is_replicated(self.have) else ("MERGES",)):
+            try:
+                self.client.execute(f"SYSTEM START {what} {table}")
             except ClickHouseError as error:
                 if error.code != _UNKNOWN_TABLE:
-                    still.append(f"; merges of {table} may still be stopped: SYSTEM START MERGES {table}")
+                    still.append(f"; {table} may still be stopped: SYSTEM START {what} {table}")
         return "".join(still)
 
     def _do(self, done: list[str], statement: str) -> None:
@@ -375,12 +471,11 @@ class Rebuild:
 
 @dataclass(frozen=True)
 class Unit:
-    """Rows of one partition: its ID in the table that was asked, their number and checksum, and the parts they are in."""
+    """Rows of one partition: its ID in the table that was asked, their number and checksum."""
 
     partition: str
     rows: int
     digest: int
-    parts: tuple[str, ...]
 
     def same(self, other: Unit) -> bool:
         return (self.rows, self.digest) == (other.rows, other.digest)

@@ -8,6 +8,7 @@ two and is the one place that writes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import random
@@ -24,6 +25,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     collection,
     dropped,
     is_replicated,
+    own_words,
     renamed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
@@ -39,7 +41,13 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     collection_text,
     drop_rank,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import REBUILD, Rebuild, blocks_of
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import (
+    REBUILD,
+    SUFFIXES,
+    Rebuild,
+    Replan,
+    blocks_of,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
 
 PRESENT = "present"
@@ -65,11 +73,14 @@ _UNKNOWN_DICTIONARY = 36
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
 # Beginnings of engines that reach beyond the server's own tables as soon as one is created: they register with ZooKeeper or a
-# broker, open a file for themselves or write one, start to replicate. Tables with one are tried as Memory, for their columns.
+# broker, open a file for themselves or write one, start to replicate, keep a dictionary from being dropped. Tables with one are
+# tried as Memory, for their columns.
 _OUTSIDE = (
-    *("AzureQueue", "DeltaLake", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
+    *("Azure", "DeltaLake", "Dictionary", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
     *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite"),
 )
+# Behind the name of what shows a materialized view's own columns; what its query gives is shown without them.
+_OWN_COLUMNS = "_columns"
 _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
@@ -104,7 +115,7 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
     steps: list[Step] = []
     states: list[ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(found.databases)
-    for item in (*want, *found.purged):
+    for item in (*_by_dependency(want, found.have), *_by_dependency(found.purged, found.have)):
         if item.database and item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
         have = found.have.get(item.key)
@@ -112,7 +123,8 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
         canonical = found.want.get(item.key, Definition(shown, shown))
         if have is None:
             if not item.absent:
-                steps.append(Step(item.label, item.statement, shown))
+                text = own_words(item, canonical.text)
+                steps.append(Step(item.label, text, shown if text == item.statement else text))
             states.append(ObjectState(item.label, item.kind, ABSENT if item.absent else CREATED, "", canonical.pretty))
         elif have.text == canonical.text and item.key not in found.changes:
             states.append(ObjectState(item.label, item.kind, PRESENT, have.pretty, have.pretty))
@@ -127,6 +139,30 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
             if not obstacles:
                 steps += made.steps(item.label, secrets)
     return Plan(tuple(steps), tuple(states))
+
+
+def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition]) -> list[Declared]:
+    """What goes goes after what refers to it: a dictionary after the tables that ask it."""
+    uses = {
+        item.key: ddl.references(ddl.Create("table", item.database, item.name, have[item.key].text))
+        for item in want
+        if item.absent and item.key in have
+    }
+    ordered: dict[Key, Declared] = {}
+    pending: set[Key] = set()
+
+    def place(item: Declared) -> None:
+        if item.key in pending or item.key in ordered:
+            return
+        pending.add(item.key)
+        for other in want:
+            if item.absent and item.key in uses.get(other.key, ()):
+                place(other)
+        ordered[item.key] = item
+
+    for item in want:
+        place(item)
+    return list(ordered.values())
 
 
 class Reader:
@@ -156,10 +192,18 @@ class Reader:
         self.former: dict[Key, str] = {}
         # Columns that the query of a view gives.
         self.gives: dict[Key, str] = {}
+        # Temporary tables that refer to a dictionary or another table.
+        self.loose: set[str] = set()
         # Text of what stands beside an object, to take its place.
         self.beside: dict[Key, str] = {}
 
     def read(self) -> Found:
+        try:
+            return self._read()
+        finally:
+            self._let_go()
+
+    def _read(self) -> Found:
         databases = self._databases()
         have = self._tables()
         purged = self._undeclared(have) if self.purge else []
@@ -240,7 +284,7 @@ class Reader:
     def _with_renamed(self, item: Declared, have: list[ddl.Clause], columns: t.Mapping[str, str]) -> list[ddl.Clause]:
         """The table with its columns renamed, in the server's words: other columns, keys and indices name them, too."""
         name = f"__groundwork_{random.getrandbits(32):08x}_renamed"
-        self.client.execute(_temporary(name, item.kind, have))
+        self._make(name, item.kind, have)
         self.client.execute(f"ALTER TABLE {name} {alter.rename_commands(columns)}")
         query = f"SELECT create_table_query FROM system.tables WHERE is_temporary AND name = {ddl.quote_string(name)}"
         return _from_temporary(item, have, ddl.split_clauses(self.client.rows(query)[0][0]))
@@ -261,7 +305,7 @@ class Reader:
     def _undeclared(self, have: dict[Key, str]) -> list[Declared]:
         """What is to be purged, views before tables. Reads the text of each into C(have)."""
         keep = {item.key for item in self.every} | {item.renamed_from for item in self.every}
-        keep |= {(item.database, item.name + REBUILD_SUFFIX) for item in self.want}
+        keep |= {(item.database, item.name + suffix) for item in self.want for suffix in SUFFIXES}
         databases = _literals(sorted({entry.database for entry in self.purge}))
         query = (
             "SELECT database, name, create_table_query FROM system.tables"
@@ -394,6 +438,7 @@ class Reader:
     ) -> dict[Key, list[ddl.Clause]]:
         """Declarations as the server understands them, by making each one for a moment."""
         made: dict[str, Declared] = {}
+        waiting: dict[Key, list[ddl.Clause]] = {}
         attempt = random.getrandbits(32)
         functions = any(item.kind == "function" and item.key not in have for item in self.want)
         collections = any(item.kind == "named_collection" and item.key not in have for item in self.want)
@@ -403,14 +448,16 @@ class Reader:
             exists = item.key in have
             if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
                 continue
-            if _reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
+            if item.kind == "table" and _reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
                 continue
             # Declared as the server writes it: a temporary table would tell nothing new, and costs a round trip.
             if exists and ddl.join_clauses(_filled(item, parts, have[item.key], macros)) == have[item.key]:
                 continue
             name = f"__groundwork_{attempt:08x}_{number}"
             try:
-                self.client.execute(_temporary(name, item.kind, parts))
+                self._make(name, item.kind, parts)
+                if item.kind == "materialized_view" and ddl.clause(parts, "columns"):
+                    self._make(name + _OWN_COLUMNS, "view", parts)
             except ConnectionFailed:
                 raise
             except ClickHouseError as error:
@@ -419,23 +466,59 @@ class Reader:
                 if dictionaries & ddl.references(ddl.Create(item.kind, item.database, item.name, item.body)):
                     not_yet |= {_UNKNOWN_DICTIONARY}
                 later = error.code in not_yet and (view or not exists)
-                if not later and not _no_temporary(error) and not (view and error.code == _NO_TEMPORARY_VIEWS):
+                if exists and not view and error.code in not_yet - _NOT_THERE_YET:
+                    waiting[item.key] = ddl.split_clauses(have[item.key])  # compared once that is there
+                elif not later and not _no_temporary(error) and not (view and error.code == _NO_TEMPORARY_VIEWS):
                     raise error.about(item.subject) from error
             else:
                 made[name] = item
         if not made:
-            return {}
-        query = _read_back(made)
-        texts = dict(self.client.last_rows(query))
+            return waiting
+        texts = self._read_back([*made, *(name + _OWN_COLUMNS for name in made)])
         if len(texts) < len(made):
             raise ClickHouseError(f"{self.client.connection.url} lost the session's temporary tables: address one server, no load balancer")
-        found: dict[Key, list[ddl.Clause]] = {}
+        found = waiting
         for name, item in made.items():
             theirs = ddl.split_clauses(texts[name])
             self._learn_secrets(clauses[item.key], theirs)
             self.gives[item.key] = ddl.clause(theirs, "columns")
-            found[item.key] = _from_temporary(item, clauses[item.key], theirs)
+            ours = clauses[item.key]
+            if name + _OWN_COLUMNS in texts:
+                ours = ddl.replace_clause(ours, "columns", ddl.clause(ddl.split_clauses(texts[name + _OWN_COLUMNS]), "columns"))
+            found[item.key] = _from_temporary(item, ours, theirs)
         return found
+
+    def _make(self, name: str, kind: str, parts: list[ddl.Clause]) -> None:
+        """Make something for a moment."""
+        self._alter(name, _temporary(name, kind, parts))
+
+    def _alter(self, name: str, statement: str) -> None:
+        self.client.execute(statement)
+        if not statement.startswith("CREATE TEMPORARY VIEW") and ddl.looks_up(statement):
+            self.loose.add(name)
+
+    def _read_back(self, names: t.Collection[str]) -> dict[str, str]:
+        """Texts of what was made for a moment, which ends here. Formatted once more: the server shows what it has read from its files."""
+        text = "ifNull(formatQuerySingleLineOrNull(create_table_query), create_table_query)"
+        query = f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({_literals(names)})"
+        if not self.loose:
+            return dict(self.client.last_rows(query))
+        texts = dict(self.client.rows(query))
+        self._let_go()
+        self.client.last_rows("SELECT 1")
+        return texts
+
+    def _let_go(self) -> None:
+        """Take back the references of temporary tables: the server keeps them for good, and nobody could drop a dictionary again."""
+        if not self.loose:
+            return
+        query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(self.loose)})"
+        self.loose = set()
+        with contextlib.suppress(ClickHouseError):  # it is gone, or the engine has no ALTER
+            for name, text in self.client.rows(query):
+                plan = alter.without_lookups(ddl.split_clauses(text))
+                if plan.commands:
+                    self.client.execute(plan.statement(name))
 
     def _rehearsed(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
         """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none."""
@@ -452,7 +535,7 @@ class Reader:
             if _reaches_outside(twin):
                 continue
             try:
-                self.client.execute(_temporary(name, item.kind, twin))
+                self._make(name, item.kind, twin)
             except ConnectionFailed:
                 raise
             except ClickHouseError:  # an engine without temporary tables: the server decides when it is altered
@@ -463,7 +546,7 @@ class Reader:
                 if sample:
                     self.client.execute(f"INSERT INTO {name} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
                 for statement in alters:
-                    self.client.execute(statement.replace(item.sql_name, name, 1))
+                    self._alter(name, statement.replace(item.sql_name, name, 1))
                 if made_by.casts and not made_by.obstacles(self.allow):
                     # A value that does not fit would stop the mutation, and everything behind it.
                     former = "".join(f", {ddl.quote_name(old)} AS {ddl.quote_name(new)}" for new, old in made_by.renamed.items())
@@ -476,8 +559,7 @@ class Reader:
             else:
                 made[name] = item
         if made:
-            query = _read_back(made)
-            for name, text in self.client.last_rows(query):
+            for name, text in self._read_back(made).items():
                 item = made[name]
                 ours = ddl.split_clauses(want[item.key])
                 theirs = _from_temporary(item, ours, ddl.split_clauses(text))
@@ -557,20 +639,17 @@ def _no_temporary(error: ClickHouseError) -> bool:
     return error.code == _NOT_TEMPORARY and "emporary" in str(error)
 
 
-def _read_back(names: t.Iterable[str]) -> str:
-    """The query for temporary objects, read as the server reads its files: what it formats once is not what it formats twice."""
-    text = "ifNull(formatQuerySingleLineOrNull(create_table_query), create_table_query)"
-    return f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({_literals(names)})"
-
-
 def _reaches_outside(parts: list[ddl.Clause]) -> bool:
     engine = ddl.engine_of(ddl.clause(parts, "engine"))[0]
+    if ddl.looks_up(ddl.clause(parts, "columns")) and not engine.endswith("MergeTree"):
+        return True  # not every engine lets go of what it refers to
     return engine.startswith(_OUTSIDE) or "kafka_keeper_path" in ddl.settings(ddl.clause(parts, "settings"))
 
 
 def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
     if kind != "table":
-        return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in ("columns", "select"))])
+        keys = ("columns", "select") if kind == "view" else ("select",)
+        return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in keys)])
     engine, arguments = ddl.engine_of(ddl.clause(parts, "engine"))
     if _reaches_outside(parts):
         parts = ddl.replace_clause([part for part in parts if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
@@ -583,9 +662,7 @@ def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
 def _from_temporary(item: Declared, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> list[ddl.Clause]:
     """What was read back, under its own name and engine again."""
     if item.kind == "materialized_view":
-        for key in ("columns", "select"):
-            ours = ddl.replace_clause(ours, key, ddl.clause(theirs, key))
-        return ours
+        return ddl.replace_clause(ours, "select", ddl.clause(theirs, "select"))
     if item.kind == "view":
         kept = [part for part in ours if part.key not in ("columns", "select")]
         return [kept[0], *(part for part in theirs if part.key == "columns"), *kept[1:], theirs[-1]]
@@ -636,7 +713,7 @@ def converge(
                 client.execute(step.statement)
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
-                contested = error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
+                contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
                 if (lost or contested) and attempt < _ATTEMPTS - 1:
                     unsure = (step, states[step.target]) if lost else None
                     break

@@ -49,6 +49,7 @@ def test_parse(text: str, kind: str, database: str, name: str, body: str) -> Non
         ("CREATE TABLE a.b (x UInt8)", "names no ENGINE"),
         ("CREATE TABLE a.b AS a.c", "names no ENGINE"),
         ("CREATE TABLE a.b ENGINE = Log AS WITH 1 AS x SELECT x", "would fill the table"),
+        ("CREATE TABLE a.b CLONE AS a.c ENGINE = Log", "CLONE AS would fill the table"),
         ("CREATE TABLE a.b (x UInt8); DROP TABLE a.b", "more than one statement"),
         ("CREATE TABLE a.b (x UInt8) COMMENT 'open", "a quote opened at character 35 is never closed"),
     ],
@@ -87,7 +88,61 @@ def test_a_select_is_one_clause() -> None:
     assert ddl.join_clauses(clauses) == text
 
 
-MACROS = {"database": "a", "table": "b", "shard": "1", "replica": "r"}
+@pytest.mark.parametrize(
+    ("text", "engine", "with_memory"),
+    [
+        ("(x UInt8) ENGINE = Log", ("Log", []), "(x UInt8) ENGINE = Memory"),
+        ("(x UInt8) engine MergeTree() ORDER BY x", ("MergeTree", []), "(x UInt8) ENGINE = Memory ORDER BY x"),
+        ("AS a.engine ENGINE=Join(ANY, LEFT, (x, y))", ("Join", ["ANY", "LEFT", "(x, y)"]), "AS a.engine ENGINE = Memory"),
+        ("AS engine ENGINE = Set", ("Set", []), "AS engine ENGINE = Memory"),
+    ],
+)
+def test_engines(text: str, engine: tuple[str, list[str]], with_memory: str) -> None:
+    """The sign before the name may be left out, and a table may be called like the word."""
+    assert ddl.engine_of(text) == engine
+    assert ddl.with_engine(text, "ENGINE = Memory") == with_memory
+    assert ddl.parse_create(f"CREATE TABLE a.b {text}").body == text
+
+
+@pytest.mark.parametrize("text", ["(x UInt8) ENGINE", "(x UInt8) ENGINE =", "AS a.engine"])
+def test_no_engine(text: str) -> None:
+    assert ddl.engine_of(text) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("(x UInt64) ENGINE = Dictionary(c.d)", {("c", "d")}),
+        ("(x UInt64) ENGINE = Dictionary('c.d')", {("c", "d")}),
+        ("(x UInt64) ENGINE = Dictionary('d')", {("a", "d")}),
+        ("ENGINE = Alias(c, d)", {("c", "d")}),
+        ("ENGINE = Alias('c.d')", {("c", "d")}),
+        ("(x UInt64 DEFAULT dictGetOrDefault('c.d', 'v', x, 0)) ENGINE = Log", {("c", "d")}),
+        ("(x UInt64, CONSTRAINT k CHECK dictHas(c.d, x)) ENGINE = Log", {("c", "d")}),
+        ("(x UInt64 ALIAS joinGet(`c`.`d`, 'v', x)) ENGINE = Log", {("c", "d")}),
+        ("(x UInt64 DEFAULT dictionary(1), dictGet UInt8) ENGINE = Log", set()),
+        ("AS c.d ENGINE = Log", {("c", "d")}),
+    ],
+)
+def test_references(body: str, found: set[tuple[str, str]]) -> None:
+    assert ddl.references(ddl.Create("table", "a", "b", body)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("dictGet('c.d', 'v', x)", True),
+        ("lower(joinGet(c.d, 'v', x))", True),
+        ("x IN c.d", True),
+        ("x IN (c.d)", True),
+        ("x IN (1, 2) AND dictionary = 'dictGet('", False),
+    ],
+)
+def test_what_reads_by_name(text: str, found: bool) -> None:
+    assert ddl.looks_up(text) is found
+
+
+MACROS = {"database": "a", "table": "b", "shard": "1", "replica": "r", "currentDatabase()": "db", "currentUser()": "me you"}
 TABLE = "CREATE TABLE a.b (`x` UInt8)"
 
 
@@ -160,6 +215,17 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
             False,
         ),
         ("CREATE VIEW a.b AS SELECT 1", f"{TABLE} ENGINE = Memory", False),
+        (f"{TABLE} ENGINE = MergeTree", f"{TABLE} ENGINE = MergeTree ORDER BY tuple() SETTINGS index_granularity = 8192", True),
+        (f"{TABLE} ENGINE = MergeTree", f"{TABLE} ENGINE = MergeTree ORDER BY x SETTINGS index_granularity = 8192", False),
+        ("CREATE TABLE a.b ENGINE = Merge(a, '^c')", f"{TABLE} ENGINE = Merge('a', '^c')", True),
+        ("CREATE TABLE a.b AS a.c ENGINE = Log", f"{TABLE} ENGINE = Log", False),
+        (f"{TABLE} ENGINE = Merge(currentDatabase(), '^c')", f"{TABLE} ENGINE = Merge('db', '^c')", True),
+        (f"{TABLE} ENGINE = Merge(currentDatabase(), '^c')", f"{TABLE} ENGINE = Merge('other', '^c')", False),
+        (f"{TABLE} ENGINE = S3('u', NOSIGN)", f"{TABLE} ENGINE = S3('u', 'NOSIGN', 'Parquet')", True),
+        (f"{TABLE} ENGINE = S3('u', NOSIGN)", f"{TABLE} ENGINE = S3('v', 'NOSIGN', 'Parquet')", False),
+        (f"{TABLE} ENGINE = ReplacingMergeTree(x) ORDER BY x", f"{TABLE} ENGINE = ReplacingMergeTree(x, y) ORDER BY x", False),
+        ("CREATE VIEW a.b DEFINER = CURRENT_USER AS SELECT 1", "CREATE VIEW a.b DEFINER = `me you` AS SELECT 1", True),
+        ("CREATE VIEW a.b DEFINER = CURRENT_USER AS SELECT 1", "CREATE VIEW a.b DEFINER = other AS SELECT 1", False),
         (
             f"{TABLE} ENGINE = Memory",
             "CREATE TABLE a.b UUID '61f0c404-5cb3-11e7-907b-a6006ad3dba0' (`x` UInt8) ENGINE = Memory",
@@ -170,6 +236,12 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
 def test_fill(want: str, have: str, same: bool) -> None:
     filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(want), ddl.split_clauses(have), MACROS))
     assert (filled == have) is same
+
+
+def test_fill_keeps_the_order_of_a_table_in_a_database_named_like_a_view() -> None:
+    head = "CREATE TABLE review.b (`x` UInt8) ENGINE = MergeTree PRIMARY KEY x"
+    have = ddl.split_clauses(f"{head} ORDER BY x TTL y COMMENT 'c'")
+    assert ddl.join_clauses(ddl.fill(ddl.split_clauses(f"{head} TTL y"), have, {})) == f"{head} ORDER BY x TTL y"
 
 
 @pytest.mark.parametrize(
@@ -184,6 +256,18 @@ def test_fill(want: str, have: str, same: bool) -> None:
         ("CREATE VIEW a.b AS SELECT * FROM mysql(nc, password = 'pw5')", {"pw5"}),
         ("CREATE TABLE a.b (x UInt8) ENGINE = Kafka SETTINGS kafka_sasl_password = 'pw6'", {"pw6"}),
         ("CREATE TABLE a.b (x UInt8) ENGINE = MongoDB('mongodb://u:pw7@h/d', 'c')", {"pw7"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'key', 'pw8')", {"pw8"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3Queue('http://x', 'key', 'pw9', 'pw/9', 'CSV', 'gzip')", {"pw9", "pw/9"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'CSV', 'gzip')", set()),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', NOSIGN, 'CSV', 'gzip')", set()),
+        ("CREATE VIEW a.b AS SELECT * FROM s3('http://x', 'CSV', 'y UInt8')", set()),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = URL('http://x', CSV, headers('Authorization' = 'Bearer pw10'))", {"Bearer pw10"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = ODBC('DSN=d;PWD=pw11', 'd', 't')", {"DSN=d;PWD=pw11"}),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = AzureQueue('AccountName=a;AccountKey=pw12==;', 'box')", {"pw12=="}),
+        ("CREATE DATABASE a ENGINE = PostgreSQL('h', 'd', 'u', 'pw13', 'schema', 1)", {"pw13"}),
+        ("CREATE DATABASE a ENGINE = MySQL('h', 'd', 'u', 'pw14')", {"pw14"}),
+        ("CREATE DATABASE a ENGINE = S3('http://x', 'key', 'pw15')", {"pw15"}),
+        ("CREATE DATABASE a ENGINE = S3('http://x', 'NOSIGN')", set()),
         ("CREATE TABLE a.b (token String DEFAULT 'x') ENGINE = Memory COMMENT 'password'", set()),
     ],
 )
@@ -192,3 +276,16 @@ def test_secrets(text: str, secrets: set[str]) -> None:
     shown = ddl.mask(text, secrets)
     assert not any(secret in ddl.unquote(token.text) for secret in secrets for token in ddl.tokenize(shown))
     assert shown.count("[HIDDEN]") == len(secrets)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "secrets"),
+    [
+        ("ENGINE = S3('u', 'k', 'pw1', 'pw2', 'CSV')", "ENGINE = S3('u', 'k', '[HIDDEN]', '[HIDDEN]', 'CSV')", {"pw1", "pw2"}),
+        ("ENGINE = URL('u', CSV, headers('a' = 'pw3'))", "ENGINE = URL('u', 'CSV', headers('a' = '[HIDDEN]'))", {"pw3"}),
+        ("ENGINE = S3('u', 'k', 'pw4')", "ENGINE = S3('u', 'k', '[HIDDEN]', 'CSV')", {"pw4"}),
+        ("ENGINE = Log COMMENT 'no secret'", "ENGINE = S3('[HIDDEN]')", set()),
+    ],
+)
+def test_what_the_server_hides_is_a_secret(ours: str, theirs: str, secrets: set[str]) -> None:
+    assert ddl.hidden_literals(ours, theirs) == secrets

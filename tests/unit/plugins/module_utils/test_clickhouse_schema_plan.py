@@ -48,6 +48,26 @@ def test_references_come_before_kinds() -> None:
     assert names(objects) == ["d.original", "d.copy", "d.t", "d.b", "d.mv", "d.a"]
 
 
+def test_what_asks_a_dictionary_comes_after_it_and_goes_before_it() -> None:
+    objects = [
+        {"ddl": "CREATE TABLE d.a (x UInt64, y String DEFAULT dictGet('d.z', 'y', x)) ENGINE = Memory"},
+        {"ddl": "CREATE TABLE d.b (x UInt64, y String) ENGINE = Dictionary('d.z')"},
+        {"ddl": "CREATE DICTIONARY d.z (x UInt64, y String) PRIMARY KEY x SOURCE(NULL()) LAYOUT(FLAT()) LIFETIME(0)"},
+    ]
+    assert names(objects) == ["d.z", "d.a", "d.b"]
+    have = {item.key: Definition(item.statement) for item in declaration.declare(objects)}
+    gone = [{"kind": kind, "name": name, "state": "absent"} for kind, name in (("dictionary", "d.z"), ("table", "d.a"), ("table", "d.b"))]
+    plan = schema.plan_schema(declaration.declare(gone), Found(have))
+    assert [state.name for state in plan.objects] == ["d.a", "d.b", "d.z"]
+
+
+def test_a_function_is_made_in_the_words_of_the_server() -> None:
+    """Its parentheses end up in the tables that call it, and a server that starts takes them from its own text."""
+    want = declaration.declare([{"ddl": "CREATE FUNCTION twice AS x -> x * 2"}])
+    own = Definition("CREATE FUNCTION twice AS x -> (x * 2)")
+    assert schema.plan_schema(want, Found(want={("", "twice"): own})).statements == [own.text]
+
+
 def test_a_column_called_like_a_table_is_no_reference() -> None:
     objects = [
         {"ddl": "CREATE TABLE d.a (b UInt8) ENGINE = Memory"},

@@ -1,0 +1,20 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Taking back what a temporary table refers to."""
+
+from __future__ import annotations
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
+
+
+def test_only_what_reads_by_name_is_taken_back() -> None:
+    have = ddl.split_clauses(
+        "CREATE TEMPORARY TABLE t (`x` UInt64 CODEC(ZSTD(1)), `a b` String DEFAULT dictGet('c.d', 'v', x) COMMENT 'k', "
+        "`y` String DEFAULT 'dictGet(', CONSTRAINT known CHECK dictHas('c.d', x), CONSTRAINT small CHECK x < 9) "
+        "ENGINE = MergeTree ORDER BY x TTL y + toIntervalDay(1) WHERE x IN (c.s)"
+    )
+    assert alter.without_lookups(have).statement("t") == (
+        "ALTER TABLE t (DROP CONSTRAINT known), (DROP CONSTRAINT small), (MODIFY COLUMN `a b` REMOVE DEFAULT), "
+        "(MODIFY COLUMN `a b` REMOVE COMMENT), (ADD CONSTRAINT small CHECK x < 9), (REMOVE TTL)"
+    )

@@ -1,0 +1,43 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""What the stages count."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import run
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ("= 3 passed, 1 warning in 2.50s =", (3, 0, 0)),
+        ("bringing up nodes...\n1 failed, 596 passed, 1 warning in 796.53s (0:13:16)", (596, 1, 0)),
+        ("2 passed, 1 skipped in 0.10s\nand again\n1 failed, 2 passed, 3 errors in 1.00s", (4, 4, 1)),
+        ("[gw1] node down: Not properly terminated\n\nno tests ran in 4.94s", (0, 1, 0)),
+        ("Traceback", (0, 1, 0)),
+    ],
+)
+def test_closing_lines(said: str, counts: tuple[int, int, int]) -> None:
+    result = run.counted(said)
+    assert (result.passed, result.failed, result.skipped) == counts
+
+
+@pytest.mark.parametrize(
+    ("tests", "counts"),
+    [
+        ({"a": "def test_1(): pass", "b": "def test_2(): pass\ndef test_3(): assert False"}, (2, 1, 0)),
+        ({"a": "import os\ndef test_1(): os._exit(3)", "b": "def test_2(): pass"}, (1, 1, 0)),
+        ({"a": "def test_1(): pass", "conftest": "def pytest_sessionfinish(session): session.exitstatus = 1"}, (1, 1, 0)),
+    ],
+    ids=["a failure", "a process that dies", "a failure that no line tells"],
+)
+def test_runs_in_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tests: dict[str, str], counts: tuple[int, ...]) -> None:
+    for name, text in tests.items():
+        (tmp_path / (name if name == "conftest" else f"test_{name}")).with_suffix(".py").write_text(text)
+    monkeypatch.setattr(run, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer to load than this takes to run
+    result = run.pytest("nothing", str(tmp_path), "-p", "xdist", *run.PROCESSES)
+    assert (result.passed, result.failed, result.skipped) == counts
