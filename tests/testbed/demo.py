@@ -66,15 +66,16 @@ class Platform:
         self.context = ssl.create_default_context(cafile=str(self.folder / "pki/ca.crt"))
 
     def query(self, host: str, sql: str) -> list[list[Any]]:
-        """Rows of a query to one ClickHouse, as the administrator."""
+        """Rows of a statement, if it has any, sent to one ClickHouse as the administrator."""
         request = urllib.request.Request(
             f"https://{self.addresses[host]}:8443/?default_format=JSONCompact",
             data=sql.encode(),
             headers={"X-ClickHouse-User": "admin", "X-ClickHouse-Key": self.secrets["clickhouse_admin_password"]},
         )
         with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
-            rows: list[list[Any]] = json.load(answer)["data"]
-            return rows
+            body = answer.read()
+        rows: list[list[Any]] = json.loads(body)["data"] if body else []
+        return rows
 
     def records(self) -> dict[str, tuple[int, int]]:
         """Kind of record -> all of them, and those of the application."""
