@@ -97,7 +97,8 @@ options:
         differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
         The old table stays with C(__before) at the end, until it is removed (C(state=absent)). An interrupted run is
         finished by the next one. It takes as much space again as the table, and reads it twice. An C(ALTER UPDATE) or C(DELETE)
-        that is not done stops it.
+        that is not done stops it. The rows of an C(INSERT) that begins in the instant of the exchange are in the table, but
+        materialized views over it may miss them (seen on 26.7).
       - A replicated table needs another path in ZooKeeper for it, declared among the arguments of its engine. Its replicas take
         turns, each in its own run, and wait for each other for O(timeout) seconds; what is inserted through any of them
         meanwhile is kept, in tables of the engines C(MergeTree) and C(ReplacingMergeTree). For other engines, and plain tables

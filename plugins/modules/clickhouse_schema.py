@@ -238,8 +238,8 @@ notes:
   - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
   - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
   - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
-  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA), too, and should see the
-    processes of all users, to wait for those that still insert.
+  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA),
+    too, and should see the processes of all users, to wait for those that still insert.
   - To join a replicated table whose other replicas have another definition, the user needs C(SELECT) on C(system.zookeeper),
     C(system.macros) and C(system.server_settings), where the server asks for grants on system tables. Without them, or where the
     definition holds a secret or values would have to be tried (types that V(modify_lossy) is for), such a replica is made only when its
