@@ -68,7 +68,6 @@ class Cluster:
         others = list(self.shards[shard].values())
         for other in others:
             other.query("SYSTEM SYNC REPLICA d.t")
-        node.stop()
         node.__exit__(None, None, None)
         active = f"SELECT replica_is_active['{replica}'] FROM system.replicas WHERE database = 'd' AND table = 't'"
         until(others[0], active, "0", f"ZooKeeper still takes {replica} for a living one")
@@ -186,11 +185,15 @@ class Writer(threading.Thread):
 
 
 def round_of_changes(cluster: Cluster, ddl: str, chance: random.Random, *, victim: ClickHouse | None, before: bool) -> list[Plan]:
-    """As `everywhere`, while rows are inserted. A victim is killed before or in the middle, and started when all others are done."""
+    """As `everywhere`, while rows are inserted. A victim is killed before or in the middle, and started when all others are done.
+
+    Others may have to rewrite rows that only the victim has. No run waits for them longer than its timeout.
+    """
+    timeout = 60 if victim is None else 10
     with ThreadPoolExecutor(len(cluster.nodes)) as pool:
         if victim is not None and before:
             victim.kill()
-        runs = {node: pool.submit(converge, node, ddl, retries=0 if node is victim else 3) for node in cluster.nodes}
+        runs = {node: pool.submit(converge, node, ddl, retries=0 if node is victim else 3, timeout=timeout) for node in cluster.nodes}
         if victim is not None and not before:
             time.sleep(chance.uniform(0, 0.5))
             victim.kill()
