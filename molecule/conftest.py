@@ -112,10 +112,12 @@ url, headers, body, ca = json.loads(sys.argv[1])
 context = ssl.create_default_context(cafile=ca) if url.startswith("https") else None
 request = urllib.request.Request(url, data=body.encode() if body else None, headers=headers)
 try:
-    with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+    try:
+        answer = urllib.request.urlopen(request, context=context, timeout=10)
+    except urllib.error.HTTPError as error:
+        answer = error
+    with answer:
         print(answer.status, answer.read().decode())
-except urllib.error.HTTPError as error:
-    print(error.code, error.read().decode())
 except OSError as error:
     print("refused", error)
 """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -146,11 +147,13 @@ def integration() -> Result:
 
 
 def soak() -> Result:
-    """What takes hours, of the same tests: other pairs at each run, whose seed is printed when one fails."""
+    """What takes hours, of the same tests: other pairs at each run, by a seed that is printed."""
     clickhouse.engine_library()
+    seed = random.randrange(2**32)
+    say(f"--hypothesis-seed={seed}")
     os.environ.update(GROUNDWORK_PAIRS="20000", GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
-    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "join", "replicas")]
-    return pytest("soak", *tests, "--hypothesis-show-statistics")
+    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "join", "rebuild", "replicas")]
+    return pytest("soak", *tests, f"--hypothesis-seed={seed}", "--hypothesis-show-statistics")
 
 
 def scenario_environment(scenario: str) -> dict[str, str]:
