@@ -155,10 +155,8 @@ def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
     return have[0] == ddl.HIDDEN or ddl.unquote(have[0]) == ddl.unquote(want[0])
 
 
-def renamed(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], rest: Change) -> Change:
-    """A change behind the renaming of the object. C(have) is under its former name."""
-    assert item.renamed_from is not None
-    former = ddl.qualified(*item.renamed_from)
+def renamed(item: Declared, former: str, have: list[ddl.Clause], want: list[ddl.Clause], rest: Change) -> Change:
+    """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
     if is_replicated(have) and is_replicated(want) and not ddl.replica_path(ddl.engine_of(item.body)[1]):
         # A replica made later would take the path that goes with the new name, and be alone there.
         path = ", ".join(ddl.replica_path(ddl.engine_of(ddl.clause(have, "engine"))[1]))

@@ -38,8 +38,8 @@ SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
 _MARK = "replaced by a rebuild of groundwork.observability, copied up to block "
 _ROUNDS = 10
 _UNKNOWN_TABLE = 60
-# Another replica holds the lock, or is about to.
-_HELD = {253, 999}
+# Another replica holds the lock, is about to, or gives it back right now.
+_HELD = {253, 415, 999}
 # Every row as it is: no collapsing of a block before it is written, no block dropped as already inserted, no limit to parts that wait
 # for merges.
 _COPY_SETTINGS = "SETTINGS optimize_on_insert = 0, insert_deduplicate = 0, parts_to_delay_insert = 100000, parts_to_throw_insert = 100000"

@@ -277,8 +277,8 @@ class Reader:
                 shared=is_replicated(want),
                 source=item.sql_name,
             )
-        if item.key in self.former:
-            rest = renamed(item, have, want, rest)
+        if item.key in self.former and item.renamed_from:
+            rest = renamed(item, ddl.qualified(*item.renamed_from), have, want, rest)
         return rest
 
     def _with_renamed(self, item: Declared, have: list[ddl.Clause], columns: t.Mapping[str, str]) -> list[ddl.Clause]:
