@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ PROGRAMS = Path(sys.executable).parent
 SCENARIOS = ("default", "cluster")
 # A file's tests share servers, so a file stays in one process; tests/conftest.py puts them in order.
 PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
+# Pairs of `make soak`, and how many share a seed.
+PAIRS, LOT = 20_000, 1_000
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
@@ -34,6 +37,7 @@ class Result:
     failed: int = 0
     skipped: int = 0
     seconds: float = 0
+    said: str = ""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -72,6 +76,7 @@ def pytest(what: str, *arguments: str) -> Result:
     passed, said = call(what, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments])
     result = counted(said)
     result.failed += not passed and not result.failed
+    result.said = said
     return result
 
 
@@ -147,13 +152,32 @@ def integration() -> Result:
 
 
 def soak() -> Result:
-    """What takes hours, of the same tests: other pairs at each run, by a seed that is printed."""
+    """What takes hours, of the same tests: other pairs at each run, in lots with a seed and a result of their own, two at a time."""
     clickhouse.engine_library()
-    seed = random.randrange(2**32)
-    say(f"--hypothesis-seed={seed}")
-    os.environ.update(GROUNDWORK_PAIRS="20000", GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
-    tests = [f"tests/integration/test_clickhouse_{name}.py" for name in ("alter", "join", "rebuild", "replicas")]
-    return pytest("soak", *tests, f"--hypothesis-seed={seed}", "--hypothesis-show-statistics")
+    os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
+    lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
+    total = Result()
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots]):
+            total.passed += result.passed
+            total.failed += result.failed
+            total.skipped += result.skipped
+    return total
+
+
+def soak_one(what: tuple[str, ...]) -> Result:
+    """A part of it, told as soon as it ends, so that one that is cut off has shown something."""
+    name, *arguments = what
+    seed = f"--hypothesis-seed={random.randrange(2**32)}"
+    result = pytest(
+        f"{name} {seed}", f"tests/integration/test_clickhouse_{name}.py", *arguments, seed, "--hypothesis-show-statistics", "-p", "no:xdist"
+    )
+    say(f"{name} {seed}: {result.passed} passed, {result.failed} failed, {result.skipped} skipped")
+    for line in re.findall(
+        r"^ +- during generate phase \(.*|^ +\* [\d.]+%, (?:altered|refused|rebuilt|the same)", result.said, flags=re.MULTILINE
+    ):
+        print(line, flush=True)
+    return result
 
 
 def scenario_environment(scenario: str) -> dict[str, str]:
