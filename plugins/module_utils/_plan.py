@@ -17,14 +17,14 @@ DRIFTED = "drifted"
 
 @dataclass(frozen=True)
 class Step:
-    """One change: the object it belongs to, what is sent, and how that may be shown.
+    """One change: the key of the object it belongs to, what is sent, and how that may be shown.
 
     C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is called before
     the statement, and returns what it has executed by itself; C(release) is called when it fails, and returns what to add to
     the message.
     """
 
-    target: str
+    target: tuple[str, ...]
     statement: str
     shown: str
     shared: bool = False
@@ -34,7 +34,10 @@ class Step:
 
 @dataclass(frozen=True)
 class ObjectState:
-    """One declared object: what it is, what was found, what it will be, and why that cannot be."""
+    """One declared object: what it is, what was found, what it will be, and why that cannot be.
+
+    C(key) tells it from all others, which its name alone does not: a database may be called as a function is.
+    """
 
     name: str
     kind: str
@@ -42,6 +45,7 @@ class ObjectState:
     before: str = ""
     after: str = ""
     reason: str = ""
+    key: tuple[str, ...] = ()
 
     @property
     def difference(self) -> str:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, Connection
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tests.support.clickhouse import ClickHouse
+from tests.support.connect import connection
 
 pytestmark = pytest.mark.integration
 
@@ -42,10 +43,7 @@ def server() -> Iterator[ClickHouse]:
 
 @pytest.fixture(scope="module")
 def client(server: ClickHouse) -> Iterator[Client]:
-    parameters: dict[str, t.Any] = {"login_host": server.host, "login_port": server.port, "secure": False, "login_user": "default"}
-    parameters |= dict.fromkeys(("login_password", "ca_path", "client_cert", "client_key"))
-    connection = Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": 60, "retries": 0})
-    opened = Client(connection)
+    opened = Client(connection(server.port))
     yield opened
     opened.close()
 

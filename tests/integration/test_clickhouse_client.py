@@ -18,6 +18,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ConnectionFailed,
 )
 
+from tests.support import connect
 from tests.support.clickhouse import ClickHouse as Server
 
 pytestmark = pytest.mark.integration
@@ -45,9 +46,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def connection(port: int, host: str = "127.0.0.1", user: str = "default", password: str | None = None) -> Connection:
-    tls = dict.fromkeys(("ca_path", "client_cert", "client_key"))
-    limits = {"connect_timeout": 5, "timeout": 60, "retries": 2}
-    return Connection(host=host, port=port, secure=False, validate_certs=True, user=user, password=password, **tls, **limits)  # type: ignore[arg-type]
+    return connect.connection(port, host, user=user, password=password, connect_timeout=5, retries=2)
 
 
 @contextmanager

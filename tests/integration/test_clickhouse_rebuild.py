@@ -18,6 +18,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
 from tests.support.clickhouse import ClickHouse
+from tests.support.connect import connection
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -71,6 +72,19 @@ def node(nodes: list[ClickHouse]) -> Iterator[ClickHouse]:
         each.query("DROP DATABASE d SYNC")
 
 
+class Watched(Client):
+    """A client that tells every statement of the plan before it sends it."""
+
+    def __init__(self, server: Connection, watch: Callable[[str], None]) -> None:
+        super().__init__(server)
+        self.watch = watch
+
+    def execute(self, statement: str) -> None:
+        if "__groundwork_" not in statement:
+            self.watch(statement)
+        super().execute(statement)
+
+
 def converge(
     node: ClickHouse,
     ddl: str,
@@ -82,18 +96,7 @@ def converge(
     timeout: int = 60,
 ) -> Plan:
     """The module without Ansible around it. C(watch) is called with every statement before it is run."""
-    parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "secure": False, "login_user": "default"}
-    parameters |= dict.fromkeys(("login_password", "ca_path", "client_cert", "client_key"))
-    client = Client(Connection.from_params({**parameters, "validate_certs": True, "connect_timeout": 10, "timeout": timeout, "retries": 0}))
-    if watch is not None:
-        execute = client.execute
-
-        def watched(statement: str) -> None:
-            if "__groundwork_" not in statement:
-                watch(statement)
-            execute(statement)
-
-        client.execute = watched  # type: ignore[method-assign]
+    client = Watched(connection(node.port, timeout=timeout), watch) if watch else Client(connection(node.port, timeout=timeout))
     try:
         want = declaration.declare([{"ddl": ddl}, *more])
         return schema.converge(client, want, set(), apply=apply, keep_drift=False, allow=allow)

@@ -22,13 +22,13 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
-    Connection,
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
 from tests.integration.test_clickhouse_alter import sorted_settings
 from tests.support.clickhouse import ClickHouse, QueryError
+from tests.support.connect import connection
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -118,9 +118,7 @@ def converge(
     retries: int = 3,
     timeout: int = 60,
 ) -> Plan:
-    parameters: dict[str, t.Any] = {"login_host": node.host, "login_port": node.port, "login_user": user, "login_password": password}
-    parameters |= {"secure": False, "validate_certs": True, **dict.fromkeys(("ca_path", "client_cert", "client_key"))}
-    client = Client(Connection.from_params({**parameters, "connect_timeout": 10, "timeout": timeout, "retries": retries}))
+    client = Client(connection(node.port, user=user, password=password, timeout=timeout, retries=retries))
     try:
         want = declaration.declare([{"kind": "database", "name": "d"}, {"ddl": ddl}])
         return schema.converge(client, want, set(), apply=apply, keep_drift=keep_drift, allow=allow)

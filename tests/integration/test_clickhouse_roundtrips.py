@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import tarfile
-import tempfile
 import time
 import typing as t
 import urllib.error
@@ -19,11 +17,10 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
 
+from tests.support import otelcol
 from tests.support.clickhouse import ClickHouse
 from tests.support.daemon import Daemon, free_ports
 from tests.support.zookeeper import ZooKeeper
-from tests.testbed.artifacts import otelcol
-from tests.testbed.core import cached
 
 pytestmark = pytest.mark.integration
 
@@ -167,14 +164,7 @@ class Collector(Daemon):
     @staticmethod
     def program() -> Path:
         """The collector of the testbed."""
-
-        def unpack(work: Path) -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                (archive,) = otelcol.build(Path(folder))
-                with tarfile.open(archive) as tar:
-                    tar.extract(otelcol.BINARY, work, filter="data")
-
-        return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
+        return otelcol.program()
 
     def argv(self) -> Sequence[str | Path]:
         """In the foreground."""

@@ -23,6 +23,7 @@ from ansible_collections.groundwork.observability.plugins.modules import clickho
 
 from tests.integration.test_clickhouse_launcher import Pki
 from tests.support.clickhouse import ClickHouse
+from tests.support.connect import connection
 from tests.support.daemon import free_ports
 
 pytestmark = pytest.mark.integration
@@ -144,6 +145,33 @@ def test_only_what_is_missing(server: ClickHouse, run: Run) -> None:
     assert [name for name, word in status(check).items() if word == "created"] == ["shop.sums", "shop.mv"]
     assert run(SHOP)["statements"] == check["statements"]
     assert not run(SHOP)["changed"]
+
+
+def test_names_that_several_objects_have(server: ClickHouse, run: Run) -> None:
+    """A database as a function, and tables whose dots are in the database's name or in their own: each has its own state."""
+    columns = "(k UInt8) ENGINE = MergeTree ORDER BY k"
+    objects: list[Result] = [
+        {"kind": "database", "name": "same"},
+        {"kind": "database", "name": "same.x"},
+        {"ddl": "CREATE FUNCTION same AS (x) -> (x + 1)"},
+        {"ddl": f"CREATE TABLE same.`x.y` {columns}"},
+        {"ddl": f"CREATE TABLE `same.x`.y {columns}"},
+    ]
+    try:
+        run(objects[:2] + objects[3:4])
+        result = run(objects)
+        states = [(state["kind"], state["name"], state["status"]) for state in result["objects"]]
+        assert sorted(states) == [
+            ("database", "same", "present"),
+            ("database", "same.x", "present"),
+            ("function", "same", "created"),
+            ("table", "same.x.y", "created"),
+            ("table", "same.x.y", "present"),
+        ]
+        assert len(result["statements"]) == 2
+        assert not run(objects)["changed"]
+    finally:
+        server.query("DROP FUNCTION IF EXISTS same")
 
 
 def test_drift(server: ClickHouse, run: Run) -> None:
@@ -604,16 +632,13 @@ def test_a_connection_that_breaks_while_reading(run: Run, monkeypatch: pytest.Mo
 
 def test_many_runs_at_once_on_one_server(server: ClickHouse, run: Run) -> None:
     """Runs that race for the same objects all succeed, and each statement took effect once."""
-    params = {"login_host": server.host, "login_port": server.port, "secure": False, "login_user": "default"}
-    rest = dict.fromkeys(("login_password", "validate_certs", "ca_path", "client_cert", "client_key"))
-    connection = client.Connection.from_params({**params, **rest, "connect_timeout": 5, "timeout": 60, "retries": 0})
     plans: list[t.Any] = []
     errors: list[ClickHouseError] = []
 
     def one() -> None:
         try:
             want = declaration.declare(SHOP)
-            plans.append(schema.converge(client.ClickHouse(connection), want, (), apply=True, keep_drift=False))
+            plans.append(schema.converge(client.ClickHouse(connection(server.port)), want, (), apply=True, keep_drift=False))
         except ClickHouseError as error:
             errors.append(error)
 

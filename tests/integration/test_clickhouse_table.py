@@ -127,6 +127,8 @@ def test_history(nodes: list[ClickHouse], run: Run) -> None:
     nodes[0].query("DROP TABLE d.t SYNC")
     run(history="d", **TABLE)
     assert nodes[0].query("SELECT checksum FROM d.schema_history ORDER BY at DESC LIMIT 1") == again
+    twice = run(history="d", objects=[{"ddl": SAME.replace("d.t", "d.schema_history")}])
+    assert "d.schema_history (history): it is declared as an object, too" in twice["msg"]
     # It is kept by a purge of its database.
     purged = run(history="d", objects=[{"ddl": SAME}], purge=[{"database": "d"}], allow=["drop_table"])
     assert nodes[0].query("SELECT name FROM system.tables WHERE database = 'd' ORDER BY name") == "schema_history\nt"
@@ -146,3 +148,6 @@ def test_peers_that_differ_are_named(nodes: list[ClickHouse], run: Run) -> None:
     assert "in cluster both it is other on 127.0.0.1" in run(ddl=other, cluster="both")["msg"]
     assert "cluster nowhere is not in system.clusters" in run(ddl=other, cluster="nowhere")["msg"]
     assert not run(ddl=SAME, cluster="nowhere").get("failed")
+    refused = run(objects=[{"kind": "database", "name": "d", "engine": "Memory"}], cluster="both")
+    assert "its engine cannot be altered" in refused["msg"]
+    assert "in cluster" not in refused["msg"]

@@ -12,8 +12,6 @@ import shutil
 import ssl
 import subprocess
 import sys
-import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -24,9 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support import otelcol
 from tests.support.daemon import free_ports
-from tests.testbed.artifacts import otelcol
-from tests.testbed.core import cached
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "roles" / "otel_collector" / "templates"
@@ -65,14 +62,7 @@ PLAY = """
 @pytest.fixture(scope="session")
 def program() -> Path:
     """The collector of the testbed."""
-
-    def unpack(work: Path) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            (archive,) = otelcol.build(Path(folder))
-            with tarfile.open(archive) as tar:
-                tar.extract(otelcol.BINARY, work, filter="data")
-
-    return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
+    return otelcol.program()
 
 
 class Rendered:

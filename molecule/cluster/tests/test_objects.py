@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from tests.testbed.demo import recap
+
 SHARDS = (("ch1", "ch2"), ("ch3", "ch4"))
 SERVERS = tuple(itertools.chain(*SHARDS))
 PLAYBOOK = "playbooks/schema.yml"
-
-
-def changed(stdout: str) -> int:
-    return sum(int(number) for number in re.findall(r"changed=(\d+)", stdout))
 
 
 def orders(platform: Any) -> list[int]:
@@ -42,7 +39,7 @@ def test_every_server_has_it_and_its_history(platform: Any) -> None:
 def test_one_host_alone(playbook: Callable[..., Any]) -> None:
     done = playbook(PLAYBOOK, "--limit", "ch2")
     assert done.returncode == 0, done.stdout
-    assert changed(done.stdout) == 0, done.stdout
+    assert recap(done.stdout) == (1, 0), done.stdout
     assert "ch1" not in done.stdout
 
 
@@ -87,4 +84,4 @@ def test_a_rebuild_on_all_replicas_loses_no_order(platform: Any, playbook: Calla
     assert keys == {"[['toYear(placed)']]"}
     again = playbook(PLAYBOOK, "-e", json.dumps(wanted))
     assert again.returncode == 0, again.stdout
-    assert changed(again.stdout) == 0, again.stdout
+    assert recap(again.stdout) == (len(SERVERS), 0), again.stdout

@@ -3,14 +3,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
-
-def changed(said: str) -> int:
-    return sum(map(int, re.findall(r"changed=(\d+)", said)))
-
+from tests.testbed.demo import recap
 
 # What happens -> how, a question, and its answer once repaired.
 DAMAGE = {
@@ -37,13 +33,13 @@ def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[.
     damaged = answers()
     seen = playbook("playbooks/site.yml", "--check", "--diff", "--tags", TAGS)
     assert seen.returncode == 0, seen.stdout
-    assert changed(seen.stdout) >= len(DAMAGE), seen.stdout
+    assert recap(seen.stdout)[1] >= len(DAMAGE), seen.stdout
     assert answers() == damaged
     repaired = playbook("playbooks/site.yml", "--tags", TAGS)
     assert repaired.returncode == 0, repaired.stdout
     assert answers() == {what: answer for what, (_command, _question, answer) in DAMAGE.items()}
     again = playbook("playbooks/site.yml", "--tags", TAGS)
-    assert changed(again.stdout) == 0, again.stdout
+    assert recap(again.stdout)[1] == 0, again.stdout
 
 
 def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
@@ -63,5 +59,5 @@ def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable
         assert done.returncode != 0
         assert variable in done.stdout
         assert "host_vars" in done.stdout or "inventory" in done.stdout
-        assert changed(done.stdout) == 0, done.stdout
+        assert recap(done.stdout)[1] == 0, done.stdout
     assert host.file("/var/lib/zookeeper/data/myid").content_string.strip() == "1"

@@ -52,11 +52,11 @@ class Change:
         """The same change behind other statements."""
         return dataclasses.replace(self, statements=(*statements, *self.statements))
 
-    def steps(self, label: str, secrets: t.Collection[str]) -> list[Step]:
+    def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
         """The statements as steps of a plan."""
         shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
         return [
-            Step(label, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
+            Step(target, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
         ]
 
 
@@ -83,7 +83,7 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
     if item.kind in _REPLACED:
         return Change((own_words(item, ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1),))
     if item.kind == "materialized_view":
-        return _materialized_view(item, have, want, differing)
+        return _materialized_view(item, have, want, differing, comment)
     if ddl.HIDDEN in ddl.join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
     plan = alter.alteration(have, want, materialize=item.materialize)
@@ -98,7 +98,7 @@ def is_replicated(clauses: t.Sequence[ddl.Clause]) -> bool:
     return ddl.engine_of(ddl.clause(clauses, "engine"))[0].startswith("Replicated")
 
 
-def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], differing: set[str]) -> Change:
+def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], differing: set[str], comment: str) -> Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
     With another target the new view writes to it before the old one is gone, with the same target rows would be written twice. A
@@ -115,7 +115,7 @@ def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Cl
         if differing & {"definer", "security"}:
             statements.append(f"MODIFY {ddl.clause(want, 'definer')} {ddl.clause(want, 'security')}".strip())
         if "comment" in differing:
-            statements.append(f"MODIFY {ddl.clause(want, 'comment') or 'COMMENT ' + ddl.quote_string('')}")
+            statements.append(f"MODIFY {comment}")
         return Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
     if not (ddl.clause(have, "to") and ddl.clause(want, "to")):
         rest = ", ".join(sorted(differing))
@@ -174,7 +174,6 @@ def dropped(item: Declared, have: str) -> Change:
         return Change((f"DROP {ddl.KEYWORDS[item.kind]} {item.sql_name}",))
     if item.kind == "dictionary":
         return Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
-    clauses = ddl.split_clauses(have) if have else []
-    head = ddl.clause(clauses, "head").upper().split()[1:2]
-    keeps_rows = head != ["VIEW"] and not (head == ["MATERIALIZED"] and ddl.clause(clauses, "to"))
+    kind = ddl.kind_of(have) if have else "table"
+    keeps_rows = kind != "view" and not (kind == "materialized_view" and ddl.clause(ddl.split_clauses(have), "to"))
     return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())

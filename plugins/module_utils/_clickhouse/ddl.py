@@ -381,6 +381,12 @@ def clause(clauses: t.Iterable[Clause], key: str) -> str:
     return next((item.text for item in clauses if item.key == key), "")
 
 
+def kind_of(text: str) -> str:
+    """What kind of object in a database a statement of the server makes: a table, where it says nothing else."""
+    words = clause(split_clauses(text), "head").upper().split()
+    return {"VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary"}.get(words[1], "table")
+
+
 def replace_clause(clauses: t.Iterable[Clause], key: str, text: str) -> list[Clause]:
     return [Clause(key, text) if item.key == key else item for item in clauses]
 
@@ -450,6 +456,15 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
     """The ZooKeeper path and replica name among the arguments of a Replicated engine, if they are given."""
     given = arguments[:2]
     return list(given) if len(given) == 2 and all(argument.startswith("'") for argument in given) else []
+
+
+def without_replicas(clauses: t.Sequence[Clause]) -> list[Clause]:
+    """A table's definition with the plain engine in place of the Replicated one; any other as it is."""
+    name, arguments = engine_of(clause(clauses, "engine"))
+    if not name.startswith("Replicated"):
+        return list(clauses)
+    plain = engine_clause(name[len("Replicated") :], arguments[len(replica_path(arguments)) :])
+    return replace_clause(clauses, "engine", plain)
 
 
 def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) -> list[Clause]:

@@ -12,7 +12,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, declare
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
 TABLE = "schema_history"
 _COLUMNS = (
@@ -45,35 +45,41 @@ def record(client: ClickHouse, database: str, version: str, statements: t.Sequen
 
 
 def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
-    """The plan, with the names of the cluster's nodes that have another definition of what drifted than this node has."""
+    """The plan, with the names of the cluster's nodes that have another definition of what drifted than this node has.
+
+    Of tables, views and dictionaries; databases, functions and named collections are not compared.
+    """
+    asked = [state for state in plan.drifted if state.kind not in ("database", *ddl.GLOBAL)]
+    if not asked:
+        return plan
     quoted = ddl.quote_string(cluster)
     nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
     if not nodes:
-        return _because(plan, lambda _state: f"cluster {cluster} is not in system.clusters of this server")
-    names = ", ".join(ddl.quote_string(state.name) for state in plan.drifted)
+        return _because(plan, dict.fromkeys((state.key for state in asked), f"cluster {cluster} is not in system.clusters of this server"))
+    keys = ", ".join(f"({', '.join(map(ddl.quote_string, state.key))})" for state in asked)
     query = (
-        "SELECT _shard_num, concat(database, '.', name) AS label, create_table_query"
-        f" FROM clusterAllReplicas({quoted}, system.tables) WHERE label IN ({names}) SETTINGS skip_unavailable_shards = 1"
+        "SELECT _shard_num, database, name, create_table_query"
+        f" FROM clusterAllReplicas({quoted}, system.tables) WHERE (database, name) IN ({keys}) SETTINGS skip_unavailable_shards = 1"
     )
     try:
         rows = client.rows(query)
     except ClickHouseError as error:
         # The drift itself is what matters, and is told as well.
         reason = f"the nodes of cluster {cluster} could not be asked: {error}"
-        return _because(plan, lambda _state: reason)
+        return _because(plan, dict.fromkeys((state.key for state in asked), reason))
     here = next((number for number, (_name, local) in enumerate(nodes, 1) if local), 0)
-
-    def compared(state: ObjectState) -> str:
-        texts = {number: text for number, label, text in rows if label == state.name}
+    reasons = {}
+    for state in asked:
+        texts = {number: text for number, *key, text in rows if tuple(key) == state.key}
         other = [name for number, (name, _local) in enumerate(nodes, 1) if number != here and texts.get(number) != texts.get(here)]
-        return f"in cluster {cluster} it is {'other on ' + ', '.join(other) if other else 'the same on all nodes'}"
+        reasons[state.key] = f"in cluster {cluster} it is {'other on ' + ', '.join(other) if other else 'the same on all nodes'}"
+    return _because(plan, reasons)
 
-    return _because(plan, compared)
 
-
-def _because(plan: Plan, why: t.Callable[[ObjectState], str]) -> Plan:
-    """The plan, with something added to the reason of all that drifted."""
+def _because(plan: Plan, reasons: t.Mapping[tuple[str, ...], str]) -> Plan:
+    """The plan, with something added to the reasons of objects, by key."""
     states = [
-        dataclasses.replace(state, reason=f"{state.reason}; {why(state)}") if state.status == DRIFTED else state for state in plan.objects
+        dataclasses.replace(state, reason=f"{state.reason}; {reasons[state.key]}") if state.key in reasons else state
+        for state in plan.objects
     ]
     return dataclasses.replace(plan, objects=tuple(states))

@@ -24,8 +24,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ClickHouseError,
     ConnectionFailed,
 )
-
-Key = tuple[str, str]
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Key
 
 _COLUMNS = "columns format version: 1"
 _METADATA = "metadata format version: 1"

@@ -123,7 +123,7 @@ class Rebuild:
         self.shadow = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
         self.before = dataclasses.replace(item, name=item.name + BEFORE_SUFFIX)
         self.lock = dataclasses.replace(item, name=item.name + LOCK_SUFFIX)
-        self.lock_path = ""
+        self.lock_path = self.lock_statement = ""
         self.table, self.beside = item.sql_name, self.shadow.sql_name
         self.planned_mark = ""
         # Whether what is copied last may have been copied by a run that was interrupted.
@@ -142,7 +142,7 @@ class Rebuild:
                 raise
             except ClickHouseError as error:
                 return dataclasses.replace(plan, impossible=(*plan.impossible, f"not all values can be copied: {error}"))
-        lock = self._lock(self.want)
+        lock = self._lock()
         statements = lock + ([] if self.leftover else [self._create()])
         statements.append(f"SYSTEM STOP MERGES {self.beside}")
         parts = self._blocks(self.table)
@@ -151,7 +151,8 @@ class Rebuild:
         if self.leftover:
             self._await_copies()
             # What an interrupted run has copied stays where it is whole; the rest is found out, and mended, before the exchange.
-            rest = [unit.partition for name, unit in self._units(self.table).items() if name not in self._units(self.beside)]
+            copied = self._units(self.beside)
+            rest = [unit.partition for name, unit in self._units(self.table).items() if name not in copied]
         copies = [self.copy.insert(self.beside, self.table, condition.format(ddl.quote_string(part))) for part in rest]
         statements += copies
         self.planned_mark = mark_of(parts)
@@ -185,23 +186,24 @@ class Rebuild:
         """What is left to do when the tables have been exchanged already. C(comment) is that of the old one."""
         self.planned_mark = comment
         self.resumed = True
-        lock, last = self._lock(self.want), self._last()
+        lock, last = self._lock(), self._last()
         return Change((*lock, *last), prepare={**dict.fromkeys(lock, self.acquire), last[0]: self.catch_up})
 
-    def _lock(self, clauses: t.Sequence[ddl.Clause]) -> list[str]:
+    def _lock(self) -> list[str]:
         """The statement that one replica at a time can run; none for a table without replicas."""
-        if not is_replicated(clauses):
+        if not is_replicated(self.want):
             return []
-        self.lock_path = f"{ddl.unquote(self._path(ddl.engine_of(ddl.clause(clauses, 'engine'))[1])[0])}{LOCK_SUFFIX}"
+        self.lock_path = f"{ddl.unquote(self._path(ddl.engine_of(ddl.clause(self.want, 'engine'))[1])[0])}{LOCK_SUFFIX}"
         engine = ddl.engine_clause("ReplicatedMergeTree", [ddl.quote_string(self.lock_path), "'lock'"])
-        return [f"CREATE TABLE IF NOT EXISTS {self.lock.sql_name} (holder String) {engine} ORDER BY holder"]
+        self.lock_statement = f"CREATE TABLE IF NOT EXISTS {self.lock.sql_name} (holder String) {engine} ORDER BY holder"
+        return [self.lock_statement]
 
     def acquire(self) -> list[str]:
         """Wait until no other replica rebuilds this table."""
         deadline = time.monotonic() + self.client.connection.timeout
         while True:
             try:
-                self.client.execute(self._lock(self.want)[0])
+                self.client.execute(self.lock_statement)
             except ClickHouseError as error:
                 if error.code not in _HELD:
                     raise
@@ -399,12 +401,9 @@ class Rebuild:
     def _attach(self, done: list[str], where: str, *, all_rows: bool) -> None:
         """Add rows of the old table, or those that the new one lacks, without an INSERT: materialized views have seen them already."""
         tail = dataclasses.replace(self.item, name=self.item.name + TAIL_SUFFIX)
-        name, arguments = ddl.engine_of(ddl.clause(self.want, "engine"))
-        plain = name.removeprefix("Replicated")
-        kept = arguments[len(ddl.replica_path(arguments)) :] if plain != name else arguments
-        clauses = ddl.replace_clause(self.want, "engine", ddl.engine_clause(plain, kept))
+        plain = ddl.without_replicas(self.want)
         self._do(done, f"DROP TABLE IF EXISTS {tail.sql_name} SYNC")
-        self._do(done, ddl.join_clauses(ddl.replace_clause(clauses, "head", f"CREATE TABLE {tail.sql_name}")))
+        self._do(done, ddl.join_clauses(ddl.replace_clause(plain, "head", f"CREATE TABLE {tail.sql_name}")))
         self._do(done, f"SYSTEM STOP MERGES {tail.sql_name}")
         if all_rows:
             self._do(done, self.copy.insert(tail.sql_name, self.beside, where))

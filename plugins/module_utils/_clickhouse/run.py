@@ -52,7 +52,10 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     want = declare(objects)
     log = module.params["history"]
     if log:
-        want.append(history.table(log))
+        rows = history.table(log)
+        if any(item.key == rows.key for item in want):
+            raise ClickHouseError(f"{rows.subject}: it is declared as an object, too: the module makes it by itself")
+        want.append(rows)
     purge = declare_purge(module.params.get("purge") or ())
     connection = Connection.from_params(module.params, patient=not module.check_mode)
     try:

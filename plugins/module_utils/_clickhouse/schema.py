@@ -124,21 +124,25 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
         if have is None:
             if not item.absent:
                 text = own_words(item, canonical.text)
-                steps.append(Step(item.label, text, shown if text == item.statement else text))
-            states.append(ObjectState(item.label, item.kind, ABSENT if item.absent else CREATED, "", canonical.pretty))
+                steps.append(Step(item.key, text, shown if text == item.statement else text))
+            states.append(_state(item, ABSENT if item.absent else CREATED, "", canonical.pretty))
         elif have.text == canonical.text and item.key not in found.changes:
-            states.append(ObjectState(item.label, item.kind, PRESENT, have.pretty, have.pretty))
+            states.append(_state(item, PRESENT, have.pretty, have.pretty))
         else:
             made = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
             obstacles = made.obstacles(allow)
             status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if made.join else ALTERED
             before = "" if status == CREATED else have.pretty
-            states.append(ObjectState(item.label, item.kind, status, before, canonical.pretty, "; ".join(obstacles)))
+            states.append(_state(item, status, before, canonical.pretty, "; ".join(obstacles)))
             if made.join:
-                steps.append(Step(item.label, made.join, ddl.mask(made.join, secrets)))
+                steps.append(Step(item.key, made.join, ddl.mask(made.join, secrets)))
             if not obstacles:
-                steps += made.steps(item.label, secrets)
+                steps += made.steps(item.key, secrets)
     return Plan(tuple(steps), tuple(states))
+
+
+def _state(item: Declared, status: str, before: str, after: str, reason: str = "") -> ObjectState:
+    return ObjectState(item.label, item.kind, status, before, after, reason, item.key)
 
 
 def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition]) -> list[Declared]:
@@ -320,7 +324,7 @@ class Reader:
                     fnmatch.fnmatchcase(name, pattern) for pattern in entry.keep
                 ):
                     have[database, name] = text
-                    found.append(Declared(-1, _kind_of(text), database, name, absent=True, where=f"purge[{number}]"))
+                    found.append(Declared(-1, ddl.kind_of(text), database, name, absent=True, where=f"purge[{number}]"))
         return sorted(found, key=lambda item: (drop_rank(item), item.key))
 
     def _replaced(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
@@ -344,7 +348,7 @@ class Reader:
                 if made is not None and not made.impossible:
                     made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
                 found[item.key] = made if made is not None and not made.impossible else finish
-            elif made is not None and made.impossible and _is_table(have[item.key]):
+            elif made is not None and made.impossible and ddl.kind_of(have[item.key]) == "table":
                 rebuild = Rebuild(self.client, item, now, ddl.split_clauses(want[item.key]), leftover)
                 found[item.key] = rebuild.change(made) if REBUILD in self.allow else rebuild.hint(made)
         return found
@@ -564,7 +568,7 @@ class Reader:
                 ours = ddl.split_clauses(want[item.key])
                 theirs = _from_temporary(item, ours, ddl.split_clauses(text))
                 if ddl.join_clauses(ddl.fill(ours, theirs, {})) != ddl.join_clauses(theirs):
-                    left = ObjectState(item.label, item.kind, DRIFTED, ddl.join_clauses(theirs), want[item.key]).difference
+                    left = _state(item, DRIFTED, ddl.join_clauses(theirs), want[item.key]).difference
                     reason = f"no ALTER leads there, but only to: {left}"
                     found[item.key] = dataclasses.replace(changes[item.key], impossible=(reason,))
         return found
@@ -598,16 +602,6 @@ class Reader:
 def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:
     """A declaration with what the server has filled in by itself."""
     return ddl.fill(clauses, ddl.split_clauses(have), {**macros, "database": item.database, "table": item.name})
-
-
-def _kind_of(text: str) -> str:
-    """What kind of object a statement of the server makes."""
-    words = ddl.clause(ddl.split_clauses(text), "head").upper().split()
-    return {"VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary"}.get(words[1], "table")
-
-
-def _is_table(text: str) -> bool:
-    return _kind_of(text) == "table"
 
 
 def _comment(text: str) -> str:
@@ -650,12 +644,10 @@ def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
     if kind != "table":
         keys = ("columns", "select") if kind == "view" else ("select",)
         return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in keys)])
-    engine, arguments = ddl.engine_of(ddl.clause(parts, "engine"))
     if _reaches_outside(parts):
         parts = ddl.replace_clause([part for part in parts if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
-    elif engine.startswith("Replicated"):
-        plain = ddl.engine_clause(engine[len("Replicated") :], arguments[len(ddl.replica_path(arguments)) :])
-        parts = ddl.replace_clause(parts, "engine", plain)
+    else:
+        parts = ddl.without_replicas(parts)
     return ddl.join_clauses(ddl.replace_clause(parts, "head", f"CREATE TEMPORARY TABLE {name}"))
 
 
@@ -689,15 +681,15 @@ def converge(
     purge: t.Sequence[Purge] = (),
 ) -> Plan:
     """Read, plan and, if asked to, apply, until nothing is left to do or somebody else's change does not end."""
-    subjects = {item.label: item.subject for item in want}
+    items: dict[tuple[str, ...], Declared] = {item.key: item for item in want}
     done: list[tuple[Step, ObjectState]] = []
     unsure: tuple[Step, ObjectState] | None = None
     pause = 0.2
     for attempt in range(_ATTEMPTS):
         found = client.patiently(lambda: Reader(client, want, secrets, allow, purge).read())
-        subjects |= {item.label: item.subject for item in found.purged}
+        items |= {item.key: item for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
-        states = {state.name: state for state in plan.objects}
+        states = {state.key: state for state in plan.objects}
         if unsure is not None and unsure[0] not in plan.steps:
             done.append(unsure)
         unsure = None
@@ -717,13 +709,14 @@ def converge(
                 if (lost or contested) and attempt < _ATTEMPTS - 1:
                     unsure = (step, states[step.target]) if lost else None
                     break
-                where = subjects[step.target] + (step.release() if step.release is not None else "")
+                item = items[step.target]
+                where = item.subject + (step.release() if step.release is not None else "")
                 if error.code in _PEERS_DIFFER:
                     where += ": its other replicas have another definition, converge them in the same run"
                 elif error.code == _REPLICA_REMAINS:
                     where += (
                         ": ZooKeeper has this replica already, of a host that was lost or of one with the same macros. "
-                        f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {step.target} on another replica, then run again"
+                        f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {item.sql_name} on another replica, then run again"
                     )
                 elif lost:
                     where += f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
@@ -751,9 +744,9 @@ def _without_steps(plan: Plan) -> Plan:
 
 def _with_done(plan: Plan, done: t.Sequence[tuple[Step, ObjectState]]) -> Plan:
     """The plan as seen from the start of the run: what was done on the way is reported as it was then."""
-    states = {state.name: state for _step, state in reversed(done)}
+    states = {state.key: state for _step, state in reversed(done)}
     return dataclasses.replace(
         plan,
         steps=(*(step for step, _state in done), *plan.steps),
-        objects=tuple(states.get(state.name, state) for state in plan.objects),
+        objects=tuple(states.get(state.key, state) for state in plan.objects),
     )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils import _config_tree as config_tree
@@ -22,7 +23,8 @@ def test_what_is_there_already_is_no_change() -> None:
     ("field", "value", "rewrites"), [("content", b"two\n", True), ("mode", 0o644, False), ("uid", 7, False), ("gid", 0, False)]
 )
 def test_each_difference_is_a_change(field: str, value: object, rewrites: bool) -> None:
-    have = dataclasses.replace(A, **{field: value})  # type: ignore[arg-type]
+    changed: dict[str, Any] = {field: value}
+    have = dataclasses.replace(A, **changed)
     (change,) = config_tree.plan([A], {A.path: have})
     assert (change.have, change.want, change.rewrites) == (have, A, rewrites)
 

@@ -1,0 +1,23 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The real collector as a program for tests."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from pathlib import Path
+
+from tests.testbed.artifacts import otelcol
+from tests.testbed.core import cached
+
+
+def program() -> Path:
+    """The collector of the testbed, unpacked once."""
+
+    def unpack(work: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            (archive,) = otelcol.build(Path(folder))
+            with tarfile.open(archive) as tar:
+                tar.extract(otelcol.BINARY, work, filter="data")
+
+    return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
