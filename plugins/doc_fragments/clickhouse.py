@@ -124,7 +124,7 @@ options:
     type: str
   cluster:
     description:
-      - Name of a cluster, as in C(system.clusters). What differs from its declaration and is not altered is looked up on the
+      - Name of a cluster, as in C(system.clusters). A table, view or dictionary that differs from its declaration and is not altered is looked up on the
         cluster's other nodes, and those that have another definition of it than this node are named. Needs C(REMOTE) and
         C(SELECT) on C(system.tables) and C(system.clusters).
     type: str

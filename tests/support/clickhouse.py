@@ -95,8 +95,10 @@ class ClickHouse(Daemon):
             return False
 
     def __exit__(self, *exc: object) -> None:
-        super().__exit__(*exc)
-        self._notify.close()
+        try:
+            super().__exit__(*exc)
+        finally:
+            self._notify.close()
 
     def query(
         self, sql: str, data: str = "", *, user: str = "default", password: str = "", **settings: str | int

@@ -65,6 +65,8 @@ class Daemon:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__.lower()}-"))
         self.log = self.folder / "output.log"
         self.process: subprocess.Popen[bytes] | None = None
+        # Whether its end was asked for.
+        self.ended = False
 
     def argv(self) -> Sequence[str | Path]:
         """The command line."""
@@ -88,6 +90,7 @@ class Daemon:
                 stderr=log,
                 env=self.environment(),
             )
+        self.ended = False
         deadline = time.monotonic() + self.start_seconds
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -102,7 +105,15 @@ class Daemon:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(20)
+            return self.wait()
+        return self.process.returncode
+
+    def wait(self) -> int:
+        """Wait for an end that was brought about, return the exit status."""
+        assert self.process is not None
+        status = self.process.wait(20)
+        self.ended = True
+        return status
 
     def kill(self) -> None:
         """Crash it: kill -9."""
@@ -126,5 +137,10 @@ class Daemon:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            status = self.signal(signal.SIGKILL)
+            if not self.ended:
+                said = self.log.read_text(errors="replace")[-3000:]
+                raise RuntimeError(f"{type(self).__name__} died by itself with status {status}, and last said:\n{said}")
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
