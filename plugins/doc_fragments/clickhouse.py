@@ -124,8 +124,8 @@ options:
     type: str
   cluster:
     description:
-      - Name of a cluster, as in C(system.clusters). A table, view or dictionary that differs from its declaration and is not altered is looked up on the
-        cluster's other nodes, and those that have another definition of it than this node are named. Needs C(REMOTE) and
-        C(SELECT) on C(system.tables) and C(system.clusters).
+      - Name of a cluster, as in C(system.clusters). A table, view or dictionary that differs from its declaration and is not
+        altered is looked up on the cluster's other nodes, and those that have another definition of it than this node are named.
+        Needs C(REMOTE) and C(SELECT) on C(system.tables) and C(system.clusters).
     type: str
 """

@@ -214,6 +214,17 @@ def test_columns_that_change_with_it(node: ClickHouse) -> None:
     assert node.query("SELECT count(), sum(k), sum(more) FROM d.t") == "24\t132\t168"
 
 
+def test_values_that_an_alias_gives_are_tried_first(node: ClickHouse) -> None:
+    """They are stored from then on, and have to fit."""
+    node.query("ALTER TABLE d.t ADD COLUMN a UInt8 ALIAS k % 2")
+    wanted = PLAIN.replace("row UInt8 DEFAULT k", "row UInt8 DEFAULT k, a Enum8('one' = 1)").replace("ORDER BY k", "ORDER BY (k, v)")
+    assert "not all values can be copied: Code: 691" in converge(node, wanted, allow=schema.PERMISSIONS).drifted[0].reason
+    assert node.query("SELECT count() FROM system.tables WHERE database = 'd' AND name LIKE '%rebuild'") == "0"
+    fits = wanted.replace("Enum8('one' = 1)", "Enum8('none' = 0, 'one' = 1)")
+    converge(node, fits, allow=schema.PERMISSIONS)
+    assert node.query("SELECT a, count() FROM d.t GROUP BY a ORDER BY a") == "none\t12\none\t12"
+
+
 def test_its_other_replica_joins_the_new_table(nodes: list[ClickHouse], node: ClickHouse) -> None:
     """The host without the table creates it at the path of the new one, and gets the rows."""
     _first, second = nodes

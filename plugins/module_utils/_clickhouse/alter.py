@@ -38,6 +38,10 @@ class Column:
     def default_kind(self) -> str:
         return next((kind for kind in _DEFAULTS if kind in self.parts), "")
 
+    @property
+    def settings(self) -> dict[str, str]:
+        return ddl.settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
+
 
 @dataclass(frozen=True)
 class Elements:
@@ -101,11 +105,9 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     """
     old, new = elements(ddl.clause(have, "columns")), elements(ddl.clause(want, "columns"))
     needs: list[tuple[str, str]] = []
-    impossible = [
-        f"{key.upper().replace('_', ' ')} cannot be altered"
-        for key in ("engine", "partition_by", "primary_key")
-        if ddl.clause(have, key) != ddl.clause(want, key) and not (key == "primary_key" and _prefix_is_kept(have, want))
-    ]
+    different = [key for key in ("engine", "partition_by") if ddl.clause(have, key) != ddl.clause(want, key)]
+    different += ["primary_key"] if _primary_key(have) != _primary_key(want) else []
+    impossible = [f"{key.upper().replace('_', ' ')} cannot be altered" for key in different]
     dropped, added = _items(old, new, materialize)
     columns = _columns(old.columns, new.columns, needs)
     table = _table_clauses(have, want)
@@ -146,10 +148,9 @@ def rename_commands(columns: t.Mapping[str, str]) -> str:
     return ", ".join(f"(RENAME COLUMN {ddl.quote_name(old)} TO {ddl.quote_name(new)})" for new, old in columns.items())
 
 
-def _prefix_is_kept(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> bool:
-    """A longer ORDER BY leaves the primary key as it was; the server then shows both."""
-    keys = [ddl.clause(side, "primary_key").replace("PRIMARY KEY", "ORDER BY", 1) or ddl.clause(side, "order_by") for side in (have, want)]
-    return keys[0] == keys[1]
+def _primary_key(clauses: t.Sequence[ddl.Clause]) -> str:
+    """That is the sorting key where it is not declared by itself, and stays as it is when the sorting key gets longer."""
+    return ddl.clause(clauses, "primary_key").removeprefix("PRIMARY KEY") or ddl.clause(clauses, "order_by").removeprefix("ORDER BY")
 
 
 def _items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
@@ -188,6 +189,10 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
         position = order.index(previous) + 1 if previous else 0
         if name not in old:
             commands.append(f"ADD COLUMN {column.text}{place}")
+            if column.settings:
+                # ADD COLUMN takes them and forgets them (26.7).
+                pairs = ", ".join(f"{setting} = {value}" for setting, value in column.settings.items())
+                commands.append(f"MODIFY COLUMN {ddl.quote_name(name)} MODIFY SETTING {pairs}")
             order.insert(position, name)
         else:
             moved = order[position] != name
@@ -209,12 +214,11 @@ def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]
     differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items())
     if differs or place:
         commands.append(f"MODIFY COLUMN {new.text}{place}")
+    commands += [f"MODIFY COLUMN {name} RESET SETTING {setting}" for setting in old.settings if setting not in new.settings]
     for part in old.parts:
-        if part in new.parts or (part in _DEFAULTS and new.default_kind):
+        if part in new.parts or part == "SETTINGS" or (part in _DEFAULTS and new.default_kind):
             continue
-        if part == "SETTINGS":
-            commands += [f"MODIFY COLUMN {name} RESET SETTING {setting}" for setting in ddl.settings(f"SETTINGS {old.parts[part][1:-1]}")]
-        elif part == "STATISTICS":
+        if part == "STATISTICS":
             commands.append(f"DROP STATISTICS {name}")
         else:
             commands.append(f"MODIFY COLUMN {name} REMOVE {part}")

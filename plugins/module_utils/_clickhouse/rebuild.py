@@ -59,6 +59,8 @@ class Copy:
     unit: str
     # Whether both tables are cut into the same partitions.
     same_partitions: bool
+    # Those of the expressions that fail on a value that does not fit.
+    casts: tuple[str, ...] = ()
 
     def insert(self, target: str, source: str, condition: str) -> str:
         rows = f"SELECT {', '.join(self.expressions)} FROM {source}{condition}"
@@ -76,17 +78,20 @@ def copy_of(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], renamed:
     new = alter.elements(ddl.clause(want, "columns")).columns
     names: list[str] = []
     expressions: list[str] = []
+    casts: list[str] = []
     for name, column in new.items():
         source = old.get(renamed.get(name, name)) or old.get(name)
         if source is None or column.default_kind not in ("", "DEFAULT") or source.default_kind == "EPHEMERAL":
             continue
         names.append(ddl.quote_name(name))
         expressions.append(_expression(source, column))
+        if not alter.widens(source.type, column.type):
+            casts.append(expressions[-1])
     key = ddl.clause(have, "partition_by")
     used = {ddl.unquote(token.text) for token in ddl.tokenize(key) if token.kind in ("word", "quoted")} & set(old)
     kept = all(name in new and new[name].type == old[name].type and ddl.quote_name(name) in names for name in used)
     unit = f"toString(tuple({key[len('PARTITION BY') :].strip()}))" if key and kept else "''"
-    return Copy(tuple(names), tuple(expressions), unit, kept and key == ddl.clause(want, "partition_by"))
+    return Copy(tuple(names), tuple(expressions), unit, kept and key == ddl.clause(want, "partition_by"), tuple(casts))
 
 
 def _expression(old: alter.Column, new: alter.Column) -> str:
@@ -135,9 +140,9 @@ class Rebuild:
         needs = (*plan.needs, (REBUILD, "; ".join(plan.impossible) + ": the rows would be copied into a new table"))
         if obstacle:
             return dataclasses.replace(plan, impossible=(*plan.impossible, obstacle))
-        if plan.casts:
+        if self.copy.casts:
             try:
-                self.client.rows(f"SELECT count() FROM {self.table} WHERE NOT ignore({', '.join(self.copy.expressions)})")
+                self.client.rows(f"SELECT count() FROM {self.table} WHERE NOT ignore({', '.join(self.copy.casts)})")
             except ConnectionFailed:
                 raise
             except ClickHouseError as error:
