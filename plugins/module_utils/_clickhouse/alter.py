@@ -39,6 +39,14 @@ class Column:
         return next((kind for kind in _DEFAULTS if kind in self.parts), "")
 
     @property
+    def definition(self) -> str:
+        """Its text as commands take it, where more may follow: C(EPHEMERAL) alone would take that for its expression."""
+        head = f"{ddl.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
+        if self.parts.get("EPHEMERAL") != "" or not self.text.startswith(head):
+            return self.text
+        return f"{head} defaultValueOfTypeName({ddl.quote_string(self.type)}){self.text[len(head) :]}"
+
+    @property
     def settings(self) -> dict[str, str]:
         return ddl.settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
 
@@ -188,9 +196,11 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
         place = f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
         position = order.index(previous) + 1 if previous else 0
         if name not in old:
-            commands.append(f"ADD COLUMN {column.text}{place}")
+            commands.append(f"ADD COLUMN {column.definition}{place}")
+            # ADD COLUMN takes statistics and settings, and forgets them (26.7).
+            if "STATISTICS" in column.parts:
+                commands.append(f"ADD STATISTICS {ddl.quote_name(name)} TYPE {column.parts['STATISTICS'][1:-1]}")
             if column.settings:
-                # ADD COLUMN takes them and forgets them (26.7).
                 pairs = ", ".join(f"{setting} = {value}" for setting, value in column.settings.items())
                 commands.append(f"MODIFY COLUMN {ddl.quote_name(name)} MODIFY SETTING {pairs}")
             order.insert(position, name)
@@ -211,9 +221,13 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
 def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
     name = ddl.quote_name(new.name)
     commands: list[str] = []
-    differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items())
+    differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items() if part != "STATISTICS")
     if differs or place:
-        commands.append(f"MODIFY COLUMN {new.text}{place}")
+        commands.append(f"MODIFY COLUMN {new.definition}{place}")
+    statistics = new.parts.get("STATISTICS", "")
+    if statistics and statistics != old.parts.get("STATISTICS"):
+        # MODIFY COLUMN leaves them as they are (26.7).
+        commands.append(f"{'MODIFY' if 'STATISTICS' in old.parts else 'ADD'} STATISTICS {name} TYPE {statistics[1:-1]}")
     commands += [f"MODIFY COLUMN {name} RESET SETTING {setting}" for setting in old.settings if setting not in new.settings]
     for part in old.parts:
         if part in new.parts or part == "SETTINGS" or (part in _DEFAULTS and new.default_kind):
@@ -233,7 +247,7 @@ def _cast(old: Column, new: Column) -> str:
     if old.type == new.type or {old.default_kind, new.default_kind} & set(_UNSTORED) or widens(old.type, new.type):
         return ""
     # NULL becomes the default, which the server asks for.
-    target = f"Nullable({new.type})" if old.type.startswith("Nullable(") and not new.type.startswith("Nullable(") else new.type
+    target = nullable(new.type) if is_nullable(old.type) and not is_nullable(new.type) else new.type
     return f"_CAST({ddl.quote_name(old.name)}, {ddl.quote_string(target)})"
 
 
@@ -253,6 +267,17 @@ def _table_clauses(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -
     if removed:
         commands.append(f"RESET SETTING {', '.join(removed)}")
     return commands
+
+
+def is_nullable(kind: str) -> bool:
+    """Whether a type, in the server's own words, has NULL."""
+    return kind.startswith(("Nullable(", "LowCardinality(Nullable("))
+
+
+def nullable(kind: str) -> str:
+    """A type that has none with NULL."""
+    inner = kind.removeprefix("LowCardinality(")
+    return f"Nullable({kind})" if inner == kind else f"LowCardinality(Nullable({inner})"
 
 
 _NUMBER = re.compile(r"(U?)Int(\d+)\Z")

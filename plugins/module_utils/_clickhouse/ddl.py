@@ -116,7 +116,8 @@ _VIEW = re.compile(r"CREATE (MATERIALIZED )?VIEW ")
 # Secrets inside of literals, with what stands around them.
 _URL_PASSWORD = re.compile(r"://[^/\s:@']*:([^/\s@']+)@")
 _ACCOUNT_KEY = re.compile(r"AccountKey=([^;']+)")
-_SECRET_NAME = re.compile(r"(password|passwd|secret|token|access_key|account_key|connection_string|sasl_jaas)", re.IGNORECASE)
+_EPHEMERAL = re.compile(r"( EPHEMERAL) defaultValueOfTypeName\('(?:[^'\\]|\\.)*'\)")
+_SECRET_NAME = re.compile(r"(password|passwd|secret|token(?!izer)|access_key|account_key|connection_string|sasl_jaas)", re.IGNORECASE)
 
 
 class DDLError(ValueError):
@@ -471,8 +472,9 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
     """A canonical declaration with what the server fills in by itself where it was left open.
 
     Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
-    none, the column list and the definer of a view, the columns of a table that takes them from elsewhere, and among an
-    engine's arguments the quotes around names and the format that it guesses. What remains different is drift.
+    none, the expression of C(EPHEMERAL), the column list and the definer of a view, the columns of a table that takes them
+    from elsewhere, and among an engine's arguments the quotes around names and the format that it guesses. What remains
+    different is drift.
     C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
     filled: list[Clause] = []
@@ -485,6 +487,8 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             text = _fill_engine(text, other, macros)
         elif item.key == "settings":
             text = _fill_settings(text, other)
+        elif item.key == "columns" and " EPHEMERAL" in text:
+            text = _fill_ephemeral(text, other)
         elif item.key == "definer" and text == "DEFINER = CURRENT_USER":
             text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
         if item.key != "fill":
@@ -513,6 +517,17 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
 def _fill_head(want: str, have: str) -> str:
     """Take over the server's head where both name the same kind of object (it may carry a UUID)."""
     return have if want.split()[:2] == have.split()[:2] else want
+
+
+def _fill_ephemeral(want: str, have: str) -> str:
+    """C(EPHEMERAL) without an expression is shown with one when the column came by C(ALTER TABLE)."""
+    theirs = {tokenize(piece)[0].text: piece for piece in arguments(have)}
+    pieces = arguments(want)
+    for number, piece in enumerate(pieces):
+        other = theirs.get(tokenize(piece)[0].text, "")
+        if _EPHEMERAL.sub(r"\1", other) == _EPHEMERAL.sub(r"\1", piece):
+            pieces[number] = other
+    return f"({', '.join(pieces)})"
 
 
 def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:

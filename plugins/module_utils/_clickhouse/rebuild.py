@@ -98,9 +98,10 @@ def _expression(old: alter.Column, new: alter.Column) -> str:
     name = ddl.quote_name(old.name)
     if old.type == new.type:
         return name
-    if old.type.startswith("Nullable(") and not new.type.startswith("Nullable("):
+    if alter.is_nullable(old.type) and not alter.is_nullable(new.type):
         text = ddl.quote_string(new.type)
-        return f"ifNull(_CAST({name}, {ddl.quote_string(f'Nullable({new.type})')}), defaultValueOfTypeName({text}))"
+        default = f"_CAST({new.parts['DEFAULT']}, {text})" if "DEFAULT" in new.parts else f"defaultValueOfTypeName({text})"
+        return f"ifNull(_CAST({name}, {ddl.quote_string(alter.nullable(new.type))}), {default})"
     return f"_CAST({name}, {ddl.quote_string(new.type)})"
 
 
