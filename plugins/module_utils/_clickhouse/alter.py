@@ -63,19 +63,22 @@ class Elements:
 class Alteration:
     """Commands of one C(ALTER TABLE), the permissions they need (option C(allow)), and what no command can do.
 
+    C(later) go into a second one: columns that others were computed from, for the server (26.7) asks the table as it is before.
     C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type changes at all, C(sample)
     names the columns of a row that shows whether the server can rewrite one.
     """
 
     commands: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     needs: tuple[tuple[str, str], ...] = ()
     impossible: tuple[str, ...] = ()
     casts: tuple[str, ...] = ()
     sample: tuple[str, ...] = ()
 
-    def statement(self, name: str) -> str:
-        """One statement: the server checks all commands before it does the first."""
-        return f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in self.commands)
+    def statements(self, name: str) -> tuple[str, ...]:
+        """One where the server allows it: it checks all commands before it does the first."""
+        lists = [commands for commands in (self.commands, self.later) if commands]
+        return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists)
 
 
 def elements(text: str) -> Elements:
@@ -118,12 +121,18 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     impossible = [f"{key.upper().replace('_', ' ')} cannot be altered" for key in different]
     dropped, added = _items(old, new, materialize)
     columns = _columns(old.columns, new.columns, needs)
+    gone = [column for name, column in old.columns.items() if name not in new.columns]
+    lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
+    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped") for name in lost]
+    used = _computed_from(old.columns[name] for name in new.columns if name in old.columns)
+    drops = {column.name: f"DROP COLUMN {ddl.quote_name(column.name)}" for column in gone}
     table = _table_clauses(have, want)
     casts = [_cast(old.columns[name], column) for name, column in new.columns.items() if name in old.columns]
     rewrites = any(column.type != new.columns[name].type for name, column in old.columns.items() if name in new.columns)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     return Alteration(
-        commands=(*dropped, *columns, *added, *table),
+        commands=(*dropped, *columns, *(text for name, text in drops.items() if name not in used), *added, *table),
+        later=tuple(text for name, text in drops.items() if name in used),
         needs=tuple(needs),
         impossible=tuple(impossible),
         casts=tuple(filter(None, casts)),
@@ -188,8 +197,8 @@ def _items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], 
 
 
 def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: list[tuple[str, str]]) -> list[str]:
+    """What is added, changed and moved, in the order in which the table has it then."""
     commands: list[str] = []
-    gone = [name for name in old if name not in new]
     order = [name for name in old if name in new]
     previous = ""
     for name, column in new.items():
@@ -211,11 +220,13 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
                 order.insert(order.index(previous) + 1 if previous else 0, name)
             commands += _modified(old[name], column, place if moved else "", needs)
         previous = name
-    for name in gone:
-        commands.append(f"DROP COLUMN {ddl.quote_name(name)}")
-        if old[name].default_kind not in _UNSTORED:
-            needs.append((DROP_COLUMN, f"column {name} and its values would be dropped"))
     return commands
+
+
+def _computed_from(columns: t.Iterable[Column]) -> set[str]:
+    """Names in the expressions of columns."""
+    tokens = [token for column in columns for token in ddl.tokenize(column.parts.get(column.default_kind, ""))]
+    return {ddl.unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
 
 
 def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:

@@ -472,9 +472,9 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
     """A canonical declaration with what the server fills in by itself where it was left open.
 
     Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
-    none, the expression of C(EPHEMERAL), the column list and the definer of a view, the columns of a table that takes them
-    from elsewhere, and among an engine's arguments the quotes around names and the format that it guesses. What remains
-    different is drift.
+    none, C(PRIMARY KEY) where it is the same, the expression of C(EPHEMERAL), the column list and the definer of a view,
+    the columns of a table that takes them from elsewhere, and among an engine's arguments the quotes around names and the
+    format that it guesses. What remains different is drift.
     C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
     filled: list[Clause] = []
@@ -493,6 +493,7 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
         if item.key != "fill":
             filled.append(Clause(item.key, text))
+    filled = _fill_primary_key(filled, clause(have, "primary_key"))
     keys = {item.key for item in filled}
     view = _VIEW.match(clause(have, "head")) is not None
     unsorted = not clause(want, "primary_key") and not clause(want, "order_by")
@@ -517,6 +518,14 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
 def _fill_head(want: str, have: str) -> str:
     """Take over the server's head where both name the same kind of object (it may carry a UUID)."""
     return have if want.split()[:2] == have.split()[:2] else want
+
+
+def _fill_primary_key(want: list[Clause], have: str) -> list[Clause]:
+    """A primary key that is the sorting key may be said or not."""
+    same = clause(want, "order_by").replace("ORDER BY", "PRIMARY KEY", 1)
+    if not same or {clause(want, "primary_key"), have} != {"", same}:
+        return want
+    return [part for part in want if part.key != "primary_key"] + ([Clause("primary_key", have)] if have else [])
 
 
 def _fill_ephemeral(want: str, have: str) -> str:

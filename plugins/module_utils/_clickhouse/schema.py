@@ -521,8 +521,8 @@ class Reader:
         with contextlib.suppress(ClickHouseError):  # it is gone, or the engine has no ALTER
             for name, text in self.client.rows(query):
                 plan = alter.without_lookups(ddl.split_clauses(text))
-                if plan.commands:
-                    self.client.execute(plan.statement(name))
+                for statement in plan.statements(name):
+                    self.client.execute(statement)
 
     def _rehearsed(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
         """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none."""
