@@ -239,6 +239,40 @@ def test_views_and_databases(server: ClickHouse, go: Converge) -> None:
     assert server.query("SELECT max(twice) FROM d.v") == "8"
 
 
+TO = "CREATE MATERIALIZED VIEW d.v TO d.t AS SELECT k FROM d.src"
+OWN = "CREATE MATERIALIZED VIEW d.v ENGINE = MergeTree ORDER BY k AS SELECT k FROM d.src"
+EVERY = "CREATE MATERIALIZED VIEW d.v REFRESH EVERY 1 HOUR TO d.t AS SELECT k FROM d.src"
+DEFINED = "DEFINER = CURRENT_USER SQL SECURITY DEFINER"
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "statements"),
+    [
+        (TO, f"{TO} COMMENT 'new'", ["ALTER TABLE d.v MODIFY COMMENT 'new'"]),
+        (f"{TO} COMMENT 'old'", TO, ["ALTER TABLE d.v MODIFY COMMENT ''"]),
+        (TO, TO.replace(" AS", f" {DEFINED} AS"), [f"ALTER TABLE d.v MODIFY {DEFINED}"]),
+        (OWN, f"{OWN} COMMENT 'new'", ["ALTER TABLE d.v MODIFY COMMENT 'new'"]),
+        (OWN, OWN.replace("ORDER BY k", "PRIMARY KEY k"), []),
+        (OWN, OWN.replace("SELECT k", "SELECT k + 1 AS k"), ["ALTER TABLE d.v MODIFY QUERY SELECT k + 1 AS k FROM d.src"]),
+        (EVERY, f"{EVERY} COMMENT 'new'", ["ALTER TABLE d.v MODIFY COMMENT 'new'"]),
+        (EVERY, TO, ["DROP TABLE d.v SYNC", TO]),
+        (TO, EVERY, ["DROP TABLE d.v SYNC", EVERY]),
+        (
+            TO,
+            TO.replace("SELECT k FROM d.src", "WITH x AS (SELECT k, v FROM d.src) SELECT k, v FROM x"),
+            ["ALTER TABLE d.v MODIFY QUERY WITH x AS (SELECT k, v FROM d.src) SELECT k, v FROM x"],
+        ),
+    ],
+)
+def test_changes_of_materialized_views(go: Converge, before: str, wanted: str, statements: list[str]) -> None:
+    tables = [table("k UInt64, v String"), table("k UInt64, v String").replace("d.t", "d.src")]
+    go(*tables, before)
+    done = go(*tables, wanted)
+    assert done.statements == statements
+    assert done.objects[-1].after.count("SELECT") == wanted.count("SELECT")
+    assert not go(*tables, wanted).changed
+
+
 def test_a_materialized_view_gets_another_target(server: ClickHouse, go: Converge) -> None:
     """The new view is there before the old one goes; what an interrupted run left beside it goes, too."""
     source = "CREATE TABLE d.t (k UInt32) ENGINE = MergeTree ORDER BY k"

@@ -63,10 +63,10 @@ _CLAUSES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("source", ("AS",)),
 )
 
-# Clauses of a table in the order in which the server writes them.
-_TABLE_ORDER = (
-    *("head", "columns", "source", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl", "settings", "comment"),
-    *("refresh", "to", "definer", "security", "fill", "select"),
+# Clauses of a table or view in the order in which the server writes them.
+_ORDER = (
+    *("head", "refresh", "to", "columns", "source", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl"),
+    *("settings", "definer", "security", "comment", "fill", "select"),
 )
 
 _OPENINGS: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
@@ -493,7 +493,6 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
         if item.key != "fill":
             filled.append(Clause(item.key, text))
-    filled = _fill_primary_key(filled, clause(have, "primary_key"))
     keys = {item.key for item in filled}
     view = _VIEW.match(clause(have, "head")) is not None
     unsorted = not clause(want, "primary_key") and not clause(want, "order_by")
@@ -507,11 +506,12 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             filled.append(Clause("settings", f"SETTINGS index_granularity = {granularity}"))
         elif item.key not in keys and (implied or sorted_by_key):
             filled.append(item)
+    filled = _fill_primary_key(filled, clause(have, "primary_key"))
     order = [item.key for item in have]
     if {item.key for item in filled} == set(order):
         filled.sort(key=lambda item: order.index(item.key))
-    elif not view:
-        filled.sort(key=lambda item: _TABLE_ORDER.index(item.key))
+    else:
+        filled.sort(key=lambda item: _ORDER.index(item.key))
     return filled
 
 
