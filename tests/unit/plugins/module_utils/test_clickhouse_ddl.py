@@ -231,11 +231,28 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
             "CREATE TABLE a.b UUID '61f0c404-5cb3-11e7-907b-a6006ad3dba0' (`x` UInt8) ENGINE = Memory",
             True,
         ),
+        (f"{TABLE} ENGINE = MergeTree PRIMARY KEY x ORDER BY x", f"{TABLE} ENGINE = MergeTree ORDER BY x", True),
+        (f"{TABLE} ENGINE = MergeTree ORDER BY x", f"{TABLE} ENGINE = MergeTree PRIMARY KEY x ORDER BY x", True),
+        (f"{TABLE} ENGINE = MergeTree PRIMARY KEY x", f"{TABLE} ENGINE = MergeTree ORDER BY x", True),
+        (f"{TABLE} ENGINE = MergeTree ORDER BY (x, x + 1)", f"{TABLE} ENGINE = MergeTree PRIMARY KEY x ORDER BY (x, x + 1)", False),
+        (
+            "CREATE TABLE a.b (`x` Enum8('(a' = 1) EPHEMERAL COMMENT 'c') ENGINE = Memory",
+            "CREATE TABLE a.b (`x` Enum8('(a' = 1) EPHEMERAL defaultValueOfTypeName('Enum8(\\'(a\\' = 1)') COMMENT 'c') ENGINE = Memory",
+            True,
+        ),
+        ("CREATE TABLE a.b (`x` Int8 EPHEMERAL) ENGINE = Memory", "CREATE TABLE a.b (`x` Int8 EPHEMERAL 7) ENGINE = Memory", False),
     ],
 )  # fmt: skip
 def test_fill(want: str, have: str, same: bool) -> None:
     filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(want), ddl.split_clauses(have), MACROS))
     assert (filled == have) is same
+
+
+def test_fill_puts_what_a_view_leaves_open_at_its_place() -> None:
+    view = "CREATE MATERIALIZED VIEW a.v TO a.b{} COMMENT 'c' AS SELECT x FROM a.c"
+    have = ddl.split_clauses("CREATE MATERIALIZED VIEW a.v TO a.b (`x` UInt8) DEFINER = u SQL SECURITY DEFINER AS SELECT x FROM a.c")
+    filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(view.format("")), have, {}))
+    assert filled == view.format(" (`x` UInt8) DEFINER = u SQL SECURITY DEFINER")
 
 
 def test_fill_keeps_the_order_of_a_table_in_a_database_named_like_a_view() -> None:
@@ -248,6 +265,8 @@ def test_fill_keeps_the_order_of_a_table_in_a_database_named_like_a_view() -> No
     ("text", "secrets"),
     [
         ("CREATE TABLE a.b (x UInt8) ENGINE = PostgreSQL('h', 'd', 't', 'u', 'pw1')", {"pw1"}),
+        ("CREATE TABLE a.b (x String, INDEX i x TYPE text(tokenizer = 'ngrams')) ENGINE = MergeTree ORDER BY x", set()),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = Kafka SETTINGS access_token = 'pw1', tokenizers = 'no'", {"pw1"}),
         ("CREATE TABLE a.b (x UInt8) ENGINE = MySQL('h', 'd', 't', 'u', 'it\\'s')", {"it's"}),
         ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'key', 'pw2', 'CSV')", {"pw2"}),
         ("CREATE TABLE a.b (x UInt8) ENGINE = S3('http://x', 'CSV')", set()),
