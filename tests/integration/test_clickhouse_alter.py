@@ -156,6 +156,17 @@ def test_a_change_and_its_way_back(server: ClickHouse, go: Converge, what: str) 
     assert server.query("SELECT count(), sum(k) FROM d.t") == "50\t1225"
 
 
+@pytest.mark.parametrize("expression", ["", " 7"])
+def test_an_ephemeral_column_is_stored_from_now_on(server: ClickHouse, go: Converge, expression: str) -> None:
+    """It is made anew, for there is no REMOVE EPHEMERAL."""
+    wanted = table("k UInt32, a UInt8 COMMENT 'c'")
+    go(table(f"k UInt32, a UInt8 EPHEMERAL{expression} COMMENT 'c'"))
+    server.query("INSERT INTO d.t (k) SELECT number FROM numbers(5)")
+    assert go(wanted).statements == ["ALTER TABLE d.t (DROP COLUMN a), (ADD COLUMN `a` UInt8 COMMENT 'c' AFTER k)"]
+    assert not go(wanted).changed
+    assert server.query("SELECT sum(a), count() FROM d.t") == "0\t5"
+
+
 ONE = table("k UInt32")
 # What is asked for -> before, wanted, and words of the reason why not.
 REFUSED = {

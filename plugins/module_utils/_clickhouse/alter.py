@@ -42,7 +42,7 @@ class Column:
     def definition(self) -> str:
         """Its text as commands take it, where more may follow: C(EPHEMERAL) alone would take that for its expression."""
         head = f"{ddl.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
-        if self.parts.get("EPHEMERAL") != "" or not self.text.startswith(head):
+        if self.parts.get("EPHEMERAL") != "":
             return self.text
         return f"{head} defaultValueOfTypeName({ddl.quote_string(self.type)}){self.text[len(head) :]}"
 
@@ -120,18 +120,20 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     different += ["primary_key"] if _primary_key(have) != _primary_key(want) else []
     impossible = [f"{key.upper().replace('_', ' ')} cannot be altered" for key in different]
     dropped, added = _items(old, new, materialize)
-    columns = _columns(old.columns, new.columns, needs)
+    kept = {name: column for name, column in old.columns.items() if name not in new.columns or not _is_made_anew(column, new.columns[name])}
+    anew = [f"DROP COLUMN {ddl.quote_name(name)}" for name in old.columns if name not in kept]
+    columns = _columns(kept, new.columns, needs)
     gone = [column for name, column in old.columns.items() if name not in new.columns]
     lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
     needs += [(DROP_COLUMN, f"column {name} and its values would be dropped") for name in lost]
-    used = _computed_from(old.columns[name] for name in new.columns if name in old.columns)
+    used = _computed_from(kept[name] for name in new.columns if name in kept)
     drops = {column.name: f"DROP COLUMN {ddl.quote_name(column.name)}" for column in gone}
     table = _table_clauses(have, want)
-    casts = [_cast(old.columns[name], column) for name, column in new.columns.items() if name in old.columns]
-    rewrites = any(column.type != new.columns[name].type for name, column in old.columns.items() if name in new.columns)
+    casts = [_cast(kept[name], column) for name, column in new.columns.items() if name in kept]
+    rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     return Alteration(
-        commands=(*dropped, *columns, *(text for name, text in drops.items() if name not in used), *added, *table),
+        commands=(*dropped, *anew, *columns, *(text for name, text in drops.items() if name not in used), *added, *table),
         later=tuple(text for name, text in drops.items() if name in used),
         needs=tuple(needs),
         impossible=tuple(impossible),
@@ -221,6 +223,12 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
             commands += _modified(old[name], column, place if moved else "", needs)
         previous = name
     return commands
+
+
+def _is_made_anew(old: Column, new: Column) -> bool:
+    """C(EPHEMERAL) keeps no values, and there is no C(REMOVE EPHEMERAL); one without expression cannot be modified (26.7)."""
+    differs = (old.type, old.default_kind, old.parts.get("EPHEMERAL")) != (new.type, new.default_kind, new.parts.get("EPHEMERAL"))
+    return old.default_kind == "EPHEMERAL" and differs
 
 
 def _computed_from(columns: t.Iterable[Column]) -> set[str]:
