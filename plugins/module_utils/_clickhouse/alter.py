@@ -63,12 +63,14 @@ class Elements:
 class Alteration:
     """Commands of one C(ALTER TABLE), the permissions they need (option C(allow)), and what no command can do.
 
-    C(later) go into a second one: columns that others were computed from, for the server (26.7) asks the table as it is before.
+    What goes before it: columns that make place for columns below their name (C(b) for C(b.x)); a server that does both at once while it
+    rewrites rows dies (26.7). What goes after it: columns that others were computed from, for the server asks the table as it is before.
     C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type changes at all, C(sample)
     names the columns of a row that shows whether the server can rewrite one.
     """
 
     commands: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     needs: tuple[tuple[str, str], ...] = ()
     impossible: tuple[str, ...] = ()
@@ -77,7 +79,7 @@ class Alteration:
 
     def statements(self, name: str) -> tuple[str, ...]:
         """One where the server allows it: it checks all commands before it does the first."""
-        lists = [commands for commands in (self.commands, self.later) if commands]
+        lists = [commands for commands in (self.earlier, self.commands, self.later) if commands]
         return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists)
 
 
@@ -128,12 +130,17 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     needs += [(DROP_COLUMN, f"column {name} and its values would be dropped") for name in lost]
     used = _computed_from(kept[name] for name in new.columns if name in kept)
     drops = {column.name: f"DROP COLUMN {ddl.quote_name(column.name)}" for column in gone}
+    below = {name.rpartition(".")[0] for name in new.columns if name not in old.columns}
+    earlier = [text for name, text in drops.items() if name in below and name not in used]
+    if earlier:
+        earlier, dropped = [*dropped, *earlier], []
     table = _table_clauses(have, want)
     casts = [_cast(kept[name], column) for name, column in new.columns.items() if name in kept]
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     return Alteration(
-        commands=(*dropped, *anew, *columns, *(text for name, text in drops.items() if name not in used), *added, *table),
+        commands=(*dropped, *anew, *columns, *(text for name, text in drops.items() if name not in used | below), *added, *table),
+        earlier=tuple(earlier),
         later=tuple(text for name, text in drops.items() if name in used),
         needs=tuple(needs),
         impossible=tuple(impossible),
