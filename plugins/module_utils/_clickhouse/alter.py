@@ -235,7 +235,7 @@ def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: li
 def _is_made_anew(old: Column, new: Column) -> bool:
     """C(EPHEMERAL) keeps no values, and there is no C(REMOVE EPHEMERAL); one without expression cannot be modified (26.7)."""
     differs = (old.type, old.default_kind, old.parts.get("EPHEMERAL")) != (new.type, new.default_kind, new.parts.get("EPHEMERAL"))
-    return old.default_kind == "EPHEMERAL" and differs
+    return old.default_kind == "EPHEMERAL" and differs and (new.default_kind != "EPHEMERAL" or not old.parts["EPHEMERAL"])
 
 
 def _computed_from(columns: t.Iterable[Column]) -> set[str]:
