@@ -156,6 +156,17 @@ def test_a_change_and_its_way_back(server: ClickHouse, go: Converge, what: str) 
     assert server.query("SELECT count(), sum(k) FROM d.t") == "50\t1225"
 
 
+@pytest.mark.parametrize("rest", ["", "PARTITION BY k % 2 "])
+def test_null_becomes_the_default(server: ClickHouse, go: Converge, rest: str) -> None:
+    """Altered, and copied by a rebuild."""
+    go(table("k UInt32, a LowCardinality(Nullable(String)), b Nullable(UInt8)"))
+    server.query("INSERT INTO d.t (k) SELECT number FROM numbers(4)")
+    wanted = table("k UInt32, a LowCardinality(String) DEFAULT 'none', b UInt8 DEFAULT 7", f"ENGINE = MergeTree {rest}ORDER BY k")
+    assert len(go(wanted, allow=EVERYTHING).statements) == (9 if rest else 1)
+    assert not go(wanted).changed
+    assert server.query("SELECT a, b, count() FROM d.t GROUP BY a, b") == "none\t7\t4"
+
+
 @pytest.mark.parametrize("kind", ["JSON(a UInt8)", "Tuple(x UInt8)"])
 def test_a_column_makes_place_for_columns_below_its_name(server: ClickHouse, go: Converge, kind: str) -> None:
     """The server (26.7) died when it did both while it rewrote rows."""
@@ -602,12 +613,8 @@ class Random:
         if not names:
             return "INSERT INTO d.t (k) SELECT number FROM numbers(20)"
         structure = ", ".join(f"{quoted(name)} {self.types[name]}" for name in names)
-        rows = f"SELECT rowNumberInAllBlocks(){columns} FROM generateRandom({literal(structure)}, 1, 5, 3) LIMIT 20"
+        rows = f"SELECT rowNumberInAllBlocks(){columns} FROM generateRandom({ddl.quote_string(structure)}, 1, 5, 3) LIMIT 20"
         return f"INSERT INTO d.t (k{columns}) {rows}"
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @st.composite
@@ -634,7 +641,7 @@ def definitions(draw: st.DrawFn) -> Random:
             if default != "DEFAULT":
                 computed[name] = default
         elif kind in WORDS and one_in(3):
-            text += f" DEFAULT {choice(literal('x'), 'toString(k)', 'hex(toString(k + 1))')}"
+            text += f" DEFAULT {choice(ddl.quote_string('x'), 'toString(k)', 'hex(toString(k + 1))')}"
         elif kind in NUMERIC and one_in(6):
             text += " EPHEMERAL"
             computed[name] = "EPHEMERAL"

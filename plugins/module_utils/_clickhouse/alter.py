@@ -41,9 +41,9 @@ class Column:
     @property
     def definition(self) -> str:
         """Its text as commands take it, where more may follow: C(EPHEMERAL) alone would take that for its expression."""
-        head = f"{ddl.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
         if self.parts.get("EPHEMERAL") != "":
             return self.text
+        head = f"{ddl.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
         return f"{head} defaultValueOfTypeName({ddl.quote_string(self.type)}){self.text[len(head) :]}"
 
     @property
