@@ -31,6 +31,7 @@ description:
     replicated tables at the same time do not disturb each other.
   - A replica that is missing while its peers have another definition, such as one on a host that was lost, joins first and changes
     after. It is created with the definition in ZooKeeper, then altered like any other table.
+  - A replica that is read-only, such as one whose server was started a moment ago, is waited for, O(timeout) seconds at most.
 author:
   - groundwork.observability maintainers (@groundwork)
 requirements:

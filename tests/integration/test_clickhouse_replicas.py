@@ -47,7 +47,7 @@ PATHS = (
 class Cluster:
     """Shards with their replicas. Start and stop them in the test's own thread."""
 
-    def __init__(self, zookeeper: str) -> None:
+    def __init__(self, zookeeper: ZooKeeper) -> None:
         self.zookeeper = zookeeper
         self.shards: dict[str, dict[str, ClickHouse]] = {shard: {} for shard in SHARDS}
 
@@ -57,7 +57,7 @@ class Cluster:
 
     def add(self, shard: str, replica: str) -> ClickHouse:
         """A new host with nothing on it."""
-        node = ClickHouse(PATHS, zookeeper=self.zookeeper, macros={"shard": shard, "replica": replica})
+        node = ClickHouse(PATHS, zookeeper=self.zookeeper.address, macros={"shard": shard, "replica": replica})
         node.__enter__()
         self.shards[shard][replica] = node
         return node
@@ -90,7 +90,7 @@ def until(node: ClickHouse, query: str, answer: str, complaint: str) -> None:
 def cluster() -> Iterator[Cluster]:
     """Two shards with two replicas each."""
     with ZooKeeper() as zookeeper:
-        started = Cluster(zookeeper.address)
+        started = Cluster(zookeeper)
         try:
             for shard in SHARDS:
                 for replica in REPLICAS:
@@ -278,6 +278,30 @@ def test_a_lost_replica_comes_back_empty_and_joins(nodes: list[ClickHouse]) -> N
             assert node.query("SELECT count(), uniq(k) FROM d.lost") == "10\t10"
         first.query("DROP TABLE d.lost SYNC")
         second.query("DROP TABLE d.lost SYNC")
+
+
+def test_a_replica_that_is_read_only_is_waited_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ZooKeeper is away, or the server was started a moment ago: as long as a statement may take, and then the way out is named."""
+    node = cluster.nodes[0]
+    before = "CREATE TABLE d.waits (k UInt64) ENGINE = ReplicatedMergeTree ORDER BY k"
+    after = "CREATE TABLE d.waits (k UInt64, more String) ENGINE = ReplicatedMergeTree ORDER BY k"
+    refused = "SELECT sum(value) FROM system.errors WHERE name = 'TABLE_IS_READ_ONLY'"
+    converge(node, before)
+    cluster.zookeeper.kill()
+    until(node, "SELECT is_readonly FROM system.replicas WHERE table = 'waits'", "1", "it goes on without ZooKeeper")
+    with pytest.raises(ClickHouseError, match=r"within 1 s \(timeout\).* SYSTEM RESTORE REPLICA d\.waits, then run again"):
+        converge(node, after, timeout=1)
+    monkeypatch.setattr(schema, "_ATTEMPTS", 1)
+    earlier = node.query(refused)
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(converge, node, after)
+        until(node, f"SELECT ({refused}) > {earlier} + 1", "1", "it does not try again")
+        cluster.zookeeper.start()
+        assert len(run.result().statements) == 1
+    assert not converge(node, after).changed
+    node.query("DROP TABLE d.waits SYNC")
+    for other in cluster.nodes:
+        until(other, "SELECT count() FROM system.replicas WHERE is_readonly", "0", "a replica stays read-only")
 
 
 def test_a_change_that_waits_for_a_lost_host_is_made_all_the_same(nodes: list[ClickHouse]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fnmatch
+import itertools
 import random
 import time
 import typing as t
@@ -63,6 +64,8 @@ _CONTESTED = {57, 82, 122, 342, 517}
 # Of a replica that is created while its peers still have another definition.
 _PEERS_DIFFER = {122, 342}
 _ATTEMPTS = 6
+# A replica that has lost ZooKeeper, or was started a moment ago: no matter how often, as long as a statement may take.
+_READ_ONLY = 242
 _PAUSE_AT_MOST = 4.0
 
 # A declaration that needs what the same plan creates cannot be tried beforehand.
@@ -685,7 +688,8 @@ def converge(
     done: list[tuple[Step, ObjectState]] = []
     unsure: tuple[Step, ObjectState] | None = None
     pause = 0.2
-    for attempt in range(_ATTEMPTS):
+    deadline = time.monotonic() + client.connection.timeout
+    for attempt in itertools.count(1):
         found = client.patiently(lambda: Reader(client, want, secrets, allow, purge).read())
         items |= {item.key: item for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
@@ -706,7 +710,8 @@ def converge(
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
                 contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
-                if (lost or contested) and attempt < _ATTEMPTS - 1:
+                read_only = error.code == _READ_ONLY
+                if time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS:
                     unsure = (step, states[step.target]) if lost else None
                     break
                 item = items[step.target]
@@ -718,6 +723,11 @@ def converge(
                         ": ZooKeeper has this replica already, of a host that was lost or of one with the same macros. "
                         f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {item.sql_name} on another replica, then run again"
                     )
+                elif read_only:
+                    where += (
+                        f": its replica has not come back within {client.connection.timeout} s (timeout). Look for ZooKeeper; "
+                        f"where that has lost the replica: SYSTEM RESTORE REPLICA {item.sql_name}, then run again"
+                    )
                 elif lost:
                     where += f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
                 raise error.about(where, [item.shown for item, _state in done]) from error
@@ -726,7 +736,7 @@ def converge(
             return _with_done(dataclasses.replace(plan, steps=()), done)
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _PAUSE_AT_MOST)
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the count has no end")
 
 
 def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
