@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,12 @@ class Result:
     skipped: int = 0
     seconds: float = 0
     said: str = ""
+
+
+def added_up(results: Iterable[Result]) -> Result:
+    """What several counted together."""
+    every = list(results)
+    return Result(*(sum(getattr(result, name) for result in every) for name in ("passed", "failed", "skipped", "seconds")))
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -156,13 +162,8 @@ def soak() -> Result:
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
-    total = Result()
     with ThreadPoolExecutor(2) as pool:
-        for result in pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots]):
-            total.passed += result.passed
-            total.failed += result.failed
-            total.skipped += result.skipped
-    return total
+        return added_up(pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots]))
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
@@ -238,12 +239,7 @@ def main() -> int:
     print(f"\n{'stage':<20}{'seconds':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for name, result in results.items():
         print(f"{name:<20}{result.seconds:>9.0f}{result.passed:>9}{result.failed:>9}{result.skipped:>9}")
-    total = Result(
-        passed=sum(result.passed for result in results.values()),
-        failed=sum(result.failed for result in results.values()),
-        skipped=sum(result.skipped for result in results.values()),
-        seconds=sum(result.seconds for result in results.values()),
-    )
+    total = added_up(results.values())
     print(f"{'all':<20}{total.seconds:>9.0f}{total.passed:>9}{total.failed:>9}{total.skipped:>9}\n")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
     return 1 if total.failed or not total.passed else 0

@@ -181,6 +181,19 @@ def test_a_column_makes_place_for_columns_below_its_name(server: ClickHouse, go:
     assert server.query("SELECT count(), any(v), any(b.x) FROM d.t") == "5\t0\t[]"
 
 
+def test_a_column_makes_place_that_another_was_computed_from(server: ClickHouse, go: Converge) -> None:
+    """It goes last, when no rows are rewritten any more, and the other keeps its values."""
+    wanted = table("k UInt32, v String, b Nested(x UInt8), c UInt8")
+    go(table("k UInt32, v UInt8, b JSON(a UInt8), c UInt8 DEFAULT b.a"))
+    server.query('INSERT INTO d.t (k, b) FORMAT JSONEachRow {"k": 1, "b": {"a": 3, "x": [4]}} {"k": 2, "b": {"a": 5}}')
+    assert go(wanted, allow=EVERYTHING).statements == [
+        "ALTER TABLE d.t (MODIFY COLUMN `v` String), (ADD COLUMN `b.x` Array(UInt8) AFTER v), (MODIFY COLUMN c REMOVE DEFAULT)",
+        "ALTER TABLE d.t (DROP COLUMN b)",
+    ]
+    assert not go(wanted).changed
+    assert server.query("SELECT sum(k), any(v), sum(length(b.x)), sum(c) FROM d.t") == "3\t0\t0\t8"
+
+
 @pytest.mark.parametrize("expression", ["", " 7"])
 def test_an_ephemeral_column_is_stored_from_now_on(server: ClickHouse, go: Converge, expression: str) -> None:
     """It is made anew, for there is no REMOVE EPHEMERAL."""
