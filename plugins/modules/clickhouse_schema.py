@@ -236,7 +236,8 @@ options:
 notes:
   - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for what is to be changed, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
-  - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server.
+  - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server. Changed types and
+    TTLs are rehearsed with one row of the table, which needs C(SELECT).
   - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
   - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
   - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA),

@@ -65,7 +65,7 @@ class Alteration:
 
     What goes before it: columns that make place for columns below their name (C(b) for C(b.x)); a server that does both at once while it
     rewrites rows dies (26.7). What goes after it: columns that others were computed from, for the server asks the table as it is before.
-    C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type changes at all, C(sample)
+    C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type or a TTL changes, C(sample)
     names the columns of a row that shows whether the server can rewrite one.
     """
 
@@ -137,6 +137,7 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     table = _table_clauses(have, want)
     casts = [_cast(kept[name], column) for name, column in new.columns.items() if name in kept]
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
+    rewrites = rewrites or _ttls(have, old) != _ttls(want, new)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     return Alteration(
         commands=(*dropped, *anew, *columns, *(text for name, text in drops.items() if name not in used | below), *added, *table),
@@ -242,6 +243,12 @@ def _computed_from(columns: t.Iterable[Column]) -> set[str]:
     """Names in the expressions of columns."""
     tokens = [token for column in columns for token in ddl.tokenize(column.parts.get(column.default_kind, ""))]
     return {ddl.unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
+
+
+def _ttls(clauses: t.Sequence[ddl.Clause], found: Elements) -> dict[str, str]:
+    """Of the table (without a name) and of columns."""
+    ttls = {name: column.parts["TTL"] for name, column in found.columns.items() if "TTL" in column.parts}
+    return {"": ddl.clause(clauses, "ttl"), **ttls}
 
 
 def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:

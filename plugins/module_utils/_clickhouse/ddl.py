@@ -591,7 +591,19 @@ def _fill_settings(want: str, have: str) -> str:
         ours.setdefault("index_granularity", theirs["index_granularity"])
     if ours == theirs:
         return have
-    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in ours.items())
+    return settings_clause(ours)
+
+
+def settings_clause(values: t.Mapping[str, str]) -> str:
+    """The opposite of C(settings)."""
+    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in values.items())
+
+
+def with_settings(clauses: t.Iterable[Clause], values: t.Mapping[str, str]) -> list[Clause]:
+    """A table's definition with more settings, or other values of them."""
+    parts = list(clauses)
+    merged = Clause("settings", settings_clause({**settings(clause(parts, "settings")), **values}))
+    return sorted([*(part for part in parts if part.key != "settings"), merged], key=lambda part: _ORDER.index(part.key))
 
 
 def collection_entries(text: str) -> dict[str, tuple[str, str]]:

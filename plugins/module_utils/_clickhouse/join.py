@@ -239,7 +239,7 @@ def _settings(declared: str, stored: t.Mapping[str, str]) -> str:
     changed = {name: value for name, value, default in fixed if found.get(name, default) != value}
     if not changed:
         return declared
-    return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in {**found, **changed}.items())
+    return ddl.settings_clause({**found, **changed})
 
 
 def behind(joined: t.Sequence[ddl.Clause], change: Change, allow: t.Collection[str]) -> Change | None:

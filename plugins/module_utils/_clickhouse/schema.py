@@ -89,6 +89,7 @@ _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 _NO_TEMPORARY_VIEWS = 62
 # ZooKeeper has a replica of this name already.
 _REPLICA_REMAINS = 253
+_WIDE = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
 # Of a change to a replicated table: no use in trying again.
 _REFUSED = {497}
 
@@ -528,7 +529,10 @@ class Reader:
                     self.client.execute(statement)
 
     def _rehearsed(self, have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
-        """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none."""
+        """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none.
+
+        Where rows are rewritten there are two twins, for small parts and large ones.
+        """
         found: dict[Key, Change] = {}
         made: dict[str, Declared] = {}
         attempt = random.getrandbits(32)
@@ -541,8 +545,13 @@ class Reader:
             twin = ddl.split_clauses(have[item.key])
             if _reaches_outside(twin):
                 continue
+            twins = {name: twin}
+            if made_by.sample and ddl.engine_of(ddl.clause(twin, "engine"))[0].endswith("MergeTree"):
+                # With a file a column, as large parts have it, the server reads only the columns that it takes for needed.
+                twins[f"{name}_wide"] = ddl.with_settings(twin, _WIDE)
             try:
-                self._make(name, item.kind, twin)
+                for table, parts in twins.items():
+                    self._make(table, item.kind, parts)
             except ConnectionFailed:
                 raise
             except ClickHouseError:  # an engine without temporary tables: the server decides when it is altered
@@ -550,10 +559,11 @@ class Reader:
             real = made_by.source or item.sql_name
             sample = ", ".join(ddl.quote_name(made_by.renamed.get(column, column)) for column in made_by.sample)
             try:
-                if sample:
-                    self.client.execute(f"INSERT INTO {name} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
-                for statement in alters:
-                    self._alter(name, statement.replace(item.sql_name, name, 1))
+                for table in twins:
+                    if sample:
+                        self.client.execute(f"INSERT INTO {table} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
+                    for statement in alters:
+                        self._alter(table, statement.replace(item.sql_name, table, 1))
                 if made_by.casts and not made_by.obstacles(self.allow):
                     # A value that does not fit would stop the mutation, and everything behind it.
                     former = "".join(f", {ddl.quote_name(old)} AS {ddl.quote_name(new)}" for new, old in made_by.renamed.items())

@@ -248,6 +248,18 @@ def test_fill(want: str, have: str, same: bool) -> None:
     assert (filled == have) is same
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("ORDER BY k SETTINGS b = 2, a = 1 COMMENT 'x'", "ORDER BY k SETTINGS b = 2, a = 0, c = 'y' COMMENT 'x'"),
+        ("ORDER BY k TTL k COMMENT 'x'", "ORDER BY k TTL k SETTINGS a = 0, c = 'y' COMMENT 'x'"),
+    ],
+)
+def test_with_settings(text: str, wanted: str) -> None:
+    head = "CREATE TABLE d.t (`k` UInt8) ENGINE = MergeTree "
+    assert ddl.join_clauses(ddl.with_settings(ddl.split_clauses(head + text), {"a": "0", "c": "'y'"})) == head + wanted
+
+
 def test_fill_puts_what_a_view_leaves_open_at_its_place() -> None:
     view = "CREATE MATERIALIZED VIEW a.v TO a.b{} COMMENT 'c' AS SELECT x FROM a.c"
     have = ddl.split_clauses("CREATE MATERIALIZED VIEW a.v TO a.b (`x` UInt8) DEFINER = u SQL SECURITY DEFINER AS SELECT x FROM a.c")
