@@ -194,6 +194,27 @@ def test_a_column_makes_place_that_another_was_computed_from(server: ClickHouse,
     assert server.query("SELECT sum(k), any(v), sum(length(b.x)), sum(c) FROM d.t") == "3\t0\t0\t8"
 
 
+KEYWORDS = ("ttl", "TTL", "comment", "COMMENT", "codec", "settings", "SETTINGS", "statistics", "as", "refresh", "empty")
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_names_that_are_keywords(server: ClickHouse, go: Converge, name: str) -> None:
+    """The server quotes few of them in expressions."""
+    own, ttl = f"k UInt32, `{name}` UInt8", "TTL toDateTime(k)"
+    before = f"{own}, a UInt8 DEFAULT `{name}` + 1, b UInt8 MATERIALIZED `{name}`, i UInt8 {ttl}"
+    after = f"{own}, a UInt8 DEFAULT `{name}` + 2 COMMENT 'c' CODEC(LZ4), b UInt8 MATERIALIZED `{name}` {ttl}, i UInt8"
+    rest = f"ENGINE = MergeTree PARTITION BY `{name}` PRIMARY KEY `{name}` ORDER BY (`{name}`, k) SAMPLE BY `{name}`"
+    go(table(before, rest))
+    server.query(f"INSERT INTO d.t (k, `{name}`, i) VALUES (4000000000, 5, 7)")
+    wanted = table(after, f"{rest} TTL toDateTime(k) + toIntervalYear(`{name}`) SETTINGS parts_to_throw_insert = 9 COMMENT 'x'")
+    assert len(go(wanted).statements) == 1
+    assert not go(wanted).changed
+    assert server.query("SELECT k, a, b, i FROM d.t") == "4000000000\t6\t5\t7"
+    other = f"CREATE TABLE d.`{name}` (k UInt32) ENGINE = MergeTree ORDER BY k COMMENT 'y'"
+    go(other)
+    assert len(go(other.replace("'y'", "'z'")).statements) == 1
+
+
 TTL = "TTL toDateTime(k) + INTERVAL 90 YEAR"
 AB = "a UInt8, b UInt8 DEFAULT a + 1"
 # Which TTL changes -> columns before and wanted, the table's wanted TTL.
@@ -624,7 +645,7 @@ TYPES = (
     *("Decimal(9, 2)", "Decimal(18, 2)", "Enum8('a' = 1)", "Enum8('a' = 1, 'b' = 2)"),
     *("Variant(String, UInt8)", "Dynamic", "JSON", "JSON(a UInt8)"),
 )
-NAMES = ("a", "b", "c", "with space", "tick`", "ü", "select", "ttl")
+NAMES = ("a", "b", "c", "with space", "tick`", "ü", "select", "ttl", "comment", "SETTINGS", "codec")
 BLOCKS = ("min_compress_block_size", "max_compress_block_size")
 NUMERIC = ("UInt8", "UInt16", "UInt64", "Int16", "Int64")
 WIDER = {("UInt8", "UInt16"), ("UInt8", "UInt64"), ("UInt16", "UInt64"), ("UInt8", "Int16"), ("UInt16", "Int64"), ("Int16", "Int64")}

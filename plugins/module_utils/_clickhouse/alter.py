@@ -100,9 +100,11 @@ def elements(text: str) -> Elements:
 def _column(piece: str, tokens: t.Sequence[ddl.Token]) -> Column:
     starts: list[tuple[str, int, int]] = []
     rank = 0
-    for token in tokens[1:]:
+    for index, token in enumerate(tokens):
         word = token.text.upper()
-        if token.kind == "word" and token.depth == 0 and word in _PARTS and _PARTS.index(word) >= rank:
+        if token.kind != "word" or token.depth or word not in _PARTS or _PARTS.index(word) < rank:
+            continue
+        if not ddl.is_name(tokens, index):
             starts.append((word, token.start, token.end))
             rank = max(_PARTS.index(word) + 1, len(_DEFAULTS) if word in _DEFAULTS else 0)
     ends = [start for _word, start, _end in starts[1:]] + [len(piece)]

@@ -69,6 +69,15 @@ _ORDER = (
     *("settings", "definer", "security", "comment", "fill", "select"),
 )
 
+# Words behind which an expression begins or goes on.
+_BEFORE_EXPRESSIONS = frozenset(
+    (
+        *("BY", "KEY", "TTL", "DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "WHERE", "SET", "AS", "DISTINCT"),
+        *("AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "REGEXP", "BETWEEN", "IS", "DIV", "MOD", "GLOBAL", "INTERVAL"),
+        *("CASE", "WHEN", "THEN", "ELSE"),
+    )
+)
+
 _OPENINGS: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
 for _key, _words in _CLAUSES:
     _OPENINGS.setdefault(_words[0], []).append((_key, _words))
@@ -356,7 +365,8 @@ def _split(text: str) -> tuple[Clause, ...]:
                 key = "columns"
             else:
                 openings = _OPENINGS.get(token.text.upper())
-                key = next((key for key, words in openings if _matches(tokens, index, words)), None) if openings else None
+                if openings and not is_name(tokens, index):
+                    key = next((key for key, words in openings if _matches(tokens, index, words)), None)
         if key == "settings" and seen == {"head", "refresh"}:
             key = None  # those of the refresh
         if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
@@ -367,6 +377,18 @@ def _split(text: str) -> tuple[Clause, ...]:
         index += 1
     ends = [start for _key, start in starts[1:]] + [len(text)]
     return tuple(Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends))
+
+
+def is_name(tokens: t.Sequence[Token], index: int) -> bool:
+    """Whether a word stands in an expression: the server does not quote names such as C(ttl), C(comment) or C(settings) there."""
+    if not index:
+        return False
+    previous = tokens[index - 1]
+    if previous.kind == "other":
+        return previous.text not in ")]}"
+    if previous.text == "EPHEMERAL" and tokens[index].text.isupper():
+        return False  # has no expression
+    return previous.kind == "word" and previous.text in _BEFORE_EXPRESSIONS and not is_name(tokens, index - 1)
 
 
 def _matches(tokens: t.Sequence[Token], index: int, words: tuple[str, ...]) -> bool:

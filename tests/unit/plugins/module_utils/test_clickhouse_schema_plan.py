@@ -15,6 +15,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import Definition, Found
 
+from tests.support.connect import connection
+
 DATABASE = {"kind": "database", "name": "d"}
 TABLE = {"ddl": "CREATE TABLE d.t (x UInt8) ENGINE = Memory"}
 VIEW = {"ddl": "CREATE VIEW d.v AS SELECT x FROM d.t"}
@@ -150,6 +152,7 @@ class Server:
 
     def __init__(self, answers: list[Exception | None]) -> None:
         self.answers = answers
+        self.connection = connection(1)
         self.tables: set[tuple[str, str]] = set()
         self.executed: list[str] = []
 
