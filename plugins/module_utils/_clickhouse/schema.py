@@ -720,7 +720,7 @@ def converge(
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
                 contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
-                read_only = error.code == _READ_ONLY
+                read_only = step.shared and error.code == _READ_ONLY
                 if time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS:
                     unsure = (step, states[step.target]) if lost else None
                     break
