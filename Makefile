@@ -16,7 +16,7 @@ demo-down: ## Remove what `make demo` started
 test: ## Lint, unit, integration and molecule tests; prints a table of stages
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
 
-soak: ## What takes hours: 20,000 random pairs of tables in lots of 1,000, each with a seed; 100 rounds of changes on four replicas
+soak: ## What takes about an hour: 20,000 random pairs of tables in lots of 1,000, each with a seed; 100 rounds of changes on four replicas
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 bench: ## clickhouse_schema beside a looped task, as ratios

@@ -158,7 +158,7 @@ def integration() -> Result:
 
 
 def soak() -> Result:
-    """What takes hours, of the same tests: other pairs at each run, in lots with a seed and a result of their own, two at a time."""
+    """What takes about an hour, of the same tests: other pairs at each run, in lots with a seed and a result each, two at a time."""
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
