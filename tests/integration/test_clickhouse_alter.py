@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl, declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
@@ -213,6 +213,23 @@ def test_names_that_are_keywords(server: ClickHouse, go: Converge, name: str) ->
     other = f"CREATE TABLE d.`{name}` (k UInt32) ENGINE = MergeTree ORDER BY k COMMENT 'y'"
     go(other)
     assert len(go(other.replace("'y'", "'z'")).statements) == 1
+
+
+EXPRESSIONS = (
+    *("NOT ttl", "k AND ttl", "k OR NOT ttl", "k IN ttl", "'a' NOT LIKE ttl", "'a' ILIKE ttl", "'a' REGEXP ttl", "k BETWEEN ttl AND ttl"),
+    *("k DIV ttl", "k % ttl", "-ttl", "ttl IS NOT NULL", "ttl::String", "k ? ttl : ttl", "CASE WHEN ttl THEN ttl ELSE ttl END"),
+    *("CASE ttl WHEN 1 THEN ttl ELSE ttl END", "now() + INTERVAL ttl DAY", "[k, ttl][1]", "tuple(ttl).1", "x -> ttl", "ttl"),
+)
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_name_that_is_a_keyword_in_an_expression(server: ClickHouse, expression: str) -> None:
+    """As the server writes it."""
+    written = f"CREATE TABLE d.t (a UInt8 DEFAULT {expression} COMMENT 'c' TTL x) ENGINE = MergeTree ORDER BY k"
+    text = server.query(f"SELECT formatQuerySingleLine({ddl.quote_string(written)}) FORMAT TSVRaw")
+    column = alter.elements(ddl.clause(ddl.split_clauses(text), "columns")).columns["a"]
+    assert list(column.parts) == ["DEFAULT", "COMMENT", "TTL"]
+    assert "ttl" in column.parts["DEFAULT"]
 
 
 TTL = "TTL toDateTime(k) + INTERVAL 90 YEAR"

@@ -69,14 +69,9 @@ _ORDER = (
     *("settings", "definer", "security", "comment", "fill", "select"),
 )
 
-# Words behind which an expression begins or goes on.
-_BEFORE_EXPRESSIONS = frozenset(
-    (
-        *("BY", "KEY", "TTL", "DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "WHERE", "SET", "AS", "DISTINCT"),
-        *("AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "REGEXP", "BETWEEN", "IS", "DIV", "MOD", "GLOBAL", "INTERVAL"),
-        *("CASE", "WHEN", "THEN", "ELSE"),
-    )
-)
+# Words behind which an expression begins or goes on; for other operators the server writes signs and functions.
+_OPERATORS = frozenset(("NOT", "AND", "OR", "IN", "LIKE", "ILIKE"))
+_BEFORE_EXPRESSIONS = _OPERATORS | {"BY", "KEY", "TTL", "DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "WHERE", "SET", "AS"}
 
 _OPENINGS: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
 for _key, _words in _CLAUSES:
@@ -381,7 +376,7 @@ def _split(text: str) -> tuple[Clause, ...]:
 
 def is_name(tokens: t.Sequence[Token], index: int) -> bool:
     """Whether a word stands in an expression: the server does not quote names such as C(ttl), C(comment) or C(settings) there."""
-    if not index:
+    if not index or tokens[index].text in _OPERATORS:
         return False
     previous = tokens[index - 1]
     if previous.kind == "other":

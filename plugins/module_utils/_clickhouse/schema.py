@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fnmatch
-import itertools
 import random
 import time
 import typing as t
@@ -699,7 +698,9 @@ def converge(
     unsure: tuple[Step, ObjectState] | None = None
     pause = 0.2
     deadline = time.monotonic() + client.connection.timeout
-    for attempt in itertools.count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         found = client.patiently(lambda: Reader(client, want, secrets, allow, purge).read())
         items |= {item.key: item for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
@@ -721,7 +722,8 @@ def converge(
                 lost = isinstance(error, ConnectionFailed)
                 contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
                 read_only = step.shared and error.code == _READ_ONLY
-                if time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS:
+                again = time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS
+                if again:
                     unsure = (step, states[step.target]) if lost else None
                     break
                 item = items[step.target]
@@ -746,7 +748,6 @@ def converge(
             return _with_done(dataclasses.replace(plan, steps=()), done)
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _PAUSE_AT_MOST)
-    raise AssertionError("the count has no end")
 
 
 def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
