@@ -420,6 +420,10 @@ def argument_spec() -> dict:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
+    # Options that an object leaves out would be most of the result, in which Ansible shows how the module was called.
+    module.params["objects"] = [
+        {option: value for option, value in options.items() if value is not None} for options in module.params["objects"]
+    ]
     run(module, module.params["objects"])
 
 

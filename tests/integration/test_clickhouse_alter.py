@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, declaration, found, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
@@ -26,7 +26,7 @@ from tests.support.connect import connection
 pytestmark = pytest.mark.integration
 
 DATABASE = {"kind": "database", "name": "d"}
-EVERYTHING = schema.PERMISSIONS
+EVERYTHING = found.PERMISSIONS
 # `make soak` asks for more.
 PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "500"))
 Converge = Callable[..., Plan]

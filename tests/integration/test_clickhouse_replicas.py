@@ -18,7 +18,7 @@ from http.client import HTTPException
 from typing import Self
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, found, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
@@ -112,7 +112,7 @@ def converge(
     *,
     apply: bool = True,
     keep_drift: bool = False,
-    allow: t.Collection[str] = schema.PERMISSIONS,
+    allow: t.Collection[str] = found.PERMISSIONS,
     user: str = "default",
     password: str | None = None,
     retries: int = 3,
@@ -209,13 +209,13 @@ def round_of_changes(cluster: Cluster, ddl: str, chance: random.Random, *, victi
 def rows_are_everywhere(cluster: Cluster, acknowledged: dict[str, set[int]]) -> None:
     """No row that was acknowledged is lost, none is there twice, and all replicas have the same."""
     for shard, replicas in cluster.shards.items():
-        found = []
+        there = []
         for node in replicas.values():
             node.query("SYSTEM SYNC REPLICA d.t")
-            found.append(sorted(map(int, node.query("SELECT k FROM d.t").split())))
-        assert acknowledged[shard] <= set(found[0])
-        assert len(set(found[0])) == len(found[0])
-        assert all(keys == found[0] for keys in found)
+            there.append(sorted(map(int, node.query("SELECT k FROM d.t").split())))
+        assert acknowledged[shard] <= set(there[0])
+        assert len(set(there[0])) == len(there[0])
+        assert all(keys == there[0] for keys in there)
 
 
 def test_rounds_of_changes_on_all_replicas_at_once(cluster: Cluster) -> None:

@@ -13,9 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-
-DROP_COLUMN = "drop_column"
-MODIFY_LOSSY = "modify_lossy"
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_COLUMN, MODIFY_LOSSY
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
 # Parts of a column behind its type, in the order in which the server writes them.

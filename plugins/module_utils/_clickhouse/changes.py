@@ -7,65 +7,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing as t
-from dataclasses import dataclass, field
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_TABLE, REBUILD_SUFFIX, Change
 
-DROP_TABLE = "drop_table"
-# A second object beside the first, while one takes the other's place.
-REBUILD_SUFFIX = "__rebuild"
 # What is text to the server, and is replaced as a whole.
 _REPLACED = ("view", "dictionary", "function")
 # Of a materialized view with TO, what ALTER changes.
 _ALTERED = {"select", "columns", "comment", "refresh", "definer", "security"}
-
-
-@dataclass(frozen=True)
-class Change:
-    """What makes an existing object as declared: statements, permissions that they need, and why there are none.
-
-    C(casts), C(sample) and C(renamed) (new column names to old ones) are for the rehearsal, C(source) is where its row is taken from.
-    C(shared) says that replicas make the same change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
-    C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
-    """
-
-    statements: tuple[str, ...] = ()
-    needs: tuple[tuple[str, str], ...] = ()
-    impossible: tuple[str, ...] = ()
-    casts: tuple[str, ...] = ()
-    sample: tuple[str, ...] = ()
-    shared: bool = False
-    source: str = ""
-    renamed: t.Mapping[str, str] = field(default_factory=dict)
-    shown: tuple[str, ...] = ()
-    prepare: t.Mapping[str, t.Callable[[], list[str]]] = field(default_factory=dict)
-    release: t.Callable[[], str] | None = None
-    join: str = ""
-
-    def obstacles(self, allow: t.Collection[str]) -> list[str]:
-        """Why it may not or cannot be made."""
-        return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
-
-    def after(self, *statements: str) -> Change:
-        """The same change behind other statements."""
-        return dataclasses.replace(self, statements=(*statements, *self.statements))
-
-    def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
-        """The statements as steps of a plan."""
-        shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
-        return [
-            Step(target, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
-        ]
-
-
-def own_words(item: Declared, text: str) -> str:
-    """The statement that makes an object. A function is made in the server's words.
-
-    Its parentheses end up in the tables that call it, and a server that has restarted knows those of its own text only.
-    """
-    return text if item.kind == "function" and ddl.HIDDEN not in text else item.statement
 
 
 def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
@@ -81,7 +31,7 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
             return Change(impossible=("its engine cannot be altered",))
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     if item.kind in _REPLACED:
-        return Change((own_words(item, ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1),))
+        return Change((item.made_as(ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1),))
     if item.kind == "materialized_view":
         return _materialized_view(item, have, want, differing, comment)
     if ddl.HIDDEN in ddl.join_clauses(want):

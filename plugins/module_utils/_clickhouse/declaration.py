@@ -71,6 +71,13 @@ class Declared:
         comment = f" COMMENT {ddl.quote_string(self.comment)}" if self.comment else ""
         return f"CREATE DATABASE {self.sql_name}{engine}{comment}"
 
+    def made_as(self, text: str) -> str:
+        """The statement that makes it, which the server writes as C(text). A function is made in the server's words.
+
+        Its parentheses end up in the tables that call it, and a server that has restarted knows those of its own text only.
+        """
+        return text if self.kind == "function" and ddl.HIDDEN not in text else self.statement
+
     def shown(self, secrets: t.Collection[str]) -> str:
         """The statement without secrets."""
         if self.kind == "named_collection":

@@ -18,13 +18,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import Change
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Key
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change
 
 _COLUMNS = "columns format version: 1"
 _METADATA = "metadata format version: 1"

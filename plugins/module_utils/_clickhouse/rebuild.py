@@ -22,19 +22,23 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import REBUILD_SUFFIX, Change, is_replicated
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import is_replicated
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
+    LOCK_SUFFIX,
+    REBUILD,
+    REBUILD_SUFFIX,
+    TAIL_SUFFIX,
+    Change,
+    Replan,
+)
 
-REBUILD = "rebuild"
 BEFORE_SUFFIX = "__before"
-TAIL_SUFFIX = "__tail"
-LOCK_SUFFIX = "__lock"
-SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
 _MARK = "replaced by a rebuild of groundwork.observability, copied up to block "
 _ROUNDS = 10
 _UNKNOWN_TABLE = 60
@@ -43,10 +47,6 @@ _HELD = {253, 415, 999}
 # Every row as it is: no collapsing of a block before it is written, no block dropped as already inserted, no limit to parts that wait
 # for merges.
 _COPY_SETTINGS = "SETTINGS optimize_on_insert = 0, insert_deduplicate = 0, parts_to_delay_insert = 100000, parts_to_throw_insert = 100000"
-
-
-class Replan(ClickHouseError):
-    """What was planned is no longer what is to be done: read again."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -18,7 +19,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     Unreachable,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import declare, declare_purge, secrets_of
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import PERMISSIONS, converge, plan_offline
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import PERMISSIONS
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import converge, plan_offline
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState
 
 
@@ -66,7 +68,6 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
         plan = plan_offline(want, secrets)
         module.warn(f"{error}; planned as for an empty server")
     else:
-        version = history.checksum(want, secrets)
         try:
             plan = converge(
                 client,
@@ -79,10 +80,10 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
             )
         except ClickHouseError as error:
             if log and error.done and not isinstance(error, ConnectionFailed):
-                history.record(client, log, version, error.done, str(error))
+                history.record(client, log, history.checksum(want, secrets), error.done, str(error))
             raise
         if log and plan.changed and not module.check_mode:
-            history.record(client, log, version, plan.statements)
+            history.record(client, log, history.checksum(want, secrets), plan.statements)
         if module.params["cluster"] and plan.drifted:
             plan = history.with_peers(client, module.params["cluster"], plan)
         client.close()
@@ -90,6 +91,8 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
         if not report:
             module.fail_json(msg=_drift_message(plan.drifted), **plan.result)
         module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.reason}: {state.difference}")
+    # At its end Python looks through all that is there for what could be freed, which takes longer than to read fifty tables.
+    gc.freeze()
     module.exit_json(**plan.result)
 
 

@@ -9,8 +9,8 @@ import typing as t
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl, join
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import Change
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ConnectionFailed
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ClickHouseError,
     ConnectionFailed,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import Definition, Found
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Definition, Found
 
 from tests.support.connect import connection
 
@@ -175,7 +175,7 @@ def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
         same = {key: Definition("x", "x") for key in reader.client.tables}
         return Found(same, same, {"d"} if ("d", "") in same else set())
 
-    monkeypatch.setattr(schema.Reader, "read", read)
+    monkeypatch.setattr(schema, "_known", read)
     monkeypatch.setattr(schema.time, "sleep", lambda _seconds: None)
     want = declaration.declare([DATABASE, TABLE])
     return lambda server: schema.converge(t.cast("t.Any", server), want, (), apply=True, keep_drift=False)

@@ -1,0 +1,88 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known before anything is planned (private: may change at any time). Values only."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, Key
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
+
+# What the option allow may list: steps after which data is gone, or that copy all of it.
+DROP_COLUMN = "drop_column"
+DROP_TABLE = "drop_table"
+MODIFY_LOSSY = "modify_lossy"
+REBUILD = "rebuild"
+PERMISSIONS = (DROP_COLUMN, DROP_TABLE, MODIFY_LOSSY, REBUILD)
+# A second object beside the first, while one takes the other's place.
+REBUILD_SUFFIX = "__rebuild"
+# Of a rebuild: rows that came late, and the lock of replicas.
+TAIL_SUFFIX = "__tail"
+LOCK_SUFFIX = "__lock"
+
+
+class Replan(ClickHouseError):
+    """What was planned is no longer what is to be done: read again."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What makes an existing object as declared: statements, permissions that they need, and why there are none.
+
+    C(casts), C(sample) and C(renamed) (new column names to old ones) are for the rehearsal, C(source) is where its row is taken from.
+    C(shared) says that replicas make the same change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
+    C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
+    """
+
+    statements: tuple[str, ...] = ()
+    needs: tuple[tuple[str, str], ...] = ()
+    impossible: tuple[str, ...] = ()
+    casts: tuple[str, ...] = ()
+    sample: tuple[str, ...] = ()
+    shared: bool = False
+    source: str = ""
+    renamed: t.Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    prepare: t.Mapping[str, t.Callable[[], list[str]]] = field(default_factory=dict)
+    release: t.Callable[[], str] | None = None
+    join: str = ""
+
+    def obstacles(self, allow: t.Collection[str]) -> list[str]:
+        """Why it may not or cannot be made."""
+        return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
+
+    def after(self, *statements: str) -> Change:
+        """The same change behind other statements."""
+        return dataclasses.replace(self, statements=(*statements, *self.statements))
+
+    def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
+        """The statements as steps of a plan."""
+        shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
+        return [
+            Step(target, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
+        ]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition in the server's own words: one line to compare, several to read."""
+
+    text: str
+    pretty: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the server knows: what exists, what each declaration means to it, and what leads from one to the other."""
+
+    have: t.Mapping[Key, Definition] = field(default_factory=dict)
+    want: t.Mapping[Key, Definition] = field(default_factory=dict)
+    databases: t.Collection[str] = ()
+    secrets: t.Collection[str] = ()
+    changes: t.Mapping[Key, Change] = field(default_factory=dict)
+    purged: t.Sequence[Declared] = ()

@@ -1,0 +1,433 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What exists, and what each declaration means to the server (private: may change at any time).
+
+What a run that finds nothing to do does not need (C(differences), C(join), C(alter)) is imported here and in C(schema) where it is
+needed: modules travel as sources, and compiling those would take such a run a tenth of the time that it has to itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import random
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouse,
+    ClickHouseError,
+    ConnectionFailed,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import (
+    Declared,
+    Key,
+    Purge,
+    collection_text,
+    drop_rank,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
+    LOCK_SUFFIX,
+    REBUILD_SUFFIX,
+    TAIL_SUFFIX,
+    Change,
+    Definition,
+    Found,
+)
+
+# A declaration that needs what the same plan creates cannot be tried beforehand.
+_NOT_THERE_YET = {60, 81}
+_UNKNOWN_FUNCTION = 46
+_UNKNOWN_COLLECTION = 669
+_UNKNOWN_DICTIONARY = 36
+# Engines that cannot be tried as a temporary table.
+_NOT_TEMPORARY = 80
+# Beginnings of engines that reach beyond the server's own tables as soon as one is created: they register with ZooKeeper or a
+# broker, open a file for themselves or write one, start to replicate, keep a dictionary from being dropped. Tables with one are
+# tried as Memory, for their columns.
+_OUTSIDE = (
+    *("Azure", "DeltaLake", "Dictionary", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
+    *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite"),
+)
+# Behind the name of what shows a materialized view's own columns; what its query gives is shown without them.
+_OWN_COLUMNS = "_columns"
+_TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
+# Of a statement that was formatted before: the server has no temporary views yet.
+_NO_TEMPORARY_VIEWS = 62
+# What a rebuild makes beside a table for a while.
+_SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
+
+
+class Reader:
+    """Reads what exists, and has the server write each declaration in its own words.
+
+    The declaration is created as a temporary table or view in this session and read back, all of them in one query;
+    allowed in check mode, because it is gone with the session. What the server already shows exactly as declared, and
+    views that are yet to be created, are only formatted.
+    """
+
+    def __init__(
+        self,
+        client: ClickHouse,
+        want: t.Sequence[Declared],
+        secrets: t.Collection[str],
+        allow: t.Collection[str] = (),
+        purge: t.Sequence[Purge] = (),
+    ) -> None:
+        self.client = client
+        self.allow = allow
+        self.purge = purge
+        self.every = list(want)
+        self.want = [item for item in want if not item.absent]
+        self.secrets = set(secrets)
+        self.tables = [item for item in self.want if item.kind not in ("database", "named_collection")]
+        # Text of the objects that are yet to be renamed, under their former names.
+        self.former: dict[Key, str] = {}
+        # Columns that the query of a view gives.
+        self.gives: dict[Key, str] = {}
+        # Temporary tables that refer to a dictionary or another table.
+        self.loose: set[str] = set()
+        # Text of what stands beside an object, to take its place.
+        self.beside: dict[Key, str] = {}
+        # Texts of what exists and of what is declared; tables missing here as other replicas have them.
+        self.have: dict[Key, str] = {}
+        self.texts: dict[Key, str] = {}
+        self.joined: dict[Key, list[ddl.Clause]] = {}
+        self.databases: dict[str, tuple[str, str]] = {}
+        self.purged: list[Declared] = []
+        # What exists, and may have to be altered.
+        self.differing: list[Declared] = []
+
+    @property
+    def equal(self) -> bool:
+        """Whether all that exists is as declared, and nothing is to go."""
+        return not (self.differing or self.beside or len(self.every) > len(self.want))
+
+    def read(self) -> None:
+        databases = self.databases = self._databases()
+        have = self.have = self._tables()
+        self.purged = self._undeclared(have) if self.purge else []
+        self.every += self.purged
+        pairs = {item.key: _databases_as(item, databases.get(item.database)) for item in self.want}
+        formatted = self._formatted(databases, pairs)
+        for item in self.want:
+            if item.kind == "database" and item.database in databases:
+                have[item.key] = formatted[item.key, "have"]
+        clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want if item.kind != "named_collection"}
+        macros = self._macros(clauses)
+        tried = self._tried(have, clauses, macros)
+        clauses.update(tried)
+        self.joined = self._joined(have, tried, databases)
+        have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
+        for key in clauses.keys() & have.keys():
+            self._learn_secrets(clauses[key], ddl.split_clauses(have[key]))
+        for item in self.want:
+            if item.kind == "named_collection":
+                self.texts[item.key] = collection_text(item.name, ddl.collection_entries(item.statement))
+                if item.key in have:
+                    self.differing.append(item)  # its values have to be looked at
+                continue
+            ours = clauses[item.key]
+            if item.key in have and item.kind != "database":
+                ours = _filled(item, ours, have[item.key], macros)
+            text = self.texts[item.key] = ddl.mask(ddl.join_clauses(ours), self.secrets)
+            if ddl.mask(have.get(item.key, ""), self.secrets) == text:
+                have[item.key] = text  # another object's secret may be an ordinary word in this one
+            if item.key in have and (have[item.key] != text or item.key in self.former or item.key in self.joined):
+                self.differing.append(item)
+
+    def _joined(
+        self, have: dict[Key, str], tried: t.Mapping[Key, list[ddl.Clause]], databases: t.Mapping[str, tuple[str, str]]
+    ) -> dict[Key, list[ddl.Clause]]:
+        """Replicated tables that are missing here while other replicas have another definition. Puts theirs into C(have)."""
+        missing = [item for item in self.tables if item.kind == "table" and item.key in tried and item.key not in have]
+        # Such a database creates the tables of all its replicas by itself.
+        missing = [item for item in missing if not databases.get(item.database, ("", ""))[0].startswith("Replicated")]
+        if not missing:
+            return {}
+        from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import join
+
+        joined = join.read(self.client, {item.key: tried[item.key] for item in missing})
+        have.update({key: ddl.mask(ddl.join_clauses(clauses), self.secrets) for key, clauses in joined.items()})
+        return joined
+
+    def _undeclared(self, have: dict[Key, str]) -> list[Declared]:
+        """What is to be purged, views before tables. Reads the text of each into C(have)."""
+        keep = {item.key for item in self.every} | {item.renamed_from for item in self.every}
+        keep |= {(item.database, item.name + suffix) for item in self.want for suffix in _SUFFIXES}
+        databases = _literals(sorted({entry.database for entry in self.purge}))
+        query = (
+            "SELECT database, name, create_table_query FROM system.tables"
+            f" WHERE database IN ({databases}) AND NOT is_temporary AND NOT startsWith(name, '.inner')"
+        )
+        found: list[Declared] = []
+        for database, name, text in self.client.rows(query):
+            for number, entry in enumerate(self.purge):
+                if (database, name) in keep or entry.database != database or (database, name) in have:
+                    continue
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in entry.names) and not any(
+                    fnmatch.fnmatchcase(name, pattern) for pattern in entry.keep
+                ):
+                    have[database, name] = text
+                    found.append(Declared(-1, ddl.kind_of(text), database, name, absent=True, where=f"purge[{number}]"))
+        return sorted(found, key=lambda item: (drop_rank(item), item.key))
+
+    def _databases(self) -> dict[str, tuple[str, str]]:
+        names = _literals(sorted({item.database for item in self.every if item.database}))
+        if not names:
+            return {}
+        # The engine alone, where the server says no more.
+        query = f"SELECT name, if(engine_full = '', engine, engine_full), comment FROM system.databases WHERE name IN ({names})"
+        return {name: (engine, comment) for name, engine, comment in self.client.rows(query)}
+
+    def _tables(self) -> dict[Key, str]:
+        functions = [item for item in self.every if item.kind == "function"]
+        collections = [item for item in self.every if item.kind == "named_collection"]
+        tables = [item for item in self.every if item.kind != "database" and item.kind not in ddl.GLOBAL]
+        have: dict[Key, str] = {}
+        if functions:
+            names = _literals(item.name for item in functions)
+            query = f"SELECT name, create_query FROM system.functions WHERE origin = 'SQLUserDefined' AND name IN ({names})"
+            have = {("", name): text for name, text in self.client.rows(query)}
+        if collections:
+            names = _literals(item.name for item in collections)
+            query = f"SELECT name, if(source = 'SQL', create_query, '') FROM system.named_collections WHERE name IN ({names})"
+            have |= {("NAMED COLLECTION", name): text for name, text in self.client.rows(query)}
+        if not tables:
+            return have
+        beside = {(item.database, item.name + REBUILD_SUFFIX): item.key for item in tables}
+        former = {item.renamed_from: item for item in tables if item.renamed_from}
+        wanted = [*(item.key for item in tables), *beside, *former]
+        databases = _literals(sorted({database for database, _name in wanted}))
+        names = _literals(sorted({name for _database, name in wanted}))
+        keys = ", ".join(f"({_literals(key)})" for key in wanted)
+        # From pairs alone the server does not see which tables to leave out, and writes down every one of the database.
+        query = (
+            f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND name IN ({names})"
+            f" AND (database, name) IN ({keys})"
+        )
+        texts = {(database, name): text for database, name, text in self.client.rows(query)}
+        declared = {item.key for item in tables}
+        for key, item in former.items():
+            if key in texts and item.key not in texts:
+                self.former[item.key] = texts[key]
+                parts = ddl.split_clauses(texts[key])
+                head = " ".join(ddl.clause(parts, "head").split()[:-1])
+                texts[item.key] = ddl.join_clauses(ddl.replace_clause(parts, "head", f"{head} {item.sql_name}"))
+        self.beside = {beside[key]: text for key, text in texts.items() if key in beside}
+        return have | {key: text for key, text in texts.items() if key in declared}
+
+    def _macros(self, clauses: t.Mapping[Key, list[ddl.Clause]]) -> dict[str, str]:
+        """The server's macros, where a declaration names its path in ZooKeeper; the session's user and database, where it says so."""
+        engines = [ddl.engine_of(ddl.clause(parts, "engine")) for parts in clauses.values()]
+        definers = {ddl.clause(parts, "definer") for parts in clauses.values()}
+        found: dict[str, str] = {}
+        if any(name.startswith("Replicated") and ddl.replica_path(arguments) for name, arguments in engines):
+            found.update(self.client.rows("SELECT macro, substitution FROM system.macros"))
+        if "DEFINER = CURRENT_USER" in definers or any("currentDatabase()" in arguments for _name, arguments in engines):
+            ((found["currentDatabase()"], found["currentUser()"]),) = self.client.rows("SELECT currentDatabase(), currentUser()")
+        return found
+
+    def _formatted(
+        self, databases: t.Mapping[str, t.Any], pairs: t.Mapping[tuple[str, str], tuple[str, str]]
+    ) -> dict[tuple[Key, str], str]:
+        """Every declaration on one line, as the server formats it; a syntax error names its object."""
+        texts: list[tuple[Declared, str, str]] = []
+        for item in self.want:
+            texts.append((item, "want", pairs[item.key][0]))
+            if item.kind == "database" and item.database in databases:
+                texts.append((item, "have", pairs[item.key][1]))
+        if not texts:
+            return {}
+        array = _literals(text for _item, _side, text in texts)
+        rows = self.client.rows(f"SELECT formatQuerySingleLineOrNull(arrayJoin([{array}]))")
+        formatted: dict[tuple[Key, str], str] = {}
+        for (item, side, text), (line,) in zip(texts, rows):
+            if line is None:
+                try:
+                    self.client.rows(f"SELECT formatQuerySingleLine({ddl.quote_string(text)})")
+                except ConnectionFailed:
+                    raise
+                except ClickHouseError as error:
+                    raise error.about(item.subject) from error
+            formatted[item.key, side] = line
+        return formatted
+
+    def _tried(
+        self,
+        have: t.Mapping[Key, str],
+        clauses: t.Mapping[Key, list[ddl.Clause]],
+        macros: t.Mapping[str, str],
+    ) -> dict[Key, list[ddl.Clause]]:
+        """Declarations as the server understands them, by making each one for a moment."""
+        made: dict[str, Declared] = {}
+        waiting: dict[Key, list[ddl.Clause]] = {}
+        attempt = random.getrandbits(32)
+        functions = any(item.kind == "function" and item.key not in have for item in self.want)
+        collections = any(item.kind == "named_collection" and item.key not in have for item in self.want)
+        dictionaries = {item.key for item in self.want if item.kind == "dictionary" and item.key not in have}
+        for number, item in enumerate(self.tables):
+            parts = clauses[item.key]
+            exists = item.key in have
+            if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
+                continue
+            if item.kind == "table" and reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
+                continue
+            # Declared as the server writes it: a temporary table would tell nothing new, and costs a round trip.
+            if exists and ddl.join_clauses(_filled(item, parts, have[item.key], macros)) == have[item.key]:
+                continue
+            name = f"__groundwork_{attempt:08x}_{number}"
+            try:
+                self.make(name, item.kind, parts)
+                if item.kind == "materialized_view" and ddl.clause(parts, "columns"):
+                    self.make(name + _OWN_COLUMNS, "view", parts)
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                view = item.kind != "table"
+                not_yet = _NOT_THERE_YET | ({_UNKNOWN_FUNCTION} if functions else set()) | ({_UNKNOWN_COLLECTION} if collections else set())
+                if dictionaries & ddl.references(ddl.Create(item.kind, item.database, item.name, item.body)):
+                    not_yet |= {_UNKNOWN_DICTIONARY}
+                later = error.code in not_yet and (view or not exists)
+                if exists and not view and error.code in not_yet - _NOT_THERE_YET:
+                    waiting[item.key] = ddl.split_clauses(have[item.key])  # compared once that is there
+                elif not later and not _no_temporary(error) and not (view and error.code == _NO_TEMPORARY_VIEWS):
+                    raise error.about(item.subject) from error
+            else:
+                made[name] = item
+        if not made:
+            return waiting
+        texts = self.read_back([*made, *(name + _OWN_COLUMNS for name in made)])
+        if len(texts) < len(made):
+            raise ClickHouseError(f"{self.client.connection.url} lost the session's temporary tables: address one server, no load balancer")
+        found = waiting
+        for name, item in made.items():
+            theirs = ddl.split_clauses(texts[name])
+            self._learn_secrets(clauses[item.key], theirs)
+            self.gives[item.key] = ddl.clause(theirs, "columns")
+            ours = clauses[item.key]
+            if name + _OWN_COLUMNS in texts:
+                ours = ddl.replace_clause(ours, "columns", ddl.clause(ddl.split_clauses(texts[name + _OWN_COLUMNS]), "columns"))
+            found[item.key] = from_temporary(item, ours, theirs)
+        return found
+
+    def make(self, name: str, kind: str, parts: list[ddl.Clause]) -> None:
+        """Make something for a moment."""
+        self.alter(name, _temporary(name, kind, parts))
+
+    def alter(self, name: str, statement: str) -> None:
+        self.client.execute(statement)
+        if not statement.startswith("CREATE TEMPORARY VIEW") and ddl.looks_up(statement):
+            self.loose.add(name)
+
+    def read_back(self, names: t.Collection[str]) -> dict[str, str]:
+        """Texts of what was made for a moment, which ends here. Formatted once more: the server shows what it has read from its files."""
+        text = "ifNull(formatQuerySingleLineOrNull(create_table_query), create_table_query)"
+        query = f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({_literals(names)})"
+        if not self.loose:
+            return dict(self.client.last_rows(query))
+        texts = dict(self.client.rows(query))
+        self.let_go()
+        self.client.last_rows("SELECT 1")
+        return texts
+
+    def let_go(self) -> None:
+        """Take back the references of temporary tables: the server keeps them for good, and nobody could drop a dictionary again."""
+        if not self.loose:
+            return
+        from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter
+
+        query = f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({_literals(self.loose)})"
+        self.loose = set()
+        with contextlib.suppress(ClickHouseError):  # it is gone, or the engine has no ALTER
+            for name, text in self.client.rows(query):
+                plan = alter.without_lookups(ddl.split_clauses(text))
+                for statement in plan.statements(name):
+                    self.client.execute(statement)
+
+    def _learn_secrets(self, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> None:
+        """What the server hides is a secret, known to us or not."""
+        for part in ours:
+            self.secrets |= ddl.hidden_literals(part.text, ddl.clause(theirs, part.key))
+
+    def found(self, changes: t.Mapping[Key, Change]) -> Found:
+        """All of it, in lines to read as well, with what makes it as declared."""
+        have, want = {**self.have, **self.former}, self.texts
+        texts = sorted({*have.values(), *want.values()})
+        rows = self.client.rows(f"SELECT formatQueryOrNull(arrayJoin([{_literals(texts)}]))")
+        pretty = {text: line or text for text, (line,) in zip(texts, rows)}
+        return Found(
+            have={key: Definition(text, pretty[text]) for key, text in have.items()},
+            want={key: Definition(text, pretty[text]) for key, text in want.items()},
+            changes=changes,
+            databases=frozenset(self.databases),
+            secrets=frozenset(self.secrets),
+            purged=self.purged,
+        )
+
+
+def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:
+    """A declaration with what the server has filled in by itself."""
+    return ddl.fill(clauses, ddl.split_clauses(have), {**macros, "database": item.database, "table": item.name})
+
+
+def _literals(values: t.Iterable[str]) -> str:
+    return ", ".join(ddl.quote_string(value) for value in values)
+
+
+def _databases_as(item: Declared, existing: tuple[str, str] | None) -> tuple[str, str]:
+    """The declaration (of a database: with what it leaves open as it is now), and what exists in the same words."""
+    if item.kind != "database" or existing is None:
+        return item.statement, ""
+    engine, comment = existing
+    if item.engine is not None and engine == item.engine.partition("(")[0].strip():
+        engine = item.engine
+    want = dataclasses.replace(
+        item,
+        engine=engine if item.engine is None else item.engine,
+        comment=comment if item.comment is None else item.comment,
+    )
+    return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
+
+
+def _no_temporary(error: ClickHouseError) -> bool:
+    """Whether it is the kind of table that cannot be temporary; the code is used for much else."""
+    return error.code == _NOT_TEMPORARY and "emporary" in str(error)
+
+
+def reaches_outside(parts: list[ddl.Clause]) -> bool:
+    engine = ddl.engine_of(ddl.clause(parts, "engine"))[0]
+    if ddl.looks_up(ddl.clause(parts, "columns")) and not engine.endswith("MergeTree"):
+        return True  # not every engine lets go of what it refers to
+    return engine.startswith(_OUTSIDE) or "kafka_keeper_path" in ddl.settings(ddl.clause(parts, "settings"))
+
+
+def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:
+    if kind != "table":
+        keys = ("columns", "select") if kind == "view" else ("select",)
+        return " ".join([f"CREATE TEMPORARY VIEW {name}", *(ddl.clause(parts, key) for key in keys)])
+    if reaches_outside(parts):
+        parts = ddl.replace_clause([part for part in parts if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
+    else:
+        parts = ddl.without_replicas(parts)
+    return ddl.join_clauses(ddl.replace_clause(parts, "head", f"CREATE TEMPORARY TABLE {name}"))
+
+
+def from_temporary(item: Declared, ours: list[ddl.Clause], theirs: list[ddl.Clause]) -> list[ddl.Clause]:
+    """What was read back, under its own name and engine again."""
+    if item.kind == "materialized_view":
+        return ddl.replace_clause(ours, "select", ddl.clause(theirs, "select"))
+    if item.kind == "view":
+        kept = [part for part in ours if part.key not in ("columns", "select")]
+        return [kept[0], *(part for part in theirs if part.key == "columns"), *kept[1:], theirs[-1]]
+    if reaches_outside(ours):
+        columns = [part for part in theirs if part.key == "columns"]
+        return [ours[0], *columns, *(part for part in ours[1:] if part.key not in ("columns", "source"))]
+    parts = ddl.replace_clause(theirs, "head", ddl.clause(ours, "head"))
+    engine, arguments = ddl.engine_of(ddl.clause(ours, "engine"))
+    if engine.startswith("Replicated"):
+        path = ddl.replica_path(arguments)
+        _plain, rest = ddl.engine_of(ddl.clause(theirs, "engine"))
+        parts = ddl.replace_clause(parts, "engine", ddl.engine_clause(engine, path + rest))
+    return parts
