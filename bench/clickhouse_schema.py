@@ -1,6 +1,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """clickhouse_schema beside what people do by hand: one looped task over the statements, in the same run on the same server.
 
+Both make the database and its tables, or one column in each table.
+
 python -m bench.clickhouse_schema [tables ...]; 50 and 1000 by default. Seconds are of the task alone, as
 ansible.posix.profile_tasks counts them; without a change, the median of five runs. Requests are what the server counts.
 Prints a table; nothing depends on its numbers. Loops are left out above 100 tables.
@@ -84,8 +86,8 @@ def main() -> None:
     print(f"{'tables':>6} {'what':<12} {'ours, s':>8} {'requests':>8}" + "".join(f" {name + ', s':>20} {'times':>6}" for name in loops))
     for count in counts:
         with ClickHouse() as server:
-            server.query("CREATE DATABASE d")
-            by_hand = [text.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS") for text in statements(count)]
+            tables = [text.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS") for text in statements(count)]
+            by_hand = ["CREATE DATABASE IF NOT EXISTS d", *tables]
             added = [f"ALTER TABLE d.t{number} ADD COLUMN IF NOT EXISTS x UInt8" for number in range(count)]
             for what, ddl, sql in (
                 ("create", statements(count), by_hand),
@@ -99,7 +101,6 @@ def main() -> None:
                 for make in loops.values() if count <= 100 else ():
                     if what == "create":
                         server.query("DROP DATABASE d SYNC")
-                        server.query("CREATE DATABASE d")
                     elif what == "add a column":
                         for number in range(count):
                             server.query(f"ALTER TABLE d.t{number} DROP COLUMN x")

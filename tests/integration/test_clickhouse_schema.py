@@ -108,6 +108,8 @@ def test_four_steps(server: ClickHouse, run: Run) -> None:
     assert do["changed"]
     for key in ("statements", "objects", "diff"):
         assert check[key] == do[key], key
+    # How it was called is shown as it was written, not with every option that was left out.
+    assert do["invocation"]["module_args"]["objects"] == [{**item, "state": "present", "materialize": False} for item in SHOP]
     assert list(status(do)) == SHOP_ORDER
     assert set(status(do).values()) == {"created"}
 

@@ -105,6 +105,7 @@ class Reader:
         return not (self.differing or self.beside or len(self.every) > len(self.want))
 
     def read(self) -> None:
+        """Ask the server. C(let_go) belongs behind it, even where it fails."""
         databases = self.databases = self._databases()
         have = self.have = self._tables()
         self.purged = self._undeclared(have) if self.purge else []
@@ -118,7 +119,8 @@ class Reader:
         macros = self._macros(clauses)
         tried = self._tried(have, clauses, macros)
         clauses.update(tried)
-        self.joined = self._joined(have, tried, databases)
+        self.joined = self._joined(tried)
+        have.update({key: ddl.mask(ddl.join_clauses(theirs), self.secrets) for key, theirs in self.joined.items()})
         have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
         for key in clauses.keys() & have.keys():
             self._learn_secrets(clauses[key], ddl.split_clauses(have[key]))
@@ -137,20 +139,16 @@ class Reader:
             if item.key in have and (have[item.key] != text or item.key in self.former or item.key in self.joined):
                 self.differing.append(item)
 
-    def _joined(
-        self, have: dict[Key, str], tried: t.Mapping[Key, list[ddl.Clause]], databases: t.Mapping[str, tuple[str, str]]
-    ) -> dict[Key, list[ddl.Clause]]:
-        """Replicated tables that are missing here while other replicas have another definition. Puts theirs into C(have)."""
-        missing = [item for item in self.tables if item.kind == "table" and item.key in tried and item.key not in have]
+    def _joined(self, tried: t.Mapping[Key, list[ddl.Clause]]) -> dict[Key, list[ddl.Clause]]:
+        """Replicated tables that are missing here, as other replicas have them, where they have another definition."""
+        missing = [item for item in self.tables if item.kind == "table" and item.key in tried and item.key not in self.have]
         # Such a database creates the tables of all its replicas by itself.
-        missing = [item for item in missing if not databases.get(item.database, ("", ""))[0].startswith("Replicated")]
+        missing = [item for item in missing if not self.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
         if not missing:
             return {}
         from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import join
 
-        joined = join.read(self.client, {item.key: tried[item.key] for item in missing})
-        have.update({key: ddl.mask(ddl.join_clauses(clauses), self.secrets) for key, clauses in joined.items()})
-        return joined
+        return join.read(self.client, {item.key: tried[item.key] for item in missing})
 
     def _undeclared(self, have: dict[Key, str]) -> list[Declared]:
         """What is to be purged, views before tables. Reads the text of each into C(have)."""

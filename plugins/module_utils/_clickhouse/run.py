@@ -91,7 +91,7 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
         if not report:
             module.fail_json(msg=_drift_message(plan.drifted), **plan.result)
         module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.reason}: {state.difference}")
-    # At its end Python looks through all that is there for what could be freed, which takes longer than to read fifty tables.
+    # At its end Python looks through all that is there for what could be freed, which takes as long as asking about fifty tables.
     gc.freeze()
     module.exit_json(**plan.result)
 

@@ -37,7 +37,6 @@ _ATTEMPTS = 6
 # A replica that has lost ZooKeeper, or was started a moment ago: no matter how often, as long as a statement may take.
 _READ_ONLY = 242
 _PAUSE_AT_MOST = 4.0
-
 # ZooKeeper has a replica of this name already.
 _REPLICA_REMAINS = 253
 # Of a change to a replicated table: no use in trying again.
