@@ -4,7 +4,7 @@
 Both make the database and its tables, or one column in each table.
 
 python -m bench.clickhouse_schema [tables ...]; 50 and 1000 by default. Seconds are of the task alone, as
-ansible.posix.profile_tasks counts them; without a change, the median of five runs. Requests are what the server counts.
+ansible.posix.profile_tasks counts them; without a change, medians of five runs in turns. Requests are what the server counts.
 Prints a table; nothing depends on its numbers. Loops are left out above 100 tables.
 """
 
@@ -28,7 +28,8 @@ COLUMNS = "k UInt32, v String, w LowCardinality(String) DEFAULT 'x' CODEC(ZSTD(1
 REST = "ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY (k, ts) TTL ts + INTERVAL 90 DAY"
 
 
-RUNS = {"no change": 5}
+# Of what can be repeated, for the medians.
+TURNS = 5
 
 
 def statements(count: int, more: str = "") -> list[str]:
@@ -68,12 +69,26 @@ def seconds(task: dict[str, Any]) -> float:
     return float(re.findall(rf"^{task['name']} -+ ([\d.]+)s", done.stdout, flags=re.MULTILINE)[0])
 
 
-def ours(server: ClickHouse, ddl: list[str], runs: int) -> tuple[float, int]:
-    """Seconds of the module, and the requests that one run makes."""
+def ours(server: ClickHouse, ddl: list[str]) -> tuple[float, int]:
+    """Seconds of the module, and the requests that it makes."""
     asked = "SELECT value FROM system.events WHERE event = 'Query'"
     before = int(server.query(asked))
-    took = [seconds(module(server, ddl)) for _ in range(runs)]
-    return statistics.median(took), (int(server.query(asked)) - before - 1) // runs
+    took = seconds(module(server, ddl))
+    return took, int(server.query(asked)) - before - 1
+
+
+def in_turns(tasks: list[dict[str, Any]]) -> list[float]:
+    """Medians of the seconds of tasks that change nothing. A machine that is slow for a while is so for all of them."""
+    took = [[seconds(task) for task in tasks] for _ in range(TURNS)]
+    return [statistics.median(column) for column in zip(*took)]
+
+
+def undo(server: ClickHouse, what: str, count: int) -> None:
+    if what == "create":
+        server.query("DROP DATABASE d SYNC")
+    else:
+        for number in range(count):
+            server.query(f"ALTER TABLE d.t{number} DROP COLUMN x")
 
 
 def main() -> None:
@@ -94,19 +109,18 @@ def main() -> None:
                 ("no change", statements(count), by_hand),
                 ("add a column", statements(count, ", x UInt8"), added),
             ):
-                own, requests = ours(server, ddl, RUNS.get(what, 1))
-                row = f"{count:>6} {what:<12} {own:>8.2f} {requests:>8}"
+                own, requests = ours(server, ddl)
+                makers = list(loops.values()) if count <= 100 else []
                 if what == "no change":
+                    own, *others = in_turns([module(server, ddl), *(make(server, sql) for make in makers)])
                     unchanged[count] = own
-                for make in loops.values() if count <= 100 else ():
-                    if what == "create":
-                        server.query("DROP DATABASE d SYNC")
-                    elif what == "add a column":
-                        for number in range(count):
-                            server.query(f"ALTER TABLE d.t{number} DROP COLUMN x")
-                    other = seconds(make(server, sql))
-                    row += f" {other:>20.2f} {other / own:>6.1f}"
-                print(row, flush=True)
+                else:
+                    others = []
+                    for make in makers:
+                        undo(server, what, count)
+                        others.append(seconds(make(server, sql)))
+                row = f"{count:>6} {what:<12} {own:>8.2f} {requests:>8}"
+                print(row + "".join(f" {other:>20.2f} {other / own:>6.1f}" for other in others), flush=True)
     few, many = min(unchanged), max(unchanged)
     print(f"{many} tables without a change: {unchanged[many] / unchanged[few]:.1f} times the seconds of {few}")
 

@@ -240,11 +240,11 @@ objects:
       type: str
       sample: created
     before:
-      description: Definition found, in the server's words.
+      description: Definition found, in the server's words; on one line where it is as declared.
       type: str
       sample: ""
     after:
-      description: Definition declared, in the server's words.
+      description: Definition declared, in the server's words; on one line where what was found is the same.
       type: str
       sample: CREATE TABLE shop.orders (...)
     reason:

@@ -350,14 +350,17 @@ class Reader:
             self.secrets |= ddl.hidden_literals(part.text, ddl.clause(theirs, part.key))
 
     def found(self, changes: t.Mapping[Key, Change]) -> Found:
-        """All of it, in lines to read as well, with what makes it as declared."""
+        """All of it, with what makes it as declared; what differs in lines to read as well."""
         have, want = {**self.have, **self.former}, self.texts
-        texts = sorted({*have.values(), *want.values()})
-        rows = self.client.rows(f"SELECT formatQueryOrNull(arrayJoin([{_literals(texts)}]))")
-        pretty = {text: line or text for text, (line,) in zip(texts, rows)}
+        pairs = [{have.get(key, ""), want.get(key, "")} for key in have.keys() | want.keys()]
+        texts = sorted({text for pair in pairs if len(pair) > 1 for text in pair if text})
+        pretty: dict[str, str] = {}
+        if texts:
+            rows = self.client.rows(f"SELECT formatQueryOrNull(arrayJoin([{_literals(texts)}]))")
+            pretty = {text: line or text for text, (line,) in zip(texts, rows)}
         return Found(
-            have={key: Definition(text, pretty[text]) for key, text in have.items()},
-            want={key: Definition(text, pretty[text]) for key, text in want.items()},
+            have={key: Definition(text, pretty.get(text, text)) for key, text in have.items()},
+            want={key: Definition(text, pretty.get(text, text)) for key, text in want.items()},
             changes=changes,
             databases=frozenset(self.databases),
             secrets=frozenset(self.secrets),

@@ -8,7 +8,6 @@ import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import history
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
     HAS_CLICKHOUSE_CONNECT,
@@ -52,7 +51,9 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     secrets = secrets_of(objects)
     module.no_log_values.update(secrets)
     want = declare(objects)
-    log = module.params["history"]
+    log, cluster = module.params["history"], module.params["cluster"]
+    if log or cluster:
+        from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import history
     if log:
         rows = history.table(log)
         if any(item.key == rows.key for item in want):
@@ -84,8 +85,8 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
             raise
         if log and plan.changed and not module.check_mode:
             history.record(client, log, history.checksum(want, secrets), plan.statements)
-        if module.params["cluster"] and plan.drifted:
-            plan = history.with_peers(client, module.params["cluster"], plan)
+        if cluster and plan.drifted:
+            plan = history.with_peers(client, cluster, plan)
         client.close()
     for state in plan.drifted:
         if not report:
