@@ -84,6 +84,7 @@ def in_turns(tasks: list[dict[str, Any]]) -> list[float]:
 
 
 def undo(server: ClickHouse, what: str, count: int) -> None:
+    """Take back what a task has made, for the next to make it."""
     if what == "create":
         server.query("DROP DATABASE d SYNC")
     else:

@@ -36,10 +36,10 @@ _WIDE = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
 class Differences:
     """Between what a reader has found and what is declared, both in the server's words."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, allow: t.Collection[str]) -> None:
         self.reader = reader
         self.client = reader.client
-        self.allow = reader.allow
+        self.allow = allow
         self.have = reader.have
         self.want = reader.texts
 

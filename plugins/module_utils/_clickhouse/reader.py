@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What exists, and what each declaration means to the server (private: may change at any time).
 
-What a run that finds nothing to do does not need (C(differences), C(join), C(alter)) is imported here and in C(schema) where it is
-needed: modules travel as sources, and compiling those would take such a run a tenth of the time that it has to itself.
+What a run that finds nothing to do does not need (C(differences), C(join), C(alter), C(history)) is imported where it is needed, here, in
+C(schema) and in C(run): modules travel as sources, and are compiled each time.
 """
 
 from __future__ import annotations
@@ -72,11 +72,9 @@ class Reader:
         client: ClickHouse,
         want: t.Sequence[Declared],
         secrets: t.Collection[str],
-        allow: t.Collection[str] = (),
         purge: t.Sequence[Purge] = (),
     ) -> None:
         self.client = client
-        self.allow = allow
         self.purge = purge
         self.every = list(want)
         self.want = [item for item in want if not item.absent]
@@ -102,26 +100,26 @@ class Reader:
     @property
     def equal(self) -> bool:
         """Whether all that exists is as declared, and nothing is to go."""
-        return not (self.differing or self.beside or len(self.every) > len(self.want))
+        return not (self.differing or self.beside or any(item.absent for item in self.every))
 
     def read(self) -> None:
         """Ask the server. C(let_go) belongs behind it, even where it fails."""
-        databases = self.databases = self._databases()
+        self.databases = self._databases()
         have = self.have = self._tables()
-        self.purged = self._undeclared(have) if self.purge else []
+        self.purged = self._undeclared() if self.purge else []
         self.every += self.purged
-        pairs = {item.key: _databases_as(item, databases.get(item.database)) for item in self.want}
-        formatted = self._formatted(databases, pairs)
+        formatted = self._formatted()
         for item in self.want:
-            if item.kind == "database" and item.database in databases:
+            if item.kind == "database" and item.database in self.databases:
                 have[item.key] = formatted[item.key, "have"]
         clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want if item.kind != "named_collection"}
         macros = self._macros(clauses)
-        tried = self._tried(have, clauses, macros)
+        tried = self._tried(clauses, macros)
         clauses.update(tried)
         self.joined = self._joined(tried)
         have.update({key: ddl.mask(ddl.join_clauses(theirs), self.secrets) for key, theirs in self.joined.items()})
-        have.update({item.key: item.label for item in self.every if item.absent and item.kind == "database" and item.database in databases})
+        gone = [item for item in self.every if item.absent and item.kind == "database" and item.database in self.databases]
+        have.update({item.key: item.label for item in gone})
         for key in clauses.keys() & have.keys():
             self._learn_secrets(clauses[key], ddl.split_clauses(have[key]))
         for item in self.want:
@@ -150,8 +148,8 @@ class Reader:
 
         return join.read(self.client, {item.key: tried[item.key] for item in missing})
 
-    def _undeclared(self, have: dict[Key, str]) -> list[Declared]:
-        """What is to be purged, views before tables. Reads the text of each into C(have)."""
+    def _undeclared(self) -> list[Declared]:
+        """What is to be purged, views before tables. Reads the text of each, too."""
         keep = {item.key for item in self.every} | {item.renamed_from for item in self.every}
         keep |= {(item.database, item.name + suffix) for item in self.want for suffix in _SUFFIXES}
         databases = _literals(sorted({entry.database for entry in self.purge}))
@@ -162,12 +160,12 @@ class Reader:
         found: list[Declared] = []
         for database, name, text in self.client.rows(query):
             for number, entry in enumerate(self.purge):
-                if (database, name) in keep or entry.database != database or (database, name) in have:
+                if (database, name) in keep or entry.database != database or (database, name) in self.have:
                     continue
                 if any(fnmatch.fnmatchcase(name, pattern) for pattern in entry.names) and not any(
                     fnmatch.fnmatchcase(name, pattern) for pattern in entry.keep
                 ):
-                    have[database, name] = text
+                    self.have[database, name] = text
                     found.append(Declared(-1, ddl.kind_of(text), database, name, absent=True, where=f"purge[{number}]"))
         return sorted(found, key=lambda item: (drop_rank(item), item.key))
 
@@ -227,15 +225,14 @@ class Reader:
             ((found["currentDatabase()"], found["currentUser()"]),) = self.client.rows("SELECT currentDatabase(), currentUser()")
         return found
 
-    def _formatted(
-        self, databases: t.Mapping[str, t.Any], pairs: t.Mapping[tuple[str, str], tuple[str, str]]
-    ) -> dict[tuple[Key, str], str]:
+    def _formatted(self) -> dict[tuple[Key, str], str]:
         """Every declaration on one line, as the server formats it; a syntax error names its object."""
         texts: list[tuple[Declared, str, str]] = []
         for item in self.want:
-            texts.append((item, "want", pairs[item.key][0]))
-            if item.kind == "database" and item.database in databases:
-                texts.append((item, "have", pairs[item.key][1]))
+            want, have = _databases_as(item, self.databases.get(item.database))
+            texts.append((item, "want", want))
+            if have:
+                texts.append((item, "have", have))
         if not texts:
             return {}
         array = _literals(text for _item, _side, text in texts)
@@ -252,13 +249,9 @@ class Reader:
             formatted[item.key, side] = line
         return formatted
 
-    def _tried(
-        self,
-        have: t.Mapping[Key, str],
-        clauses: t.Mapping[Key, list[ddl.Clause]],
-        macros: t.Mapping[str, str],
-    ) -> dict[Key, list[ddl.Clause]]:
+    def _tried(self, clauses: t.Mapping[Key, list[ddl.Clause]], macros: t.Mapping[str, str]) -> dict[Key, list[ddl.Clause]]:
         """Declarations as the server understands them, by making each one for a moment."""
+        have = self.have
         made: dict[str, Declared] = {}
         waiting: dict[Key, list[ddl.Clause]] = {}
         attempt = random.getrandbits(32)

@@ -121,7 +121,7 @@ def converge(
     attempt = 0
     while True:
         attempt += 1
-        found = client.patiently(lambda: _known(Reader(client, want, secrets, allow, purge)))
+        found = client.patiently(lambda: _known(Reader(client, want, secrets, purge), allow))
         items |= {item.key: item for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
         states = {state.key: state for state in plan.objects}
@@ -170,7 +170,7 @@ def converge(
         pause = min(pause * 2, _PAUSE_AT_MOST)
 
 
-def _known(reader: Reader) -> Found:
+def _known(reader: Reader, allow: t.Collection[str]) -> Found:
     """What the reader finds, and what makes it as declared."""
     try:
         reader.read()
@@ -178,7 +178,7 @@ def _known(reader: Reader) -> Found:
             return reader.found({})
         from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.differences import Differences
 
-        return reader.found(Differences(reader).changes())
+        return reader.found(Differences(reader, allow).changes())
     finally:
         reader.let_go()
 

@@ -171,7 +171,7 @@ class Server:
 
 @pytest.fixture
 def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
-    def read(reader: t.Any) -> Found:
+    def read(reader: t.Any, _allow: t.Collection[str]) -> Found:
         same = {key: Definition("x", "x") for key in reader.client.tables}
         return Found(same, same, {"d"} if ("d", "") in same else set())
 
