@@ -636,6 +636,10 @@ CREATE MATERIALIZED VIEW x.mv_inner_unsorted ENGINE = MergeTree AS SELECT id FRO
 CREATE MATERIALIZED VIEW x.mv_inner_summing ENGINE = SummingMergeTree(n) ORDER BY (day, name) PARTITION BY toYYYYMM(day)
   AS SELECT toDate(at) day, name, count() n FROM x.src GROUP BY 1, 2
 
+CREATE MATERIALIZED VIEW x.mv_inner_replicated_path
+  ENGINE = ReplicatedMergeTree('/inner/{shard}/{database}/{table}', '{replica}')
+  ORDER BY id AS SELECT id, name FROM x.src
+
 CREATE MATERIALIZED VIEW x.mv_inner_replicated ENGINE = ReplicatedMergeTree ORDER BY id AS SELECT id, name FROM x.src
 
 CREATE MATERIALIZED VIEW x.mv_definer TO x.replacing DEFINER = default SQL SECURITY DEFINER AS SELECT id, name FROM x.src
@@ -806,6 +810,28 @@ PRIMARY KEY id
 SOURCE(REDIS(HOST 'h' PORT 6379 STORAGE_TYPE 'simple' DB_INDEX 0))
 LAYOUT(HASHED())
 LIFETIME(10)
+
+CREATE DICTIONARY x.simple_hashed (code String, name String)
+  PRIMARY KEY code SOURCE(CLICKHOUSE(TABLE 'src' DB 'x' USER 'default' PASSWORD '')) LAYOUT(HASHED()) LIFETIME(60)
+
+CREATE DICTIONARY x.simple_cache (code UUID, name String)
+  PRIMARY KEY code SOURCE(CLICKHOUSE(TABLE 'src' DB 'x')) LAYOUT(CACHE(SIZE_IN_CELLS 1000)) LIFETIME(60)
+
+CREATE DICTIONARY x.simple_direct (day Date, name String) PRIMARY KEY day SOURCE(CLICKHOUSE(TABLE 'src' DB 'x')) LAYOUT(DIRECT())
+
+CREATE DICTIONARY x.simple_sparse (a String, b UInt64, name String)
+  PRIMARY KEY (a, b) SOURCE(CLICKHOUSE(TABLE 'src' DB 'x')) LAYOUT(SPARSE_HASHED()) LIFETIME(60)
+
+CREATE DICTIONARY x.simple_array (address IPv4, name String)
+  PRIMARY KEY address SOURCE(CLICKHOUSE(TABLE 'src' DB 'x')) LAYOUT(HASHED_ARRAY(SHARDS 4)) LIFETIME(60)
+
+CREATE DICTIONARY x.simple_ranges (country String, first Date, last Date, rate Float64)
+  PRIMARY KEY country SOURCE(CLICKHOUSE(TABLE 'src' DB 'x')) LAYOUT(RANGE_HASHED()) RANGE(MIN first MAX last) LIFETIME(60)
+
+CREATE DICTIONARY x.empty_password (id UInt64, name String)
+  PRIMARY KEY id SOURCE(MYSQL(HOST 'h' PORT 3306 USER 'u' PASSWORD '' DB 'd' TABLE 't')) LAYOUT(FLAT()) LIFETIME(60)
+
+CREATE TABLE x.mysql_empty_password (id UInt64) ENGINE = MySQL('h:1', 'd', 't', 'u', '')
 
 CREATE TABLE x.of_dictionary (id UInt64, name String, parent UInt64) ENGINE = Dictionary(x.flat)
 

@@ -116,6 +116,11 @@ _GUESSED_FORMAT = frozenset(("AzureBlobStorage", "COSN", "GCS", "HDFS", "OSS", "
 # Functions whose first argument names a dictionary, or a table of the engine Join.
 _LOOKUP = re.compile(r"(dict[A-Z]|joinGet)")
 _VIEW = re.compile(r"CREATE (MATERIALIZED )?VIEW ")
+_LAYOUT = re.compile(r" LAYOUT\((\w+)")
+# Types of a dictionary's key for which the server keeps a simple layout.
+_NUMERIC_TYPE = re.compile(r"(U?Int\d+|B?Float\d+|Bool|Decimal\d*)\Z")
+# What a materialized view's own table is called: of a database that gives UUIDs, and of any other.
+_INNER = re.compile(r"\.inner_id\.[0-9a-f-]{36}")
 
 # Secrets inside of literals, with what stands around them.
 _URL_PASSWORD = re.compile(r"://[^/\s:@']*:([^/\s@']+)@")
@@ -490,8 +495,9 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
 
     Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
     none, C(PRIMARY KEY) where it is the same, the expression of C(EPHEMERAL), the column list and the definer of a view,
-    the columns of a table that takes them from elsewhere, and among an engine's arguments the quotes around names and the
-    format that it guesses. What remains different is drift.
+    the columns of a table that takes them from elsewhere, among an engine's arguments the quotes around names and the
+    format that it guesses, the C(COMPLEX_KEY_) of a dictionary's layout, and C('[HIDDEN]') in place of an empty password.
+    What remains different is drift.
     C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
     filled: list[Clause] = []
@@ -508,8 +514,10 @@ def fill(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) ->
             text = _fill_ephemeral(text, other)
         elif item.key == "definer" and text == "DEFINER = CURRENT_USER":
             text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
+        elif item.key == "primary_key":
+            text = _fill_layout(text, other, clause(want, "columns"))
         if item.key != "fill":
-            filled.append(Clause(item.key, text))
+            filled.append(Clause(item.key, _fill_empty_secrets(text, other)))
     keys = {item.key for item in filled}
     view = _VIEW.match(clause(have, "head")) is not None
     unsorted = not clause(want, "primary_key") and not clause(want, "order_by")
@@ -537,12 +545,40 @@ def _fill_head(want: str, have: str) -> str:
     return have if want.split()[:2] == have.split()[:2] else want
 
 
+def inner_table(view: str, engine: str) -> str:
+    """The name of the table in which a materialized view keeps its rows, where its C(ENGINE) clause has it in the path in ZooKeeper."""
+    named = _INNER.search(engine)
+    return named.group() if named else f".inner.{view}"
+
+
 def _fill_primary_key(want: list[Clause], have: str) -> list[Clause]:
     """A primary key that is the sorting key may be said or not."""
     same = clause(want, "order_by").replace("ORDER BY", "PRIMARY KEY", 1)
     if not same or {clause(want, "primary_key"), have} != {"", same}:
         return want
     return [part for part in want if part.key != "primary_key"] + ([Clause("primary_key", have)] if have else [])
+
+
+def _fill_layout(want: str, have: str, columns: str) -> str:
+    """The server writes C(COMPLEX_KEY_) before a dictionary's layout where its key is not one number."""
+    ours, theirs = _LAYOUT.search(want), _LAYOUT.search(have)
+    if ours is None or theirs is None or theirs.group(1) != f"COMPLEX_KEY_{ours.group(1)}":
+        return want
+    key = [unquote(name.strip()) for name in want[len("PRIMARY KEY") :].partition(" SOURCE")[0].strip(" ()").split(",")]
+    kinds = {unquote(tokens[0].text): tokens[1].text for tokens in map(tokenize, arguments(columns)) if len(tokens) > 1}
+    if len(key) == 1 and _NUMERIC_TYPE.match(kinds.get(key[0], "")):
+        return want
+    return want[: ours.start(1)] + theirs.group(1) + want[ours.end(1) :]
+
+
+def _fill_empty_secrets(want: str, have: str) -> str:
+    """The server shows an empty password as a hidden one."""
+    if HIDDEN not in have or "''" not in want:
+        return want
+    spans = [our for our, their in _aligned(want, have) if our.text == "''" and their.text == HIDDEN]
+    for token in reversed(spans):
+        want = want[: token.start] + HIDDEN + want[token.end :]
+    return want
 
 
 def _fill_ephemeral(want: str, have: str) -> str:
@@ -692,13 +728,18 @@ def _secret_argument(name: str, values: t.Sequence[str], database: bool) -> set[
 
 def hidden_literals(ours: str, theirs: str) -> set[str]:
     """Values of our string literals where the server, in the same place, shows that it hides one."""
-    found: set[str] = set()
-    for our, their in zip(tokenize(ours), tokenize(theirs)):
-        if their.text == HIDDEN and our.kind == "string":
-            found.add(unquote(our.text))
-        elif our.text != their.text and "other" in (our.kind, their.kind):
-            break
+    found = {unquote(our.text) for our, their in _aligned(ours, theirs) if their.text == HIDDEN and our.kind == "string"}
     return {value for value in found if value}
+
+
+def _aligned(ours: str, theirs: str) -> list[tuple[Token, Token]]:
+    """Tokens that stand in the same place of two texts, up to where their structure differs."""
+    pairs: list[tuple[Token, Token]] = []
+    for our, their in zip(tokenize(ours), tokenize(theirs)):
+        if our.text != their.text and "other" in (our.kind, their.kind):
+            break
+        pairs.append((our, their))
+    return pairs
 
 
 def mask(text: str, secrets: t.Collection[str]) -> str:

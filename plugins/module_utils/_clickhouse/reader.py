@@ -363,7 +363,9 @@ class Reader:
 
 def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:
     """A declaration with what the server has filled in by itself."""
-    return ddl.fill(clauses, ddl.split_clauses(have), {**macros, "database": item.database, "table": item.name})
+    theirs = ddl.split_clauses(have)
+    table = ddl.inner_table(item.name, ddl.clause(theirs, "engine")) if item.kind == "materialized_view" else item.name
+    return ddl.fill(clauses, theirs, {**macros, "database": item.database, "table": table})
 
 
 def _literals(values: t.Iterable[str]) -> str:

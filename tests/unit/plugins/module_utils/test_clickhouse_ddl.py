@@ -146,6 +146,9 @@ MACROS = {"database": "a", "table": "b", "shard": "1", "replica": "r", "currentD
 TABLE = "CREATE TABLE a.b (`x` UInt8)"
 
 
+DICTIONARY = "CREATE DICTIONARY a.b (`k` {}) PRIMARY KEY k SOURCE(MYSQL(USER 'u' PASSWORD {})) LIFETIME(MIN 0 MAX 9) LAYOUT({})"
+
+
 @pytest.mark.parametrize(
     ("want", "have", "same"),
     [
@@ -241,6 +244,11 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
             True,
         ),
         ("CREATE TABLE a.b (`x` Int8 EPHEMERAL) ENGINE = Memory", "CREATE TABLE a.b (`x` Int8 EPHEMERAL 7) ENGINE = Memory", False),
+        (DICTIONARY.format("String", "''", "HASHED()"), DICTIONARY.format("String", "'[HIDDEN]'", "COMPLEX_KEY_HASHED()"), True),
+        (DICTIONARY.format("String", "'x'", "HASHED()"), DICTIONARY.format("String", "'y'", "COMPLEX_KEY_HASHED()"), False),
+        (DICTIONARY.format("Int32", "'x'", "HASHED()"), DICTIONARY.format("Int32", "'x'", "COMPLEX_KEY_HASHED()"), False),
+        (DICTIONARY.format("UUID", "'x'", "FLAT()"), DICTIONARY.format("UUID", "'x'", "COMPLEX_KEY_HASHED()"), False),
+        (f"{TABLE} ENGINE = MySQL('h', 'd', 't', 'u', '')", f"{TABLE} ENGINE = MySQL('h', 'd', 't', 'u', '[HIDDEN]')", True),
     ],
 )  # fmt: skip
 def test_fill(want: str, have: str, same: bool) -> None:
