@@ -6,6 +6,7 @@ A unit test compares them, so that defaults, specification and README cannot dri
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 ROLES = Path(__file__).parents[1] / "roles"
 BEGIN, END = "<!-- variables: made from meta/argument_specs.yml -->", "<!-- end of variables -->"
+VALUES_BEGIN, VALUES_END = "<!-- values: made from plugins/plugin_utils/_constraints.py -->", "<!-- end of values -->"
 
 
 def entry_points(role: str) -> dict[str, Any]:
@@ -49,11 +51,25 @@ def table(role: str) -> str:
     return "\n".join(parts)
 
 
+def values_table() -> str:
+    """What the words of the constraints mean, as far as they do not say it themselves."""
+    from tests import conftest  # noqa: F401  makes the collection importable where pytest has not
+
+    constraints = importlib.import_module("ansible_collections.groundwork.observability.plugins.plugin_utils._constraints")
+    rows = [f"| {words} | {looks} |" for words, (_, looks) in constraints.KINDS.items() if looks]
+    shown = [re.sub(r"\(\S+\)", "...", row).replace("\\", "") for row in rows]
+    return "\n".join(["| a value that must be | is |", "|---|---|", *shown]) + "\n"
+
+
+def _between(text: str, begin: str, end: str, content: str) -> str:
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{content}\n{end}{rest.split(end)[1]}"
+
+
 def rendered(role: str) -> str:
-    """The role's README with its table as it should be."""
-    readme = (ROLES / role / "README.md").read_text()
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table(role)}\n{END}{rest.split(END)[1]}"
+    """The role's README with its tables as they should be."""
+    readme = _between((ROLES / role / "README.md").read_text(), BEGIN, END, table(role))
+    return _between(readme, VALUES_BEGIN, VALUES_END, values_table()) if VALUES_BEGIN in readme else readme
 
 
 if __name__ == "__main__":

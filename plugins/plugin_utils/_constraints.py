@@ -1,0 +1,362 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: which values an option may have, beyond its type. May change at any time.
+
+The format of meta/argument_specs.yml has no key for a constraint, so the last sentence of an option's description states it:
+C(Must be a port.), C(Must be host:port, or empty.), C(Each must be an IP network; at least one.) The words between are one of
+C(KINDS). What ansible-doc and the READMEs show is what is checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import ipaddress
+import re
+import typing as t
+import urllib.parse
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
+
+# Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
+_SYSTEM = re.compile(
+    r"/(bin|boot|dev|etc|home|lib|lib32|lib64|libx32|lost\+found|proc|root|run|sbin|sys|tmp|usr|var/(lock|run|tmp))(/.*)?"
+    r"|/(media|mnt|opt|srv|var)|/var/(backups|cache|lib|local|log|mail|opt|spool|www)"
+    r"|/var/(cache|lib)/(apt|containerd|dnf|docker|dpkg|mysql|pacman|postgresql|private|rpm|systemd|yum)(/.*)?|/var/log/(apt|journal)(/.*)?"
+    r"|/opt/(clickhouse|grafana|grafana-clickhouse-datasource|otelcol|zookeeper)(/.*)?"
+)
+_PATH = re.compile(r"(/[A-Za-z0-9_+@][A-Za-z0-9._+@-]*)+")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+_DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?")
+_HEAP = re.compile(r"([1-9][0-9]{0,8})([kmg])", re.IGNORECASE)
+_SENTENCE = re.compile(r"(Must|Each must) be (.+?)(, or empty)?(; at least one)?\.")
+_DATASOURCE_KEYS = frozenset(
+    ("access", "basicAuth", "basicAuthUser", "correlations", "database", "editable", "isDefault", "jsonData", "name", "orgId")
+    + ("secureJsonData", "type", "uid", "url", "user", "version", "withCredentials")
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address without a zone."""
+    try:
+        return bool(ipaddress.ip_address(text)) and "%" not in text
+    except ValueError:
+        return False
+
+
+def is_host(text: str) -> bool:
+    """Whether it is a host name (RFC 1123) or an IP address. Digits and dots alone have to be an address."""
+    if is_address(text):
+        return True
+    return bool(_HOST_NAME.fullmatch(text)) and not re.fullmatch(r"[0-9.]+", text)
+
+
+def is_port(text: str) -> bool:
+    """Whether it is a number from 1 to 65535."""
+    return bool(re.fullmatch(r"[0-9]{1,5}", text)) and 1 <= int(text) <= 65535
+
+
+def is_host_port(text: str) -> bool:
+    """Whether it is C(host:port), an IPv6 address in brackets."""
+    host, _, port = text.rpartition(":")
+    inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    return is_port(port) and is_host(inner) and ((":" in inner) == (inner is not host))
+
+
+def is_url(text: str, schemes: str, hosts: int = 1, query: bool = False) -> bool:
+    """Whether it is a URL of one of the schemes, without user and password, with at most so many hosts (C(host1,host2))."""
+    if not re.fullmatch(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+", text):
+        return False
+    scheme, _, rest = text.partition("://")
+    names, path, asked = re.fullmatch(r"([^/?]*)([^?]*)(\?.*)?", rest).groups()  # type: ignore[union-attr]
+    places = names.split(",")
+    return (
+        scheme in schemes.split()
+        and len(places) <= hosts
+        and (query or not asked)
+        and ".." not in urllib.parse.unquote(path).split("/")
+        and all(is_host_port(place) or is_host(place.strip("[]")) and (":" in place) == place.startswith("[") for place in places)
+    )
+
+
+def is_network(text: str) -> bool:
+    """Whether it is a network or an address."""
+    try:
+        return bool(re.fullmatch(r"[0-9A-Fa-f.:/]+", text)) and bool(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        return False
+
+
+def is_own_folder(text: str) -> bool:
+    """Whether a service may own the folder: a plain absolute path that is none of the system's."""
+    return bool(_PATH.fullmatch(text)) and not _SYSTEM.fullmatch(text)
+
+
+def is_controller_path(text: str) -> bool:
+    """Whether it is an absolute path on the controller: home folders have all kinds of names, but none with a line break."""
+    return text.startswith("/") and text.isprintable() and not {"..", "."} & set(text.split("/"))
+
+
+def is_controller_folder(text: str) -> bool:
+    """Whether files may be kept in it: below a folder of the system, not the folder itself."""
+    return is_controller_path(text) and text.rstrip("/").count("/") >= 2 and not re.fullmatch(
+        r"/(usr/.*|var/[^/]*|etc/(ssl|pki|ansible))/*", text
+    )
+
+
+def milliseconds(text: str) -> int:
+    """The length of a duration, 0 where it is none."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        return 0
+    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600000, 60000, 1000, 1)))
+
+
+def heap_bytes(text: str) -> int:
+    """The size of a Java heap, 0 where it is none."""
+    found = _HEAP.fullmatch(text)
+    return int(found.group(1)) * 1024 ** (" kmg".index(found.group(2).lower())) if found else 0
+
+
+def _is_integer(text: str, low: str, high: str) -> bool:
+    return bool(re.fullmatch(r"-?[0-9]{1,18}", text)) and int(low) <= int(text) <= int(high)
+
+
+def _is_number(text: str, low: str, high: str) -> bool:
+    return bool(re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)) and float(low) <= float(text) <= float(high)
+
+
+def _matches(pattern: str) -> t.Callable[[str], bool]:
+    return lambda text: bool(re.fullmatch(pattern, text))
+
+
+def _is_secret(text: str) -> bool:
+    return len(text) >= 8 and text.isprintable() and text.strip() == text
+
+
+def _is_glob(text: str) -> bool:
+    return text.startswith("/") and text.isprintable() and "$" not in text and ".." not in text.split("/")
+
+
+def scalar_problem(value: t.Any) -> str:
+    """Why a value cannot stand on a line of a configuration file, empty where it can."""
+    if isinstance(value, (bool, int, float)):
+        return ""
+    if not isinstance(value, str):
+        return f"is a {type(value).__name__}, has to be text, a number, true or false"
+    if not value.isprintable():
+        return "has a line break or another control character"
+    if value.endswith("\\"):
+        return "ends with a backslash, which would join the next line to it"
+    return ""
+
+
+def zoo_cfg_problem(settings: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be settings of zoo.cfg, which is a file of Java properties."""
+    for name, value in settings.items():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]*", str(name)):
+            return f"{name!r} is not the name of a setting"
+        wrong = scalar_problem(value) or ("has a backslash, which Java takes as an escape" if "\\" in str(value) else "")
+        if wrong:
+            return f"{name} {wrong}"
+    return ""
+
+
+def ini_problem(sections: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be sections of grafana.ini."""
+    for section, settings in sections.items():
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(section)):
+            return f"{section!r} is not the name of a section"
+        if not isinstance(settings, dict):
+            return f"section {section} has to be a dictionary of settings"
+        for name, value in settings.items():
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(name)):
+                return f"{name!r} in section {section} is not the name of a setting"
+            wrong = scalar_problem(value) or _ini_text_problem(str(value))
+            if wrong:
+                return f"{section}.{name} {wrong}"
+    return ""
+
+
+def _ini_text_problem(text: str) -> str:
+    for quote in ('"""', "`"):
+        if text.startswith(quote):
+            closed = len(text) >= 2 * len(quote) and text.endswith(quote) and quote not in text[len(quote) : -len(quote)]
+            return "" if closed else f"begins with {quote} and does not end with it"
+    if "#" in text or ";" in text:
+        return 'has # or ;, after which Grafana sees a comment: put it between """'
+    return ""
+
+
+def clickhouse_problem(settings: t.Mapping[str, t.Any]) -> str:
+    """Why these cannot be settings in ClickHouse's XML."""
+    try:
+        to_clickhouse_xml(settings)
+    except (AnsibleFilterError, TypeError) as error:
+        return str(error).replace("to_clickhouse_xml: ", "")
+    return ""
+
+
+def datasource_problem(source: t.Mapping[str, t.Any]) -> str:
+    """Why Grafana would refuse this data source."""
+    unknown = sorted(str(name) for name in source if name not in _DATASOURCE_KEYS)
+    if unknown:
+        return f"{', '.join(unknown)}: no such key; there are {', '.join(sorted(_DATASOURCE_KEYS))}"
+    for name in ("name", "type"):
+        if not isinstance(source.get(name), str) or not source[name].strip() or not source[name].isprintable():
+            return f"{name} is missing or is not text"
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{0,40}", str(source.get("uid", ""))):
+        return "uid has to be of 40 or fewer letters, digits, '_' and '-'"
+    if source.get("access", "proxy") not in ("proxy", "direct"):
+        return "access has to be proxy or direct"
+    for name in ("jsonData", "secureJsonData"):
+        if not isinstance(source.get(name, {}), dict):
+            return f"{name} has to be a dictionary"
+    return ""
+
+
+# Words of a constraint -> whether a text fits, and what it has to look like. Groups of the words are arguments of the check.
+KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
+    r"an integer from (-?\d+) to (\d+)": (_is_integer, ""),
+    r"a number from ([\d.]+) to ([\d.]+)": (_is_number, ""),
+    r"a port of the host": (is_port, "a number from 1 to 65535 that the host listens on and nothing else uses"),
+    r"a port": (is_port, "a number from 1 to 65535"),
+    r"a duration from (\w+) to (\w+)": (
+        lambda text, low, high: milliseconds(low) <= milliseconds(text) <= milliseconds(high),
+        "numbers with the units h, m, s and ms, such as 30s or 1m30s",
+    ),
+    r"a heap size": (
+        lambda text: 64 * 1024**2 <= heap_bytes(text) <= 256 * 1024**3,
+        "a number with the unit k, m or g, from 64m to 256g",
+    ),
+    r"a folder of its own": (
+        is_own_folder,
+        "an absolute path of letters, digits and . _ + @ - that is no folder of the system: the service gets it, with all that is in it",
+    ),
+    r"an absolute path": (_matches(_PATH.pattern), "letters, digits and . _ + @ - between slashes"),
+    r"an absolute path with wildcards": (_is_glob, "printable characters, no $"),
+    r"a path on the controller": (is_controller_path, "absolute, without . or .. between slashes, printable characters"),
+    r"a folder on the controller": (is_controller_folder, "an absolute path below a top-level folder, none of the system's folders itself"),
+    r"a host name or IP address": (is_host, "a name of letters, digits, - and dots, or an address without brackets"),
+    r"host:port": (is_host_port, "a name or an address, IPv6 in brackets, and a port"),
+    r"an http or https URL": (lambda text: is_url(text, "http https"), "without user, password and query"),
+    r"a ClickHouse URL": (
+        lambda text: is_url(text, "tcp http https clickhouse", hosts=100, query=True),
+        "tcp://, http://, https:// or clickhouse://, one or more host:port with commas, without user and password",
+    ),
+    r"an IP network": (is_network, "such as 10.0.0.0/8, 2001:db8::/32 or one address"),
+    r"a name": (_matches(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"), "letters, digits, '_', '-' and '.', beginning with a letter or digit"),
+    r"an identifier": (_matches(r"[A-Za-z_][A-Za-z0-9_]{0,62}"), "letters, digits and '_', not beginning with a digit"),
+    r"an end of an identifier": (_matches(r"[A-Za-z0-9_]{1,62}"), "letters, digits and '_'"),
+    r"a user name": (_matches(r"[A-Za-z_][A-Za-z0-9_.@-]{0,62}"), "letters, digits, '_', '.', '@' and '-', not beginning with a digit"),
+    r"a group name": (_matches(r"[a-z_][a-z0-9_-]{0,31}"), "lower-case letters, digits, '_' and '-'"),
+    r"a version": (
+        _matches(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}([-+~.][A-Za-z0-9]{1,20}){0,4}"),
+        "numbers with dots, as in the archive's name",
+    ),
+    r"a label": (_matches(r"[A-Za-z0-9]([A-Za-z0-9 _.:/-]{0,126}[A-Za-z0-9])?"), "up to 128 letters, digits, spaces and _ . : / -"),
+    r"a bearer token": (_matches(r"[A-Za-z0-9._~+/=-]{16,}"), "16 or more of A-Z a-z 0-9 . _ ~ + / = -"),
+    r"a secret": (_is_secret, "8 or more printable characters, without a space at an end"),
+}
+# The same for dictionaries: what is wrong with it, empty where nothing is.
+DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
+    "settings of zoo.cfg": zoo_cfg_problem,
+    "settings of grafana.ini": ini_problem,
+    "server settings of ClickHouse": clickhouse_problem,
+    "user settings of ClickHouse": clickhouse_problem,
+    "a data source": datasource_problem,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """What an option's description says about its value."""
+
+    words: str
+    each: bool = False
+    empty: bool = False
+    nonempty: bool = False
+
+
+@functools.cache
+def parse(sentence: str) -> Constraint | None:
+    """The constraint that a sentence states, None where it states none. Unknown words are a ValueError."""
+    found = _SENTENCE.fullmatch(sentence)
+    if not found:
+        return None
+    subject, words, empty, nonempty = found.groups()
+    if words not in DICTIONARIES:
+        _kind(words)
+    return Constraint(words, subject == "Each must", bool(empty), bool(nonempty))
+
+
+@functools.cache
+def _kind(words: str) -> tuple[t.Callable[..., bool], str, tuple[str, ...]]:
+    for pattern, (check, looks) in KINDS.items():
+        found = re.fullmatch(pattern, words)
+        if found:
+            return check, looks, found.groups()
+    raise ValueError(f"{words!r} is no constraint: plugin_utils/_constraints.py lists them")
+
+
+def of_option(option: t.Mapping[str, t.Any]) -> Constraint | None:
+    """The constraint of an option in an argument specification."""
+    description = option.get("description", "")
+    return parse(str(description[-1] if isinstance(description, list) else description))
+
+
+def _text_problem(words: str, value: t.Any) -> str:
+    if isinstance(value, bool):
+        return "is true or false: put text between quotes"
+    if not isinstance(value, (str, int, float)):
+        return ""  # the type is checked elsewhere
+    check, looks, arguments = _kind(words)
+    return "" if check(str(value), *arguments) else f"is not {words}" + (f": {looks}" if looks else "")
+
+
+def _one_problem(constraint: Constraint, value: t.Any) -> str:
+    if constraint.words in DICTIONARIES:
+        said = DICTIONARIES[constraint.words](value) if isinstance(value, t.Mapping) else ""
+        return f"cannot be {constraint.words}: {said}" if said else ""
+    return _text_problem(constraint.words, value)
+
+
+def value_problems(name: str, option: t.Mapping[str, t.Any], value: t.Any) -> list[str]:
+    """Where a value does not fit its option, one line each. Types are checked elsewhere; a secret is not repeated.
+
+    :param name: the option's name.
+    :param option: its entry in the argument specification.
+    :param value: the value, templates resolved.
+    """
+    constraint = of_option(option)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        found = _element_problems(name, option, value)
+    elif constraint is None or (constraint.empty and value == ""):
+        return []
+    else:
+        found = [(name, value, _one_problem(constraint, value))]
+    lines = []
+    for where, part, problem in found:
+        hidden = option.get("no_log") or isinstance(part, (dict, list))
+        if problem:
+            lines.append(f"{where}{'' if hidden else f': {part!r}'} {problem}")
+    return lines
+
+
+def _element_problems(name: str, option: t.Mapping[str, t.Any], values: list[t.Any]) -> list[tuple[str, t.Any, str]]:
+    constraint = of_option(option)
+    found: list[tuple[str, t.Any, str]] = []
+    if constraint and constraint.nonempty and not values:
+        found.append((name, values, "is empty: it has to have at least one"))
+    for number, value in enumerate(values):
+        if constraint and constraint.each:
+            found.append((f"{name}[{number}]", value, _one_problem(constraint, value)))
+        for key, inner in option.get("options", {}).items():
+            rule = of_option(inner)
+            if isinstance(value, t.Mapping) and value.get(key) is not None and rule:
+                found.append((f"{name}[{number}].{key}", value[key], _one_problem(rule, value[key])))
+    return found
