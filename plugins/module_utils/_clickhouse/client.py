@@ -148,6 +148,8 @@ class ClickHouse:
         self._pool = _pool(connection)
         self.version = _retry(connection, lambda: _ask_version(connection, self._pool))
         self._client = _retry(connection, lambda: _open(connection, self._pool))
+        # Whether the session may have temporary tables.
+        self._temporary = False
 
     def patiently(self, call: t.Callable[[], _Answer]) -> _Answer:
         """Call what changes nothing, and call it again when the connection breaks."""
@@ -160,6 +162,7 @@ class ClickHouse:
 
     def execute(self, statement: str) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
+        self._temporary |= statement.startswith("CREATE TEMPORARY")
         with self._in_session():
             self._client.command(statement, settings=_limits(statement))
 
@@ -220,6 +223,11 @@ class ClickHouse:
         self._client.close()
         self._pool.clear()
 
+    def end_session(self) -> None:
+        """Have the server drop the session's temporary tables now; it would keep them until the session times out."""
+        if self._temporary:
+            self.last_rows("SELECT 1")
+
     def last_rows(self, query: str) -> list[tuple[t.Any, ...]]:
         """Rows of a query that is the last of its session: the server drops the session's temporary tables after it."""
         self._client.params["close_session"] = "1"
@@ -227,6 +235,7 @@ class ClickHouse:
             return self.rows(query)
         finally:
             del self._client.params["close_session"]
+            self._temporary = False
 
 
 @contextmanager

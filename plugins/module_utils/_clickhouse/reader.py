@@ -50,6 +50,8 @@ _OUTSIDE = (
     *("Azure", "DeltaLake", "Dictionary", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
     *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite"),
 )
+# Engines that keep rows themselves, beside the MergeTree family: a temporary table of theirs may hold a row.
+_KEEP_ROWS = ("Memory",)
 # Behind the name of what shows a materialized view's own columns; what its query gives is shown without them.
 _OWN_COLUMNS = "_columns"
 _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
@@ -397,6 +399,12 @@ def reaches_outside(parts: list[ddl.Clause]) -> bool:
     if ddl.looks_up(ddl.clause(parts, "columns")) and not engine.endswith("MergeTree"):
         return True  # not every engine lets go of what it refers to
     return engine.startswith(_OUTSIDE) or "kafka_keeper_path" in ddl.settings(ddl.clause(parts, "settings"))
+
+
+def keeps_rows(parts: list[ddl.Clause]) -> bool:
+    """Whether a table's engine keeps its rows itself; every other one may pass them on, or take them from elsewhere."""
+    engine = ddl.engine_of(ddl.clause(parts, "engine"))[0]
+    return engine.endswith("MergeTree") or engine in _KEEP_ROWS
 
 
 def _temporary(name: str, kind: str, parts: list[ddl.Clause]) -> str:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 import time
@@ -181,6 +182,8 @@ def _known(reader: Reader, allow: t.Collection[str]) -> Found:
         return reader.found(Differences(reader, allow).changes())
     finally:
         reader.let_go()
+        with contextlib.suppress(ClickHouseError):  # its time will end it
+            reader.client.end_session()
 
 
 def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
