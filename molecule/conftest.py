@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 from tests.testbed.core import CACHE  # noqa: E402
-from tests.testbed.demo import Platform  # noqa: E402
+from tests.testbed.demo import Platform, listed  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,13 @@ def scenario() -> str:
 @pytest.fixture(scope="session")
 def inventory(scenario: str) -> Path:
     return CACHE / "testbeds" / f"molecule-{scenario}" / "hosts.yml"
+
+
+@pytest.fixture(scope="session")
+def inventories(scenario: str, inventory: Path) -> list[Path]:
+    """The shipped example, the testbed's hosts, and what the scenario changes."""
+    changed = CHECKOUT / "molecule" / scenario / "inventory"
+    return [CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"], inventory, *([changed] if changed.exists() else [])]
 
 
 @pytest.fixture(scope="session")
@@ -66,31 +73,29 @@ def everywhere(hosts: dict[str, Any]) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def groups() -> dict[str, list[str]]:
-    """Group -> its hosts, from the example inventory."""
-    program = Path(sys.executable).with_name("ansible-inventory")
-    example = CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"]
-    listed = yaml.safe_load(subprocess.run([program, "-i", example, "--list"], check=True, capture_output=True, text=True).stdout)
+def groups(inventories: list[Path]) -> dict[str, list[str]]:
+    """Group -> its hosts."""
+    found = listed(inventories)
 
     def members(group: str) -> list[str]:
-        entry = listed.get(group, {})
+        entry = found.get(group, {})
         return sorted({*entry.get("hosts", []), *(host for child in entry.get("children", []) for host in members(child))})
 
-    return {group: members(group) for group in listed if group != "_meta"}
+    return {group: members(group) for group in found if group != "_meta"}
 
 
 @pytest.fixture(scope="session")
-def platform(inventory: Path, groups: dict[str, list[str]]) -> Platform:
-    return Platform(inventory, groups["clickhouse"][0])
+def platform(inventory: Path, inventories: list[Path], groups: dict[str, list[str]]) -> Platform:
+    return Platform(inventory, groups["clickhouse"][0], inventories)
 
 
 @pytest.fixture(scope="session")
-def playbook(inventory: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def playbook(inventories: list[Path]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a playbook on the scenario's hosts."""
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        example = CHECKOUT / "inventories" / os.environ["GROUNDWORK_INVENTORY"]
-        argv = [Path(sys.executable).with_name("ansible-playbook"), "-i", example, "-i", inventory, *arguments, name]
+        sources = [word for source in inventories for word in ("-i", source)]
+        argv = [Path(sys.executable).with_name("ansible-playbook"), *sources, *arguments, name]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_VERBOSITY": "0"}
         return subprocess.run(list(map(str, argv)), cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
 
 
-def cluster_shards(hostvars: HostVars, groups: Groups, port: int) -> list[dict[str, t.Any]]:
+def cluster_shards(hostvars: HostVars, groups: Groups) -> list[dict[str, t.Any]]:
     """The shards as C(remote_servers) wants them, in order of shard and replica, whatever the inventory's order.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups); the hosts of C(clickhouse) are the cluster.
-    :param port: port of the native protocol over TLS.
     """
     hosts = sorted(
         groups.get("clickhouse", []),
@@ -26,7 +26,7 @@ def cluster_shards(hostvars: HostVars, groups: Groups, port: int) -> list[dict[s
     )
     shards: dict[int, list[dict[str, t.Any]]] = {}
     for host in hosts:
-        replica = {"host": host_address(host, hostvars), "port": int(port), "secure": 1}
+        replica = {"host": host_address(host, hostvars), "port": int(setting(hostvars, host, "clickhouse_native_port")), "secure": 1}
         shards.setdefault(int(hostvars[host]["clickhouse_shard"]), []).append(replica)
     return [{"internal_replication": True, "replica": replicas} for replicas in shards.values()]
 
@@ -39,7 +39,7 @@ def ensemble_nodes(hostvars: HostVars, groups: Groups) -> list[dict[str, t.Any]]
     """
     hosts = sorted(groups.get("zookeeper", []), key=lambda host: int(hostvars[host]["zookeeper_id"]))
     return [
-        {"host": host_address(host, hostvars), "port": int(hostvars[host].get("zookeeper_client_port", 2281)), "secure": 1}
+        {"host": host_address(host, hostvars), "port": int(setting(hostvars, host, "zookeeper_client_port")), "secure": 1}
         for host in hosts
     ]
 

@@ -11,8 +11,9 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
-CLICKHOUSE_NATIVE_PORT = 9440
+EVERY_ADDRESS = ("", "0.0.0.0", "::")
 KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: \[([^\]]*)\]\)")
 
@@ -57,7 +58,7 @@ def clickhouse_write_target(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[s
     # The first host that answers is used, so gateways of the same hosts begin with different ones.
     first = (number // len(shards) if affine else number) % len(hosts)
     hosts = hosts[first:] + hosts[:first]
-    addresses = [f"{address_of(hostvars, host)}:{hostvars[host].get('clickhouse_native_port', CLICKHOUSE_NATIVE_PORT)}" for host in hosts]
+    addresses = [f"{address_of(hostvars, host)}:{setting(hostvars, host, 'clickhouse_native_port')}" for host in hosts]
     return {
         "endpoint": f"tcp://{','.join(addresses)}?secure=true",
         "table_suffix": "_local" if affine else "",
@@ -78,23 +79,30 @@ def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequen
     if not gateways:
         raise AnsibleFilterError(f"{host} has no gateway to send to: group gateway is empty")
     chosen = max(gateways, key=lambda gateway: hashlib.sha256(f"{host} {gateway}".encode()).digest())
-    return {"name": chosen, "address": address_of(hostvars, chosen)}
+    port = setting(hostvars, chosen, "otel_collector_gateway_grpc_port")
+    return {"name": chosen, "endpoint": f"{address_of(hostvars, chosen)}:{port}"}
 
 
 def scrape_targets(
-    hostvars: t.Mapping[str, t.Any], hosts: t.Iterable[str], port: int, variable: str = "", address: str = ""
+    hostvars: t.Mapping[str, t.Any], hosts: t.Iterable[str], port: str, listen: str = "", address: str = ""
 ) -> list[dict[str, t.Any]]:
     """The C(static_configs) of a Prometheus job; each target's instance is the host's name in the inventory.
 
     :param hostvars: ansible's C(hostvars).
     :param hosts: names of the hosts to scrape.
-    :param port: the port to scrape.
-    :param variable: name of the host variable that gives another port where it is set.
-    :param address: scrape this address instead of the hosts' own.
+    :param port: the option that is the port.
+    :param listen: the option that is the address listened on. A host where it is not set, or is all addresses, is scraped at the address
+        that other hosts reach it at.
+    :param address: scrape this address instead.
     """
+
+    def reached(host: str) -> str:
+        own = str(hostvars[host].get(listen) or "")
+        return address_of(hostvars, host) if own in EVERY_ADDRESS else f"[{own}]" if ":" in own else own
+
     return [
         {
-            "targets": [f"{address or address_of(hostvars, host)}:{hostvars[host].get(variable, port)}"],
+            "targets": [f"{address or reached(host)}:{setting(hostvars, host, port)}"],
             "labels": {"instance": host},
         }
         for host in sorted(hosts)

@@ -176,7 +176,7 @@ def verify_table(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     return "\n".join(f"{a:<{signal}}  {b:<{where}}  {c:>{number}}  {d}".rstrip() for a, b, c, d in lines)
 
 
-def verify_query(accepted: t.Mapping[str, int], shard: int, shards: t.Iterable[int], database: str = "otel") -> str:
+def verify_query(accepted: t.Mapping[str, int], shard: int, shards: t.Iterable[int], database: str) -> str:
     """The query that a ClickHouse host is asked until it has its part; the probe's id is its parameter C(probe).
 
     :param accepted: number of records sent, by signal.

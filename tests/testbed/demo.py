@@ -35,6 +35,23 @@ SIGNALS = {
 ARRIVAL_SECONDS = 90
 
 
+def role_defaults() -> dict[str, Any]:
+    """Option -> its default, of all roles. A default that is a template stays one: ask for the option that it refers to."""
+    found: dict[str, Any] = {}
+    for file in sorted((CHECKOUT / "roles").glob("*/defaults/main.yml")):
+        found.update(yaml.safe_load(file.read_text()))
+    return found
+
+
+def listed(inventories: Sequence[str | Path]) -> dict[str, Any]:
+    """What ansible-inventory says about inventories together."""
+    program = Path(sys.executable).with_name("ansible-inventory")
+    argv = [program, *(word for inventory in inventories for word in ("-i", inventory)), "--list"]
+    environment = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+    found: dict[str, Any] = json.loads(run(argv, cwd=CHECKOUT, env=environment, what="read the inventory"))
+    return found
+
+
 def playbook(inventory: Path, name: str, *, what: str, arguments: Sequence[str] = (), todo: str = "") -> str:
     """Run a playbook on a testbed's hosts, with the shipped example inventory, and return what it printed."""
     program = Path(sys.executable).with_name("ansible-playbook")
@@ -56,8 +73,11 @@ def recap(output: str) -> tuple[int, int]:
 class Platform:
     """The running platform, asked as a person with the passwords would."""
 
-    def __init__(self, inventory: Path, server: str = "ch1") -> None:
+    def __init__(self, inventory: Path, server: str = "ch1", inventories: Sequence[str | Path] = ()) -> None:
+        """C(inventory) is the testbed's; C(inventories) are all of them, the example first."""
         self.server = server
+        self.hostvars: dict[str, dict[str, Any]] = listed(inventories or (INVENTORY, inventory))["_meta"]["hostvars"]
+        self.defaults = role_defaults()
         self.folder = inventory.parent
         self.addresses: dict[str, str] = {
             host: entry["ansible_host"] for host, entry in yaml.safe_load(inventory.read_text())["all"]["hosts"].items()
@@ -65,12 +85,24 @@ class Platform:
         self.secrets: dict[str, str] = yaml.safe_load((self.folder / "group_vars/all/secrets.yml").read_text())
         self.context = ssl.create_default_context(cafile=str(self.folder / "pki/ca.crt"))
 
+    def setting(self, name: str, host: str = "") -> Any:
+        """An option on a host, by default the ClickHouse server: the inventory's value, else the role's default."""
+        return self.hostvars[host or self.server].get(name, self.defaults[name])
+
+    @property
+    def database(self) -> str:
+        """Where telemetry is."""
+        return str(self.setting("telemetry_schema_database"))
+
     def query(self, host: str, sql: str) -> list[list[Any]]:
         """Rows of a statement, if it has any, sent to one ClickHouse as the administrator."""
         request = urllib.request.Request(
-            f"https://{self.addresses[host]}:8443/?default_format=JSONCompact",
+            f"https://{self.addresses[host]}:{self.setting('clickhouse_https_port', host)}/?default_format=JSONCompact",
             data=sql.encode(),
-            headers={"X-ClickHouse-User": "admin", "X-ClickHouse-Key": self.secrets["clickhouse_admin_password"]},
+            headers={
+                "X-ClickHouse-User": self.setting("clickhouse_admin_user", host),
+                "X-ClickHouse-Key": self.secrets["clickhouse_admin_password"],
+            },
         )
         with urllib.request.urlopen(request, context=self.context, timeout=30) as answer:
             body = answer.read()
@@ -82,7 +114,9 @@ class Platform:
         return {
             kind: (int(total), int(own))
             for kind, table in SIGNALS.items()
-            for total, own in self.query(self.server, f"SELECT count(), countIf(ServiceName = '{APPLICATION}') FROM otel.{table}")
+            for total, own in self.query(
+                self.server, f"SELECT count(), countIf(ServiceName = '{APPLICATION}') FROM {self.database}.{table}"
+            )
         }
 
 
@@ -141,26 +175,26 @@ def table_of(output: str) -> list[str]:
 
 def page(platform: Platform, records: dict[str, tuple[int, int]], verified: str, lock: dict[str, Any]) -> str:
     """What a person sees at the end."""
-    grafana = f"https://{platform.addresses['gw1']}:3000/"
-    clickhouse = f"https://{platform.addresses['ch1']}:8443/play"
+    grafana = f"https://{platform.addresses['gw1']}:{platform.setting('grafana_port', 'gw1')}/"
+    clickhouse = f"https://{platform.addresses['ch1']}:{platform.setting('clickhouse_https_port', 'ch1')}/play"
     latency = platform.query(
         "ch1",
         "SELECT round(quantile(0.5)(l), 1), round(max(l), 1), count() FROM (SELECT dateDiff('millisecond', Timestamp, now64(3)) / 1000 AS l"
-        f" FROM otel.otel_logs WHERE ServiceName = '{APPLICATION}' ORDER BY Timestamp DESC LIMIT 1)",
+        f" FROM {platform.database}.otel_logs WHERE ServiceName = '{APPLICATION}' ORDER BY Timestamp DESC LIMIT 1)",
     )[0][0]
     lines = ["", "The platform runs.", "", "  what runs where"]
     lines += [f"    {host:<5} {platform.addresses[host]:<15} {what}" for host, what in layout_rows()]
     lines += ["", f"    {'records':<24} {'table':<30} {'all':>9} {'of the application':>20}"]
     lines += [
-        f"    {kind:<24} otel.{SIGNALS[kind]:<25} {total:>9} {own:>20}" for kind, (total, own) in records.items()
+        f"    {kind:<24} {platform.database + '.' + SIGNALS[kind]:<30} {total:>9} {own:>20}" for kind, (total, own) in records.items()
     ]
     lines += ["", f"  newest log of the application in ClickHouse: {latency} s old; way of fresh records, by verify.yml:", ""]
     lines += [f"    {line}" for line in table_of(verified)]
     lines += [
         "",
         "  log in",
-        f"    Grafana     {grafana}  user admin, password grafana_admin_password",
-        f"    ClickHouse  {clickhouse}  user admin, password clickhouse_admin_password",
+        f"    Grafana     {grafana}  user {platform.setting('grafana_admin_user', 'gw1')}, password grafana_admin_password",
+        f"    ClickHouse  {clickhouse}  user {platform.setting('clickhouse_admin_user', 'ch1')}, password clickhouse_admin_password",
         f"    passwords   {platform.folder / 'group_vars/all/secrets.yml'}",
         f"    authority   {platform.folder / 'pki/ca.crt'}",
         "",

@@ -15,7 +15,7 @@ COUNT = 1000
 # The killer stops when it is told to, and by itself after this time.
 DOWN_SECONDS = 90
 COUNTS = (
-    "SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM otel.{table}"
+    "SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM {database}.{table}"
     " WHERE {attributes}['groundwork.probe_id'] = '{probe}'"
 )
 KILLER = "end=$(( $(date +%s) + {seconds} )); while [ $(date +%s) -lt $end ]; do pkill -9 -u clickhouse; sleep 0.1; done"
@@ -47,14 +47,16 @@ def test_a_dead_shard_and_a_killed_gateway_lose_nothing(
     answer = send(inventory, probe, platform.secrets["otel_collector_agent_token"])
     assert answer["accepted"] == {"logs": COUNT, "traces": COUNT}
     # The records are at the gateway, and the shard is still away.
-    until(lambda: waiting(hosts["gw1"]), "something in the gateway's queue", 30)
+    port = platform.setting("otel_collector_gateway_metrics_port", "gw1")
+    until(lambda: waiting(hosts["gw1"], port), "something in the gateway's queue", 30)
     hosts["gw1"].check_output("systemctl kill --signal=KILL otelcol-gateway")
     for name in shard:
         assert hosts[name].service("killer").is_running
         hosts[name].check_output("systemctl stop killer")
 
     for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
-        local, whole = (COUNTS.format(table=name, attributes=attributes, probe=probe) for name in (f"{table}_local", table))
+        names = {"database": platform.database, "attributes": attributes, "probe": probe}
+        local, whole = (COUNTS.format(table=name, **names) for name in (f"{table}_local", table))
 
         def arrived(query: str = local) -> list[list[int]]:
             try:
@@ -73,9 +75,9 @@ def test_a_dead_shard_and_a_killed_gateway_lose_nothing(
     assert hosts["gw1"].service("otelcol-gateway").is_running
 
 
-def waiting(gateway: Any) -> float:
+def waiting(gateway: Any, port: int) -> float:
     """Batches in the gateway's queues, from its own metrics."""
-    program = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8888/metrics', timeout=5).read().decode())"
+    program = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}/metrics', timeout=5).read().decode())"
     lines = gateway.run("python3 -c %s", program).stdout.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("otelcol_exporter_queue_size"))
 
@@ -85,6 +87,6 @@ def test_a_dead_zookeeper_member_changes_nothing(hosts: dict[str, Any], platform
     probe = f"fault-{time.time_ns()}"
     hosts["zk1"].check_output("systemctl kill --signal=KILL zookeeper")
     send(inventory, probe, platform.secrets["otel_collector_agent_token"])
-    query = COUNTS.format(table="otel_logs", attributes="LogAttributes", probe=probe)
+    query = COUNTS.format(database=platform.database, table="otel_logs", attributes="LogAttributes", probe=probe)
     until(lambda: numbers(platform, "ch1", query) == [COUNT, COUNT], "all there once", 60)
     until(lambda: hosts["zk1"].service("zookeeper").is_running, "back", 30)

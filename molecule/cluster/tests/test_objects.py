@@ -19,19 +19,21 @@ PLAYBOOK = "playbooks/schema.yml"
 def orders(platform: Any) -> list[int]:
     """How many there are on each server."""
     for server in SERVERS:
-        platform.query(server, "SYSTEM SYNC REPLICA otel.orders_local")
-    return [int(platform.query(server, "SELECT count() FROM otel.orders_local")[0][0]) for server in SERVERS]
+        platform.query(server, f"SYSTEM SYNC REPLICA {platform.database}.orders_local")
+    return [int(platform.query(server, f"SELECT count() FROM {platform.database}.orders_local")[0][0]) for server in SERVERS]
 
 
 def test_every_server_has_it_and_its_history(platform: Any) -> None:
     platform.query(
-        "ch1", "INSERT INTO otel.orders SELECT now(), 'shop', number FROM numbers(100) SETTINGS distributed_foreground_insert = 1"
+        "ch1",
+        f"INSERT INTO {platform.database}.orders SELECT now(), 'shop', number FROM numbers(100)"
+        " SETTINGS distributed_foreground_insert = 1",
     )
     counts = orders(platform)
     assert counts[0] == counts[1]
     assert counts[2] == counts[3]
     assert counts[0] + counts[2] == 100
-    last = "SELECT checksum, error, length(statements) > 20 FROM otel.schema_history"
+    last = f"SELECT checksum, error, length(statements) > 20 FROM {platform.database}.schema_history"
     assert len({str(platform.query(server, last)) for server in SERVERS}) == 1
     assert platform.query("ch1", last)[0][1:] == ["", 1]
 
@@ -45,18 +47,19 @@ def test_one_host_alone(playbook: Callable[..., Any]) -> None:
 
 def test_a_rebuild_on_all_replicas_loses_no_order(platform: Any, playbook: Callable[..., Any]) -> None:
     """Another partition key, at another path, by one run of the play; every acknowledged row is there once."""
-    before = orders(platform)
+    before, database, cluster = orders(platform), platform.database, platform.setting("clickhouse_cluster")
     ddl = (
-        "CREATE TABLE otel.orders_local (placed DateTime, shop LowCardinality(String), total Decimal(12, 2))"
-        " ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/otel/orders_by_year', '{replica}')"
+        f"CREATE TABLE {database}.orders_local (placed DateTime, shop LowCardinality(String), total Decimal(12, 2))"
+        " ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/orders_by_year', '{replica}')"
         " PARTITION BY toYear(placed) ORDER BY (shop, placed)"
     )
-    distributed = "CREATE TABLE otel.orders AS otel.orders_local ENGINE = Distributed(otel, otel, orders_local, rand())"
+    spread = f"Distributed({cluster}, {database}, orders_local, rand())"
+    distributed = f"CREATE TABLE {database}.orders AS {database}.orders_local ENGINE = {spread}"
     wanted = {"telemetry_schema_objects": [{"ddl": ddl}, {"ddl": distributed}], "telemetry_schema_allow": ["rebuild"]}
     refused = playbook(PLAYBOOK, "-e", json.dumps({**wanted, "telemetry_schema_allow": []}))
     assert refused.returncode != 0
     assert "allow: [rebuild] copies the rows into a new table" in refused.stdout
-    assert "in cluster otel it is the same on all nodes" in refused.stdout
+    assert f"in cluster {cluster} it is the same on all nodes" in refused.stdout
 
     done = threading.Event()
     acknowledged = dict.fromkeys(SERVERS, 0)
@@ -64,7 +67,7 @@ def test_a_rebuild_on_all_replicas_loses_no_order(platform: Any, playbook: Calla
     def insert() -> None:
         for number in itertools.count():
             server = SERVERS[number % len(SERVERS)]
-            platform.query(server, f"INSERT INTO otel.orders_local VALUES (now(), '{server}', {number})")
+            platform.query(server, f"INSERT INTO {database}.orders_local VALUES (now(), '{server}', {number})")
             acknowledged[server] += 1
             if done.wait(0.2):
                 return

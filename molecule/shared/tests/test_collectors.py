@@ -21,11 +21,13 @@ def test_agents_and_gateways_want_their_own_token(
 ) -> None:
     host, gateway = hosts[groups["application"][0]], platform.addresses[groups["gateway"][0]]
     agent_token, gateway_token = platform.secrets["otel_collector_agent_token"], platform.secrets["otel_collector_gateway_token"]
+    agent_port = platform.setting("otel_collector_node_agent_http_port", groups["application"][0])
+    gateway_port = platform.setting("otel_collector_gateway_http_port", groups["gateway"][0])
     doors = {
-        ("http://127.0.0.1:4318/v1/logs", None): (agent_token, gateway_token),
-        (f"https://{gateway}:4318/v1/logs", "/etc/otelcol/node_agent/tls/ca.crt"): (gateway_token, agent_token),
+        (f"http://127.0.0.1:{agent_port}/v1/logs", None): (agent_token, gateway_token),
+        (f"https://{gateway}:{gateway_port}/v1/logs", "/etc/otelcol/node_agent/tls/ca.crt"): (gateway_token, agent_token),
     }
-    if groups["application"][0] in groups["gateway"]:  # one host: the gateway's port 4318 is on the host's address
+    if groups["application"][0] in groups["gateway"]:  # one host: the gateway's port is on the host's address
         assert gateway != "127.0.0.1"
     for (url, ca), (right, wrong) in doors.items():
         assert ask(host, url, JSON, LOGS, ca).startswith("401"), url
@@ -35,7 +37,7 @@ def test_agents_and_gateways_want_their_own_token(
 
 def test_the_gateway_speaks_tls_only(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
     name = groups["gateway"][0]
-    url = f"http://{platform.addresses[name]}:4318/v1/logs"
+    url = f"http://{platform.addresses[name]}:{platform.setting('otel_collector_gateway_http_port', name)}/v1/logs"
     said = ask(hosts[name], url, bearer(platform.secrets["otel_collector_gateway_token"]), LOGS)
     assert not said.startswith("200"), said
 
@@ -47,22 +49,24 @@ def test_all_signals_of_the_application_arrive(platform: Any, until: Callable[..
 
 def test_roll_ups_are_filled(groups: dict[str, list[str]], platform: Any, until: Callable[..., Any]) -> None:
     """Every table that a materialized view writes to."""
-    first = groups["clickhouse"][0]
-    views = platform.query(first, "SELECT create_table_query FROM system.tables WHERE database = 'otel' AND engine = 'MaterializedView'")
-    tables = sorted(re.findall(r" TO otel\.(\w+)", view)[0].removesuffix("_local") for (view,) in views)
+    first, database = groups["clickhouse"][0], platform.database
+    views = platform.query(
+        first, f"SELECT create_table_query FROM system.tables WHERE database = '{database}' AND engine = 'MaterializedView'"
+    )
+    tables = sorted(re.findall(rf" TO {database}\.(\w+)", view)[0].removesuffix("_local") for (view,) in views)
     assert len(tables) >= 3
     for table in tables:
-        until(lambda table=table: int(platform.query(first, f"SELECT count() FROM otel.{table}")[0][0]), f"filled: {table}", 90)
+        until(lambda table=table: int(platform.query(first, f"SELECT count() FROM {database}.{table}")[0][0]), f"filled: {table}", 90)
 
 
 def test_hosts_and_components_are_seen(
     groups: dict[str, list[str]], hosts: dict[str, Any], platform: Any, until: Callable[..., Any]
 ) -> None:
     """Host metrics of every host; ZooKeeper, ClickHouse, Grafana and every collector as the agents scrape them."""
-    first = groups["clickhouse"][0]
-    reporting = "SELECT DISTINCT ResourceAttributes['host.name'] FROM otel.otel_metrics_sum WHERE MetricName = 'system.cpu.time'"
+    first, database = groups["clickhouse"][0], platform.database
+    reporting = f"SELECT DISTINCT ResourceAttributes['host.name'] FROM {database}.otel_metrics_sum WHERE MetricName = 'system.cpu.time'"
     until(lambda: {name for (name,) in platform.query(first, reporting)} >= set(hosts), "host metrics of every host", 90)
-    scraped = "SELECT DISTINCT ServiceName FROM otel.otel_metrics_gauge"
+    scraped = f"SELECT DISTINCT ServiceName FROM {database}.otel_metrics_gauge"
     missing = {"zookeeper", "clickhouse", "grafana", "shop", *COLLECTORS}
 
     def all_seen() -> bool:

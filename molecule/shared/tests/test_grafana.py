@@ -11,12 +11,14 @@ from typing import Any
 CA = "/etc/grafana/tls/ca.crt"
 
 
-def login(password: str) -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()}
+def login(platform: Any, groups: dict[str, list[str]], password: str) -> dict[str, str]:
+    user = platform.setting("grafana_admin_user", groups["grafana"][0])
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def url(platform: Any, groups: dict[str, list[str]], path: str) -> str:
-    return f"https://{platform.addresses[groups['grafana'][0]]}:3000{path}"
+    name = groups["grafana"][0]
+    return f"https://{platform.addresses[name]}:{platform.setting('grafana_port', name)}{path}"
 
 
 def test_health(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
@@ -29,12 +31,12 @@ def test_nobody_gets_in_without_a_password(
 ) -> None:
     host, path = hosts[groups["grafana"][0]], url(platform, groups, "/api/datasources")
     assert ask(host, path, ca=CA).startswith("401")
-    assert ask(host, path, login("admin"), ca=CA).startswith("401")
+    assert ask(host, path, login(platform, groups, "admin"), ca=CA).startswith("401")
     assert ask(host, url(platform, groups, "/metrics"), ca=CA).startswith("401")
 
 
 def test_the_data_source_works(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
-    host, headers = hosts[groups["grafana"][0]], login(platform.secrets["grafana_admin_password"])
+    host, headers = hosts[groups["grafana"][0]], login(platform, groups, platform.secrets["grafana_admin_password"])
     status, body = ask(host, url(platform, groups, "/api/datasources/uid/clickhouse/health"), headers, ca=CA).split(" ", 1)
     assert (status, json.loads(body)["status"]) == ("200", "OK")
     status, body = ask(host, url(platform, groups, "/api/datasources/uid/clickhouse"), headers, ca=CA).split(" ", 1)

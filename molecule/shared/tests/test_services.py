@@ -19,23 +19,23 @@ UNITS = {
     "grafana": "grafana-server",
     "application": "shop",
 }
-ENSEMBLE = {2888, 3888}
-# Ports that other hosts reach, and those on loopback, by group. 2888 is open on the leader only.
+# Ports that other hosts reach, and those on loopback, by group. The quorum's is open on the leader only.
+CLICKHOUSE = ("clickhouse_https_port", "clickhouse_native_port", "clickhouse_interserver_port")
 OPEN = {
-    "zookeeper": {2281, 2888, 3888, 7000},
-    "clickhouse": {8443, 9440, 9010},
-    "gateway": {4317, 4318},
-    "grafana": {3000},
+    "zookeeper": ("zookeeper_client_port", "zookeeper_quorum_port", "zookeeper_election_port", "zookeeper_metrics_port"),
+    "clickhouse": CLICKHOUSE,
+    "gateway": ("otel_collector_gateway_grpc_port", "otel_collector_gateway_http_port"),
+    "grafana": ("grafana_port",),
 }
 LOCAL = {
-    "zookeeper": {8090},
-    "clickhouse": {8443, 9440, 9010},
-    "gateway": {13133, 8888},
-    "node_agent": {4317, 4318, 13134, 8889},
-    "cluster_agent": {13135, 8890},
-    "prometheus_agent": {13136, 8891},
-    "application": {8080, 5432},
+    "zookeeper": ("zookeeper_admin_port",),
+    "clickhouse": CLICKHOUSE,
+    "gateway": ("otel_collector_gateway_health_port", "otel_collector_gateway_metrics_port"),
+    "node_agent": tuple(f"otel_collector_node_agent_{what}_port" for what in ("grpc", "http", "health", "metrics")),
+    "cluster_agent": ("otel_collector_cluster_agent_health_port", "otel_collector_cluster_agent_metrics_port"),
+    "prometheus_agent": ("otel_collector_prometheus_agent_health_port", "otel_collector_prometheus_agent_metrics_port"),
 }
+APPLICATION = {8080, 5432}
 LOOPBACK = re.compile(r"127\..*|\[::1\]|\[::ffff:127\..*\]")
 SECRET_FILES = {
     "zookeeper": ["/etc/zookeeper/tls/host.pem"],
@@ -73,18 +73,23 @@ def test_nothing_failed(everywhere: Callable[..., dict[str, str]]) -> None:
     assert set(failed.values()) == {""}, failed
 
 
-def test_only_what_is_needed_listens(everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]]) -> None:
+def test_only_what_is_needed_listens(everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]], platform: Any) -> None:
     for name, sockets in everywhere("ss -Hltn").items():
         there = [group for group, members in groups.items() if name in members]
+
+        def ports(options: dict[str, tuple[str, ...]], name: str = name, there: list[str] = there) -> set[int]:
+            return {int(platform.setting(option, name)) for group in there for option in options.get(group, ())}
+
+        quorum, election = (int(platform.setting(f"zookeeper_{what}_port", name)) for what in ("quorum", "election"))
         listening = re.findall(r"LISTEN\s+\d+\s+\d+\s+(\S+):(\d+)", sockets)
         local = {int(port) for address, port in listening if LOOPBACK.fullmatch(address)}
         reached = {int(port) for address, port in listening if not LOOPBACK.fullmatch(address)}
-        allowed = {22}.union(*(OPEN.get(group, set()) for group in there))
+        allowed = {22} | ports(OPEN)
         assert reached <= allowed, name
-        assert allowed - reached <= (ENSEMBLE if len(groups["zookeeper"]) == 1 else {2888}), name
+        assert allowed - reached <= ({quorum, election} if len(groups["zookeeper"]) == 1 else {quorum}), name
         # The engine's DNS and, on loopback at ports of the kernel's choice, ClickHouse's stand-in.
         local = {port for port in local if port < 32768}
-        assert local - {22} <= set().union(*(LOCAL.get(group, set()) for group in there)), name
+        assert local - {22} <= ports(LOCAL) | (APPLICATION if "application" in there else set()), name
 
 
 @pytest.mark.parametrize("group", SECRET_FILES)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 
-def test_one_leader(hosts: dict[str, Any], groups: dict[str, list[str]], ask: Callable[..., str]) -> None:
+def test_one_leader(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
     states = []
     for name in groups["zookeeper"]:
-        status, body = ask(hosts[name], "http://127.0.0.1:8090/commands/srvr").split(" ", 1)
+        status, body = ask(hosts[name], f"http://127.0.0.1:{platform.setting('zookeeper_admin_port', name)}/commands/srvr").split(" ", 1)
         assert status == "200"
         states.append(json.loads(body)["server_stats"]["server_state"])
     followers = ["follower"] * (len(states) - 1)
@@ -22,7 +22,7 @@ def test_nobody_gets_in_without_a_certificate(hosts: dict[str, Any], groups: dic
     program = """
 import socket, ssl, sys
 def talk(tls):
-    sock = socket.create_connection((sys.argv[1], 2281), timeout=5)
+    sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5)
     try:
         if tls:
             context = ssl.create_default_context(cafile="/etc/zookeeper/tls/ca.pem")
@@ -36,9 +36,11 @@ def talk(tls):
 print(talk(""), talk("tls"), talk("certificate"))
 """
     for name in groups["zookeeper"]:
-        assert hosts[name].check_output("python3 -c %s %s", program, platform.addresses[name]) == "b'' b'' b'imok'", name
+        port = str(platform.setting("zookeeper_client_port", name))
+        assert hosts[name].check_output("python3 -c %s %s %s", program, platform.addresses[name], port) == "b'' b'' b'imok'", name
 
 
-def test_members_have_their_identity(hosts: dict[str, Any], groups: dict[str, list[str]]) -> None:
-    identities = [hosts[name].file("/var/lib/zookeeper/data/myid").content_string.strip() for name in groups["zookeeper"]]
+def test_members_have_their_identity(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any) -> None:
+    files = {name: f"{platform.setting('zookeeper_data_dir', name)}/myid" for name in groups["zookeeper"]}
+    identities = [hosts[name].file(file).content_string.strip() for name, file in files.items()]
     assert identities == [str(number) for number in range(1, len(identities) + 1)]

@@ -30,7 +30,7 @@ def test_shards_in_order_of_identity() -> None:
     hosts = ["c1", "c2", "c3", "c4"]
     for seed in range(5):
         random.Random(seed).shuffle(hosts)
-        shards = cluster.cluster_shards(HOSTVARS, {"clickhouse": hosts}, 9440)
+        shards = cluster.cluster_shards(HOSTVARS, {"clickhouse": hosts})
         assert [[replica["host"] for replica in shard["replica"]] for shard in shards] == [
             ["c3", "ch2.example.com"],
             ["192.0.2.3"],
@@ -38,6 +38,12 @@ def test_shards_in_order_of_identity() -> None:
         ]
         assert all(shard["internal_replication"] is True for shard in shards)
         assert {(replica["port"], replica["secure"]) for shard in shards for replica in shard["replica"]} == {(9440, 1)}
+
+
+def test_each_replica_has_its_own_port() -> None:
+    hostvars = {**HOSTVARS, "c1": {**HOSTVARS["c1"], "clickhouse_native_port": 9441}}
+    shards = cluster.cluster_shards(hostvars, {"clickhouse": ["c1", "c3"]})
+    assert [replica["port"] for shard in shards for replica in shard["replica"]] == [9440, 9441]
 
 
 def test_members_in_order_of_identity() -> None:
@@ -48,5 +54,5 @@ def test_members_in_order_of_identity() -> None:
 
 
 def test_no_hosts() -> None:
-    assert cluster.cluster_shards({}, {}, 9440) == []
+    assert cluster.cluster_shards({}, {}) == []
     assert cluster.ensemble_nodes({}, {}) == []

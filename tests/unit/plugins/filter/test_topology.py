@@ -99,9 +99,11 @@ def test_gateway_for_is_stable() -> None:
 
 
 def test_gateway_for_address() -> None:
-    """The address is the gateway's own; without a gateway the host is named."""
-    hostvars = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}}
-    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "address": "192.0.2.1"}
+    """Address and port are the gateway's own; without a gateway the host is named."""
+    hostvars: dict[str, t.Any] = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}}
+    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "endpoint": "192.0.2.1:4317"}
+    hostvars["g1"].update(observability_address="2001:db8::1", otel_collector_gateway_grpc_port=5317)
+    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1")["endpoint"] == "[2001:db8::1]:5317"
     with pytest.raises(AnsibleFilterError, match="h1 has no gateway"):
         topology.gateway_for(hostvars, {}, "h1")
 
@@ -109,14 +111,23 @@ def test_gateway_for_address() -> None:
 def test_scrape_targets() -> None:
     """One target a host, named after it."""
     hostvars: dict[str, t.Any] = {"z2": {"ansible_host": "192.0.2.2"}, "z1": {"zookeeper_metrics_port": 7001}}
-    assert topology.scrape_targets(hostvars, ["z2", "z1"], 7000, "zookeeper_metrics_port") == [
+    assert topology.scrape_targets(hostvars, ["z2", "z1"], "zookeeper_metrics_port") == [
         {"targets": ["z1:7001"], "labels": {"instance": "z1"}},
         {"targets": ["192.0.2.2:7000"], "labels": {"instance": "z2"}},
     ]
-    assert topology.scrape_targets(hostvars, ["z2"], 8888, address="127.0.0.1") == [
+    assert topology.scrape_targets(hostvars, ["z2"], "otel_collector_gateway_metrics_port", address="127.0.0.1") == [
         {"targets": ["127.0.0.1:8888"], "labels": {"instance": "z2"}}
     ]
-    assert topology.scrape_targets(hostvars, [], 7000) == []
+    assert topology.scrape_targets(hostvars, [], "zookeeper_metrics_port") == []
+
+
+@pytest.mark.parametrize(
+    ("listen", "target"), [("192.0.2.9", "192.0.2.9:7000"), ("2001:db8::9", "[2001:db8::9]:7000"), ("0.0.0.0", "z:7000"), ("::", "z:7000")]
+)
+def test_scraped_where_it_listens(listen: str, target: str) -> None:
+    hostvars = {"z": {"zookeeper_metrics_address": listen}}
+    targets = topology.scrape_targets(hostvars, ["z"], "zookeeper_metrics_port", "zookeeper_metrics_address")
+    assert targets[0]["targets"] == [target]
 
 
 @pytest.mark.parametrize(
