@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import host_contradictions
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import (
     GROUP_ROLES,
     Host,
@@ -14,6 +15,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._options 
     host_problems,
     role_options,
 )
+from ansible_collections.groundwork.observability.plugins.plugin_utils._site import Site, site_problems
 
 # Which archives a host in a group needs: their names, and the variable that sets the version.
 GROUP_ARTIFACTS = {
@@ -28,24 +30,6 @@ GROUP_ARTIFACTS = {
         "grafana_clickhouse_datasource": "grafana_clickhouse_datasource_version",
     },
 }
-# Identity is explicit: never derived from the order of an inventory.
-IDENTITIES = {"zookeeper": ("zookeeper_id",), "clickhouse": ("clickhouse_shard", "clickhouse_replica")}
-
-
-def _duplicates(hosts: t.Sequence[Host], names: tuple[str, ...]) -> list[str]:
-    seen: dict[tuple[str, ...], str] = {}
-    found = []
-    for host in hosts:
-        if not all(host.has(name) for name in names):
-            continue
-        identity = tuple(host.text(name) for name in names)
-        if identity in seen:
-            found.append(
-                f"{' and '.join(names)} of {host.name} {'is' if len(names) == 1 else 'are'} the same as of {seen[identity]} "
-                f"({', '.join(identity)}): give each host its own, in host_vars/{host.name}.yml or in the hosts file"
-            )
-        seen.setdefault(identity, host.name)
-    return found
 
 
 def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
@@ -56,27 +40,19 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     """
     hosts = {name: Host(name, hostvars, groups) for name in groups.get("all", [])}
     members = {group: [hosts[name] for name in groups.get(group, []) if name in hosts] for group in GROUP_ROLES}
-    roles: dict[str, dict[str, None]] = {name: {} for name in hosts}
-    for group, names in GROUP_ROLES.items():
-        for host in members[group]:
-            roles[host.name].update(dict.fromkeys(("common", *names)))
+    of_host: dict[str, list[str]] = {name: [] for name in hosts}
+    for group, names in members.items():
+        for host in names:
+            of_host[host.name].append(group)
     checks = OptionChecks()
     by_problem: dict[str, list[str]] = {}
     for host in hosts.values():
-        for problem in dict.fromkeys(host_problems(host, roles[host.name], checks)):
+        own = of_host[host.name]
+        roles = dict.fromkeys(role for group in own for role in ("common", *GROUP_ROLES[group]))
+        for problem in dict.fromkeys(host_problems(host, roles, checks) + host_contradictions(host, own, groups)):
             by_problem.setdefault(problem, []).append(host.name)
     found = [f"{', '.join(names)}: {problem}" for problem, names in by_problem.items()]
-    for group, identity in IDENTITIES.items():
-        found += _duplicates(members[group], identity)
-    ensemble = len(members["zookeeper"])
-    if ensemble and ensemble % 2 == 0:
-        found.append(
-            f"group zookeeper has {ensemble} hosts: an even ensemble survives no more failures than one with {ensemble - 1}; "
-            "use 1, 3 or 5 (zookeeper_id and the group are in the hosts file)"
-        )
-    if members["clickhouse"] and not ensemble and not any(host.value("clickhouse_zookeeper_hosts") for host in members["clickhouse"]):
-        found.append("group zookeeper is empty: fill it, or set clickhouse_zookeeper_hosts to an ensemble that is there already")
-    return found
+    return found + site_problems(Site(members, groups))
 
 
 def required_secrets(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:

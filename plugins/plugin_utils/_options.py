@@ -84,10 +84,12 @@ class Host:
         # Untemplated: most values are plain, and templating is what takes time.
         raw = getattr(hostvars, "raw_get", hostvars.__getitem__)
         self.given: t.Mapping[str, t.Any] = raw(name)
-        own = {"inventory_hostname": name, "groups": groups, "hostvars": hostvars}
-        self._templar = Templar(variables={**_every_default(), **own, **self.given})
-        self._defaults = _every_default()
+        self._magic = {"inventory_hostname": name, "groups": groups, "hostvars": hostvars}
         self._values: dict[str, t.Any] = {}
+
+    @functools.cached_property
+    def _templar(self) -> Templar:
+        return Templar(variables={**_every_default(), **self._magic, **self.given})
 
     def has(self, name: str) -> bool:
         """Whether the inventory gives a value that is not empty."""
@@ -96,13 +98,19 @@ class Host:
     def value(self, name: str, otherwise: t.Any = None) -> t.Any:
         """The value, templates resolved; C(otherwise) where there is none, or where only the role itself can resolve it."""
         if name not in self._values:
-            source = self.given if name in self.given else self._defaults
+            source = self.given if name in self.given else _every_default()
             self._values[name] = self._resolved(source[name]) if name in source else _ABSENT
         return otherwise if self._values[name] is _ABSENT else self._values[name]
 
     def _resolved(self, value: t.Any) -> t.Any:
         if not _is_template(value):
             return value
+        # Most addresses are this one, and to compile a template takes longer than all other checks of a host.
+        if value == "{{ common_address }}" and "common_address" not in self.given:
+            return self.address
+        if isinstance(value, list):
+            parts = [self._resolved(part) for part in value]
+            return _ABSENT if any(part is _ABSENT for part in parts) else parts
         try:
             return self._templar.template(value)
         except AnsibleError:

@@ -63,6 +63,11 @@ class Inventory:
             self.groups.setdefault(group, []).append(name)
         return self
 
+    def join(self, name: str, group: str, **values: Any) -> Inventory:
+        """A host joins a group."""
+        self.groups[group].append(name)
+        return self.set(name, **values)
+
     def problems(self) -> list[str]:
         """What preflight says before any host is touched."""
         return preflight.inventory_problems(self.hosts, {"all": list(self.hosts), **self.groups})

@@ -1,0 +1,224 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: options of one host that contradict each other. May change at any time."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
+
+Groups = t.Mapping[str, t.Sequence[str]]
+MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
+EVERY_ADDRESS = ("", "0.0.0.0", "::", "*")
+LOOPBACK = "127.0.0.1"
+
+# Group -> the ports that its hosts listen on, each with the option that gives the address. "": the host's own address.
+LISTENERS: dict[str, dict[str, str]] = {
+    "zookeeper": {
+        "zookeeper_client_port": "",
+        "zookeeper_quorum_port": "",
+        "zookeeper_election_port": "",
+        "zookeeper_admin_port": LOOPBACK,
+        "zookeeper_metrics_port": "zookeeper_metrics_address",
+    },
+    "clickhouse": dict.fromkeys(("clickhouse_https_port", "clickhouse_native_port", "clickhouse_interserver_port"), "clickhouse_listen"),
+    "gateway": {
+        "otel_collector_gateway_grpc_port": "otel_collector_gateway_listen_address",
+        "otel_collector_gateway_http_port": "otel_collector_gateway_listen_address",
+        "otel_collector_gateway_health_port": LOOPBACK,
+        "otel_collector_gateway_metrics_port": LOOPBACK,
+    },
+    "node_agent": {f"otel_collector_node_agent_{what}_port": LOOPBACK for what in ("grpc", "http", "health", "metrics")},
+    "cluster_agent": {f"otel_collector_cluster_agent_{what}_port": LOOPBACK for what in ("health", "metrics")},
+    "prometheus_agent": {f"otel_collector_prometheus_agent_{what}_port": LOOPBACK for what in ("health", "metrics")},
+    "grafana": {"grafana_port": "grafana_address"},
+}
+# Group -> the folders that its services own on a host.
+FOLDERS: dict[str, tuple[str, ...]] = {
+    "zookeeper": ("zookeeper_data_dir", "zookeeper_log_dir"),
+    "clickhouse": ("clickhouse_data_dir",),
+    "grafana": ("grafana_data_dir",),
+}
+COLLECTOR_STATE = "/var/lib/otelcol"
+
+
+class Listener(t.NamedTuple):
+    """A port that a host listens on."""
+
+    option: str
+    port: int
+    address: str
+    group: str
+
+
+def listeners(host: Host, groups: t.Iterable[str]) -> list[Listener]:
+    """What a host that is in these groups listens on."""
+    found = []
+    for group in groups:
+        for option, where in LISTENERS[group].items():
+            port = host.number(option)
+            value = host.value(where) if where not in ("", LOOPBACK) else where
+            addresses = value if isinstance(value, list) else [value]
+            found += [Listener(option, port, str(address or host.address), group) for address in addresses if port is not None]
+    return found
+
+
+def host_contradictions(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
+    """Options of one host that cannot work together, one line each.
+
+    :param host: the host.
+    :param groups: those groups of ours that it is in.
+    :param site: ansible's C(groups).
+    """
+    found = _ports(host, groups) + _folders(host, groups)
+    if groups:
+        found += _certificates(host)
+    if set(groups) & set(MODES):
+        found += _collector(host, groups, site)
+    if "clickhouse" in groups:
+        found += _clickhouse(host) + _schema(host)
+    if "grafana" in groups:
+        found += _grafana(host, site)
+    return found
+
+
+def _ports(host: Host, groups: t.Sequence[str]) -> list[str]:
+    seen: dict[int, list[Listener]] = {}
+    found = []
+    for one in listeners(host, groups):
+        for other in seen.setdefault(one.port, []):
+            if one.option != other.option and _overlap(one.address, other.address):
+                found.append(f"{one.option} and {other.option} are both {one.port}: give each a port of its own")
+        seen[one.port].append(one)
+    return list(dict.fromkeys(found))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one in EVERY_ADDRESS or other in EVERY_ADDRESS
+
+
+def _folders(host: Host, groups: t.Sequence[str]) -> list[str]:
+    own = [(group, name, host.text(name).rstrip("/")) for group in groups for name in FOLDERS.get(group, ()) if host.text(name)]
+    if set(groups) & set(MODES):
+        own.append(("collector", "the collectors' folder", COLLECTOR_STATE))
+    return [
+        f"{name} ({path}) and {other} ({beside}) are in each other: give each service a folder of its own"
+        for number, (group, name, path) in enumerate(own)
+        for another, other, beside in own[:number]
+        if group != another and (path == beside or path.startswith(f"{beside}/") or beside.startswith(f"{path}/"))
+    ]
+
+
+def _certificates(host: Host) -> list[str]:
+    if not {"observability_tls_days", "observability_tls_renew_days"} & set(host.given):
+        return []
+    life, renew = host.number("common_tls_days"), host.number("common_tls_renew_days")
+    if life is None or renew is None or life > renew:
+        return []
+    return [
+        f"observability_tls_days ({life}) is not above observability_tls_renew_days ({renew}): each run would issue every certificate again"
+    ]
+
+
+def _collector(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
+    found = []
+    agents = [mode for mode in MODES[1:] if mode in groups]
+    if agents and not site.get("gateway") and not host.text("otel_collector_gateway_endpoint"):
+        found.append(
+            f"{', '.join(agents)}: group gateway is empty and otel_collector_gateway_endpoint is not set, so there is nothing to send to"
+        )
+    if "gateway" in groups:
+        found += _gateway(host, site)
+    token = host.value("otel_collector_gateway_token")
+    if token and token == host.value("otel_collector_agent_token"):
+        found.append("otel_collector_gateway_token and otel_collector_agent_token are the same: an application could pass as an agent")
+    secret = host.value("otel_collector_secret_config")
+    unknown = sorted(str(key) for key in secret if key not in MODES) if isinstance(secret, dict) else []
+    if unknown:
+        found.append(f"otel_collector_secret_config has {', '.join(unknown)}: its keys are {', '.join(MODES)}")
+    return found
+
+
+def _gateway(host: Host, site: Groups) -> list[str]:
+    if host.text("otel_collector_clickhouse_endpoint"):
+        return []
+    if not site.get("clickhouse"):
+        return ["gateway: group clickhouse is empty and otel_collector_clickhouse_endpoint is not set, so there is nothing to write to"]
+    found = []
+    if host.text("otel_collector_clickhouse_table_suffix"):
+        found.append("otel_collector_clickhouse_table_suffix is only used with otel_collector_clickhouse_endpoint: take it out")
+    return found + _differs(host, "otel_collector_clickhouse_database", "telemetry_schema_database", "the tables are there")
+
+
+def _differs(host: Host, name: str, owner: str, why: str) -> list[str]:
+    """An option that repeats another one's value, with another value."""
+    if name not in host.given:
+        return []
+    own, wanted = host.text(name), host.text(owner)
+    if not own or not wanted or own == wanted:
+        return []
+    return [f"{name} ({own}) is not {owner} ({wanted}): {why}. Set only {owner}"]
+
+
+def _clickhouse(host: Host) -> list[str]:
+    found = []
+    listen = host.given.get("clickhouse_listen") and host.value("clickhouse_listen")
+    if isinstance(listen, list) and listen and not {*EVERY_ADDRESS, LOOPBACK, "localhost"} & set(map(str, listen)):
+        found.append("clickhouse_listen has no 127.0.0.1: the role asks the server for its health there")
+    config = host.value("clickhouse_config")
+    config = config if isinstance(config, dict) else {}
+    most, query = _positive(config.get("max_server_memory_usage")), host.number("clickhouse_grafana_max_memory")
+    if most and query and query > most:
+        found.append(
+            f"clickhouse_grafana_max_memory ({query}) is above max_server_memory_usage ({most:.0f}) of clickhouse_config: lower it"
+        )
+    ratio = config.get("max_server_memory_usage_to_ram_ratio", 0.5)
+    if not _positive(ratio) or float(ratio) > 1:
+        found.append(f"clickhouse_config.max_server_memory_usage_to_ram_ratio is {ratio!r}: it has to be above 0 and at most 1")
+    named = [tuple(map(str, (node.get("host"), node.get("port")))) for node in _dictionaries(host.value("clickhouse_zookeeper_hosts"))]
+    if len(named) != len(set(named)):
+        found.append("clickhouse_zookeeper_hosts names a member twice")
+    return found
+
+
+def _positive(value: t.Any) -> float:
+    try:
+        return max(float(value), 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _dictionaries(values: t.Any) -> list[dict[str, t.Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+
+
+def _schema(host: Host) -> list[str]:
+    found = _differs(host, "telemetry_schema_cluster", "clickhouse_cluster", "Distributed tables need a cluster that the servers know")
+    for name in ("telemetry_schema_database", "telemetry_schema_history"):
+        if host.text(name).lower() in ("system", "information_schema"):
+            found.append(f"{name} is {host.text(name)}, which belongs to the server: name another")
+    if "telemetry_schema_login_host" not in host.given:
+        found += _differs(host, "telemetry_schema_login_port", "clickhouse_https_port", "the server listens there")
+        if str(host.value("telemetry_schema_secure", True)).lower() in ("false", "no", "0"):
+            found.append("telemetry_schema_secure is off, and the role's servers listen by TLS only: take it out")
+    return found
+
+
+def _grafana(host: Host, site: Groups) -> list[str]:
+    found = []
+    if not host.text("grafana_clickhouse_host"):
+        if not site.get("clickhouse"):
+            found.append("group clickhouse is empty: set grafana_clickhouse_host to the ClickHouse that dashboards ask")
+        else:
+            found += _differs(host, "grafana_clickhouse_port", "clickhouse_https_port", "the servers listen there")
+            found += _differs(host, "grafana_clickhouse_database", "telemetry_schema_database", "the tables are there")
+    sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
+    for key in ("name", "uid"):
+        values = [source[key] for source in sources if source.get(key)]
+        for value in sorted({str(value) for value in values if values.count(value) > 1}):
+            found.append(f"grafana_datasources: {key} {value} is there twice, or is the role's own: give each data source its own")
+    if any(source.get("isDefault") for source in sources):
+        found.append("grafana_datasources: isDefault is the role's own data source, and Grafana refuses to start with two: take it out")
+    return found

@@ -1,0 +1,227 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: what hosts of an inventory may not have together. May change at any time."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.plugin_utils._options import GROUP_ROLES, Host
+
+AGENTS = ("node_agent", "cluster_agent", "prometheus_agent")
+# Identity is explicit: never derived from the order of an inventory.
+IDENTITIES = {"zookeeper": ("zookeeper_id",), "clickhouse": ("clickhouse_shard", "clickhouse_replica")}
+# What all hosts of these groups have to agree on, and why.
+SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
+    (("zookeeper",), ("zookeeper_quorum_port", "zookeeper_election_port"), "members of an ensemble reach each other at the same ports"),
+    (("clickhouse",), ("clickhouse_cluster", "clickhouse_native_port"), "servers find each other by them"),
+    (
+        ("clickhouse",),
+        ("clickhouse_cluster_secret", "clickhouse_interserver_password", "clickhouse_zookeeper_password"),
+        "servers of a cluster prove it to each other",
+    ),
+    (
+        ("clickhouse",),
+        ("clickhouse_admin_password", "clickhouse_ingest_password", "clickhouse_grafana_password", "clickhouse_monitor_password"),
+        "a user may be sent to any server",
+    ),
+    (("clickhouse",), ("clickhouse_zookeeper_hosts",), "servers of a cluster use one ensemble"),
+    (
+        ("clickhouse",),
+        (
+            *("telemetry_schema_database", "telemetry_schema_cluster", "telemetry_schema_replicated", "telemetry_schema_objects"),
+            *(f"telemetry_schema_{kind}_ttl_days" for kind in ("logs", "traces", "metrics", "rollup")),
+            *("telemetry_schema_deduplication_window", "telemetry_schema_deduplication_seconds", "telemetry_schema_min_free_disk_ratio"),
+        ),
+        "servers of a cluster have the same tables",
+    ),
+    (("gateway", *AGENTS), ("otel_collector_gateway_token",), "agents present it to gateways"),
+    (("gateway",), ("otel_collector_gateway_old_tokens",), "an agent may be sent to any gateway"),
+    (
+        ("gateway",),
+        ("otel_collector_clickhouse_endpoint", "otel_collector_clickhouse_database", "otel_collector_clickhouse_table_suffix"),
+        "gateways share one destination",
+    ),
+    (
+        tuple(GROUP_ROLES),
+        ("observability_mirror", "observability_lock_file", "observability_cache_dir", "observability_pki_dir"),
+        "the controller has one",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """The hosts of an inventory that have a role, by group."""
+
+    members: t.Mapping[str, t.Sequence[Host]]
+    groups: t.Mapping[str, t.Sequence[str]]
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Each host once, in the order of the groups."""
+        return list({host.name: host for hosts in self.members.values() for host in hosts}.values())
+
+
+def site_problems(site: Site) -> list[str]:
+    """What is wrong between hosts, one line each."""
+    checks = (_identities, _ensemble, _groups, _addresses, _reachable, _networks, _disagreements)
+    return [problem for check in checks for problem in check(site)]
+
+
+def _identities(site: Site) -> list[str]:
+    return [line for group, names in IDENTITIES.items() for line in _duplicates(site.members[group], names)]
+
+
+def _duplicates(hosts: t.Sequence[Host], names: tuple[str, ...]) -> list[str]:
+    seen: dict[tuple[str, ...], str] = {}
+    found = []
+    for host in hosts:
+        if not all(host.has(name) for name in names):
+            continue
+        identity = tuple(host.text(name) for name in names)
+        if identity in seen:
+            found.append(
+                f"{' and '.join(names)} of {host.name} {'is' if len(names) == 1 else 'are'} the same as of {seen[identity]} "
+                f"({', '.join(identity)}): give each host its own, in host_vars/{host.name}.yml or in the hosts file"
+            )
+        seen.setdefault(identity, host.name)
+    return found
+
+
+def _ensemble(site: Site) -> list[str]:
+    found = []
+    size = len(site.members["zookeeper"])
+    if size and size % 2 == 0:
+        found.append(
+            f"group zookeeper has {size} hosts: an even ensemble survives no more failures than one with {size - 1}; "
+            "use 1, 3 or 5 (zookeeper_id and the group are in the hosts file)"
+        )
+    servers = site.members["clickhouse"]
+    external = [host.name for host in servers if host.value("clickhouse_zookeeper_hosts")]
+    if servers and not size and not external:
+        found.append("group zookeeper is empty: fill it, or set clickhouse_zookeeper_hosts to an ensemble that is there already")
+    if size and external:
+        found.append(
+            f"{', '.join(external)}: clickhouse_zookeeper_hosts names another ensemble than group zookeeper, and only one can be used: "
+            "empty the group, or take the variable out"
+        )
+    return found
+
+
+def _groups(site: Site) -> list[str]:
+    """A group whose name is nearly one of ours, with hosts that are not in that one."""
+    found = []
+    for group, hosts in site.groups.items():
+        if group in GROUP_ROLES:
+            continue
+        for close in difflib.get_close_matches(group.lower().replace("-", "_"), GROUP_ROLES, n=1, cutoff=0.9):
+            outside = [host for host in hosts if host not in site.groups.get(close, [])]
+            if outside:
+                found.append(f"group {group} ({', '.join(outside)}) is none of the collection's: did you mean {close}?")
+    return found
+
+
+def _addresses(site: Site) -> list[str]:
+    seen: dict[str, str] = {}
+    found = []
+    for host in site.hosts:
+        if host.address in seen:
+            found.append(
+                f"{host.name} and {seen[host.address]} have the same address {host.address}: "
+                "set ansible_host or observability_address of each"
+            )
+        seen.setdefault(host.address, host.name)
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only the host itself reaches this address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def _reachable(site: Site) -> list[str]:
+    """Addresses that only the host itself reaches, where others have to."""
+    hosts = site.hosts
+    if len(hosts) < 2:
+        return []
+    found = [
+        f"{host.name}: its address {host.address} is loopback, which other hosts cannot reach: set observability_address"
+        for host in hosts
+        if is_loopback(host.address)
+    ]
+    agents = {host.name for group in AGENTS for host in site.members[group] if not host.has("otel_collector_gateway_endpoint")}
+    watchers = {host.name for host in site.members["cluster_agent"]}
+    needs = (
+        ("gateway", "otel_collector_gateway_listen_address", agents, "agents"),
+        ("zookeeper", "zookeeper_metrics_address", watchers, "the cluster agent"),
+        ("clickhouse", "clickhouse_listen", {host.name for host in site.members["clickhouse"]}, "the other servers"),
+    )
+    for group, name, others, who in needs:
+        for host in site.members[group]:
+            value = host.value(name) if name in host.given else ""
+            listens = value if isinstance(value, list) else [value]
+            if others - {host.name} and listens and all(is_loopback(str(address)) for address in listens):
+                found.append(f"{host.name}: {name} is loopback, where {who} on other hosts cannot reach it")
+    return found
+
+
+def _networks(site: Site) -> list[str]:
+    """Hosts that log in to ClickHouse from an address that it does not let in."""
+    clients: dict[str, str] = {}
+    for group in ("clickhouse", "gateway", "grafana", "cluster_agent"):
+        clients.update({host.name: host.address for host in site.members[group]})
+    problems: dict[str, list[str]] = {}
+    for host in site.members["clickhouse"]:
+        networks = _parsed(host.value("clickhouse_networks"))
+        if not networks:
+            continue
+        if not any(_inside("127.0.0.1", network) for network in networks):
+            problems.setdefault("127.0.0.1, from which the role asks for the server's health", []).append(host.name)
+        for name, address in clients.items():
+            if not any(_inside(address, network) for network in networks):
+                problems.setdefault(f"{address} of {name}", []).append(host.name)
+    return [f"{', '.join(names)}: clickhouse_networks does not let in {client}" for client, names in problems.items()]
+
+
+_Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+def _parsed(values: t.Any) -> list[_Network]:
+    try:
+        return [ipaddress.ip_network(str(value), strict=False) for value in values or []]
+    except (TypeError, ValueError):
+        return []
+
+
+def _inside(address: str, network: _Network) -> bool:
+    """Whether an address is in a network; a name may be anywhere, and ::/0 has IPv4 in it, as in ClickHouse."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return True
+    if parsed.version == 4 and network.version == 6:
+        return ipaddress.IPv6Address(f"::ffff:{address}") in network
+    return parsed in network
+
+
+def _disagreements(site: Site) -> list[str]:
+    found = []
+    for groups, names, why in SAME:
+        hosts = list({host.name: host for group in groups for host in site.members[group]}.values())
+        for name in names:
+            first: dict[str, str] = {}
+            # Nobody's own value is the default, which is the same for all.
+            for host in hosts if any(name in host.given for host in hosts) else []:
+                first.setdefault(repr(host.value(name)), host.name)
+            if len(first) > 1:
+                one, other = list(first.values())[:2]
+                found.append(f"{name} differs between {one} and {other}, and has to be the same: {why}. Set it once, in group_vars/")
+    return found

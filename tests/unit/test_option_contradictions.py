@@ -1,0 +1,238 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Options that are right alone and cannot work together are refused by name, before any host is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _across, _options
+
+from tests.support.inventory import Inventory
+
+Change = Callable[[Inventory], Any]
+REPLICA = {"clickhouse_shard": 2, "clickhouse_replica": "a"}
+ZK = [{"host": "zk.example.com"}]
+
+# What is wrong -> the change that makes it so, and what the one line about it says.
+WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
+    # Ports of a host, of one role and of several.
+    "client port is the quorum's": (
+        lambda i: i.set(zookeeper_client_port=2888),
+        ("zookeeper_client_port", "zookeeper_quorum_port", "2888"),
+    ),
+    "election port is the quorum's": (lambda i: i.set(zookeeper_election_port=2888), ("zookeeper_election_port", "zookeeper_quorum_port")),
+    "metrics at the client port": (lambda i: i.set(zookeeper_metrics_port=2281), ("zookeeper_metrics_port", "zookeeper_client_port")),
+    "metrics everywhere at the admin port": (
+        lambda i: i.set(zookeeper_metrics_port=8090, zookeeper_metrics_address="0.0.0.0"),
+        ("zookeeper_metrics_port", "zookeeper_admin_port"),
+    ),
+    "https at the native port": (lambda i: i.set(clickhouse_https_port=9440), ("clickhouse_https_port", "clickhouse_native_port", "9440")),
+    "interserver at the https port": (
+        lambda i: i.set(clickhouse_interserver_port=8443),
+        ("clickhouse_interserver_port", "clickhouse_https_port"),
+    ),
+    "port as text": (lambda i: i.set(clickhouse_interserver_port="8443"), ("clickhouse_interserver_port", "clickhouse_https_port")),
+    "Grafana at ClickHouse's port on its host": (
+        lambda i: i.join("gw1", "clickhouse", **REPLICA, grafana_port=8443),
+        ("gw1", "grafana_port", "clickhouse_https_port"),
+    ),
+    "ZooKeeper at ClickHouse's port on its host": (
+        lambda i: i.join("zk1", "clickhouse", **REPLICA, zookeeper_client_port=9440),
+        ("zk1", "zookeeper_client_port", "clickhouse_native_port"),
+    ),
+    "ClickHouse everywhere at ZooKeeper's admin port": (
+        lambda i: i.join("zk1", "clickhouse", **REPLICA, clickhouse_https_port=8090, clickhouse_listen=["::"]),
+        ("zk1", "clickhouse_https_port", "zookeeper_admin_port"),
+    ),
+    # Folders of a host.
+    "two services in one folder": (
+        lambda i: i.join("zk1", "clickhouse", **REPLICA, zookeeper_data_dir="/srv/data", clickhouse_data_dir="/srv/data"),
+        ("clickhouse_data_dir", "zookeeper_data_dir", "/srv/data"),
+    ),
+    "a service in another's folder": (
+        lambda i: i.join("gw1", "clickhouse", **REPLICA, grafana_data_dir="/srv/ch/grafana", clickhouse_data_dir="/srv/ch"),
+        ("grafana_data_dir", "clickhouse_data_dir"),
+    ),
+    "a service in the collectors' folder": (
+        lambda i: i.set(grafana_data_dir="/var/lib/otelcol/gateway"),
+        ("grafana_data_dir", "/var/lib/otelcol"),
+    ),
+    # Identities and addresses.
+    "one zookeeper_id twice": (lambda i: i.set("zk2", zookeeper_id=1), ("zookeeper_id of zk2", "zk1")),
+    "one replica twice": (lambda i: i.set("ch2", clickhouse_replica="a"), ("clickhouse_shard and clickhouse_replica of ch2", "ch1")),
+    "even ensemble": (lambda i: i.add("zk4", "zookeeper", zookeeper_id=4), ("group zookeeper has 4 hosts",)),
+    "one address twice": (lambda i: i.set("zk2", ansible_host="192.0.2.11"), ("zk2 and zk1", "192.0.2.11", "ansible_host")),
+    "one observability_address for all": (lambda i: i.set(observability_address="192.0.2.1"), ("192.0.2.1", "observability_address")),
+    "a loopback address": (lambda i: i.set("app1", ansible_host="127.0.0.1"), ("app1", "127.0.0.1", "observability_address")),
+    "localhost among others": (lambda i: i.set("gw1", observability_address="localhost"), ("gw1", "localhost", "observability_address")),
+    "a gateway on loopback": (
+        lambda i: i.set(otel_collector_gateway_listen_address="127.0.0.1"),
+        ("gw1", "otel_collector_gateway_listen_address", "agents"),
+    ),
+    "metrics on loopback": (lambda i: i.set(zookeeper_metrics_address="127.0.0.1"), ("zk1", "zookeeper_metrics_address", "cluster agent")),
+    "servers on loopback": (lambda i: i.set(clickhouse_listen=["127.0.0.1"]), ("ch1", "clickhouse_listen", "the other servers")),
+    "servers not on loopback": (lambda i: i.set(clickhouse_listen=["192.0.2.14"]), ("clickhouse_listen", "127.0.0.1")),
+    # Who may log in.
+    "no network of the host itself": (lambda i: i.set(clickhouse_networks=["192.0.2.0/24"]), ("clickhouse_networks", "127.0.0.1")),
+    "no network of the gateway": (
+        lambda i: i.set(clickhouse_networks=["127.0.0.0/8", "192.0.2.0/28"]),
+        ("clickhouse_networks", "192.0.2.18 of gw1"),
+    ),
+    # Who talks to whom.
+    "agents without gateway": (lambda i: i.drop("gateway"), ("node_agent", "group gateway is empty", "otel_collector_gateway_endpoint")),
+    "cluster agent without gateway": (
+        lambda i: i.drop("gateway").drop("node_agent").drop("prometheus_agent"),
+        ("cluster_agent", "gateway"),
+    ),
+    "gateway without ClickHouse": (
+        lambda i: i.drop("clickhouse").set(grafana_clickhouse_host="ch.example.com"),
+        ("gateway", "group clickhouse is empty", "otel_collector_clickhouse_endpoint"),
+    ),
+    "Grafana without ClickHouse": (
+        lambda i: i.drop("clickhouse").set(otel_collector_clickhouse_endpoint="https://ch.example.com:8443"),
+        ("group clickhouse is empty", "grafana_clickhouse_host"),
+    ),
+    "ClickHouse without ensemble": (lambda i: i.drop("zookeeper"), ("group zookeeper is empty", "clickhouse_zookeeper_hosts")),
+    "two ensembles": (lambda i: i.set(clickhouse_zookeeper_hosts=ZK), ("clickhouse_zookeeper_hosts", "group zookeeper")),
+    "a member twice": (
+        lambda i: i.drop("zookeeper").set(clickhouse_zookeeper_hosts=ZK * 2),
+        ("clickhouse_zookeeper_hosts names a member twice",),
+    ),
+    # What has to be the same.
+    "two clusters": (lambda i: i.set("ch2", clickhouse_cluster="other"), ("clickhouse_cluster differs between ch1 and ch2",)),
+    "two native ports": (lambda i: i.set("ch2", clickhouse_native_port=9441), ("clickhouse_native_port differs",)),
+    "two quorum ports": (lambda i: i.set("zk2", zookeeper_quorum_port=2889), ("zookeeper_quorum_port differs",)),
+    "two election ports": (lambda i: i.set("zk3", zookeeper_election_port=3889), ("zookeeper_election_port differs",)),
+    "two cluster secrets": (lambda i: i.set("ch1", clickhouse_cluster_secret="another-0123456789"), ("clickhouse_cluster_secret differs",)),
+    "two interserver passwords": (
+        lambda i: i.set("ch1", clickhouse_interserver_password="another-0123456789"),
+        ("clickhouse_interserver_password differs",),
+    ),
+    "two passwords of a user": (
+        lambda i: i.set("ch1", clickhouse_ingest_password="another-0123456789"),
+        ("clickhouse_ingest_password differs",),
+    ),
+    "two databases": (lambda i: i.set("ch2", telemetry_schema_database="other"), ("telemetry_schema_database differs",)),
+    "two lifetimes of rows": (lambda i: i.set("ch2", telemetry_schema_logs_ttl_days=1), ("telemetry_schema_logs_ttl_days differs",)),
+    "replicated on one of two": (lambda i: i.set("ch2", telemetry_schema_replicated=False), ("telemetry_schema_replicated differs",)),
+    "two gateway tokens": (
+        lambda i: i.set("app1", otel_collector_gateway_token="another-0123456789"),
+        ("otel_collector_gateway_token differs", "app1"),
+    ),
+    "two authorities": (lambda i: i.set("app1", observability_pki_dir="/srv/pki"), ("observability_pki_dir differs",)),
+    "two mirrors": (lambda i: i.set("app1", observability_mirror="http://mirror.example.com"), ("observability_mirror differs",)),
+    # What a setting says and another one takes back.
+    "certificates that are always due": (
+        lambda i: i.set(observability_tls_days=30, observability_tls_renew_days=30),
+        ("observability_tls_days (30)", "observability_tls_renew_days (30)"),
+    ),
+    "shorter than the default renewal": (lambda i: i.set(observability_tls_days=7), ("observability_tls_days (7)", "renew_days (30)")),
+    "one token for both": (
+        lambda i: i.set(otel_collector_agent_token="the-same-0123456789", otel_collector_gateway_token="the-same-0123456789"),
+        ("otel_collector_gateway_token and otel_collector_agent_token are the same",),
+    ),
+    "secrets of no mode": (lambda i: i.set(otel_collector_secret_config={"gatway": {}}), ("otel_collector_secret_config has gatway",)),
+    "a suffix of nothing": (lambda i: i.set(otel_collector_clickhouse_table_suffix="_local"), ("otel_collector_clickhouse_table_suffix",)),
+    "gateways to another database": (
+        lambda i: i.set(otel_collector_clickhouse_database="other"),
+        ("otel_collector_clickhouse_database (other)", "telemetry_schema_database (otel)"),
+    ),
+    "dashboards of another database": (lambda i: i.set(grafana_clickhouse_database="other"), ("grafana_clickhouse_database (other)",)),
+    "dashboards at another port": (
+        lambda i: i.set(grafana_clickhouse_port=9999),
+        ("grafana_clickhouse_port (9999)", "clickhouse_https_port"),
+    ),
+    "the schema at another port": (lambda i: i.set(telemetry_schema_login_port=9999), ("telemetry_schema_login_port (9999)",)),
+    "the schema without TLS": (lambda i: i.set(telemetry_schema_secure=False), ("telemetry_schema_secure",)),
+    "tables over another cluster": (
+        lambda i: i.set(telemetry_schema_cluster="other"),
+        ("telemetry_schema_cluster (other)", "clickhouse_cluster (otel)"),
+    ),
+    "the server's database": (lambda i: i.set(telemetry_schema_database="system"), ("telemetry_schema_database is system",)),
+    "history in the server's database": (lambda i: i.set(telemetry_schema_history="INFORMATION_SCHEMA"), ("telemetry_schema_history is",)),
+    "a query above the server's memory": (
+        lambda i: i.set(clickhouse_config={"max_server_memory_usage": 1000000000}),
+        ("clickhouse_grafana_max_memory", "max_server_memory_usage"),
+    ),
+    "more memory than there is": (
+        lambda i: i.set(clickhouse_config={"max_server_memory_usage_to_ram_ratio": 1.5}),
+        ("max_server_memory_usage_to_ram_ratio",),
+    ),
+    "no memory at all": (
+        lambda i: i.set(clickhouse_config={"max_server_memory_usage_to_ram_ratio": 0}),
+        ("max_server_memory_usage_to_ram_ratio",),
+    ),
+    "a data source twice": (
+        lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}] * 2),
+        ("grafana_datasources: name Shop",),
+    ),
+    "the role's data source": (
+        lambda i: i.set(grafana_datasources=[{"name": "mine", "uid": "clickhouse", "type": "x"}]),
+        ("grafana_datasources: uid clickhouse",),
+    ),
+    "two default data sources": (
+        lambda i: i.set(grafana_datasources=[{"name": "mine", "type": "x", "isDefault": True}]),
+        ("grafana_datasources: isDefault",),
+    ),
+    # Groups.
+    "a group that is nearly ours": (lambda i: i.add("ch9", "clickhause"), ("group clickhause (ch9)", "did you mean clickhouse?")),
+    "a plural": (lambda i: i.add("gw9", "gateways"), ("group gateways", "did you mean gateway?")),
+    "a dash": (lambda i: i.add("n9", "node-agent"), ("group node-agent", "did you mean node_agent?")),
+}
+
+RIGHT: dict[str, Change] = {
+    "a group of some of ours": lambda i: i.groups.update(clickhouse1=["ch1"]),
+    "a group of another name": lambda i: i.add("db1", "database"),
+    "one port on two addresses": lambda i: i.set(zookeeper_metrics_port=8090),
+    "everything on one host": lambda i: (
+        [i.hosts.pop(name) for name in ("zk2", "zk3", "ch1", "ch2", "gw1", "app1")],
+        i.groups.update(dict.fromkeys(i.groups, ["zk1"])),
+        i.set("zk1", ansible_host="localhost", clickhouse_shard=1, clickhouse_replica="a"),
+    ),
+    "ClickHouse elsewhere": lambda i: i.drop("clickhouse").set(
+        otel_collector_clickhouse_endpoint="https://ch.example.com:8443",
+        otel_collector_clickhouse_database="other",
+        otel_collector_clickhouse_table_suffix="_local",
+        grafana_clickhouse_host="ch.example.com",
+        grafana_clickhouse_port=443,
+    ),
+    "gateway elsewhere": lambda i: i.drop("gateway").set(otel_collector_gateway_endpoint="gw.example.com:4317"),
+    "networks of all": lambda i: i.set(clickhouse_networks=["127.0.0.0/8", "192.0.2.0/24"]),
+    "another data source": lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}]),
+    "log beside the data": lambda i: i.set(zookeeper_data_dir="/srv/zk", zookeeper_log_dir="/srv/zk/log"),
+}
+
+
+def test_there_are_enough() -> None:
+    assert len(WRONG) >= 40
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_contradiction_is_refused(wrong: str) -> None:
+    change, said = WRONG[wrong]
+    inventory = Inventory()
+    change(inventory)
+    found = inventory.problems()
+    assert [line for line in found if all(text in line for text in said)], found
+    assert "another-0123456789" not in str(found)
+    assert "the-same-0123456789" not in str(found)
+
+
+@pytest.mark.parametrize("right", RIGHT)
+def test_what_only_looks_like_one_is_accepted(right: str) -> None:
+    inventory = Inventory()
+    RIGHT[right](inventory)
+    assert inventory.problems() == []
+
+
+def test_every_port_of_a_host_is_known() -> None:
+    """An option that is a port of the host is looked at for collisions."""
+    stated = {
+        name
+        for role in ("zookeeper", "clickhouse", "otel_collector", "grafana")
+        for name, option in _options.role_options(role).items()
+        if "Must be a port of the host." in option["description"]
+    }
+    assert stated <= {name for ports in _across.LISTENERS.values() for name in ports}
