@@ -50,6 +50,17 @@ options:
     description:
       - Password of the ClickHouse user.
     type: str
+  login_database:
+    description:
+      - Database of objects and tables that are named without one. That of the user, if not given.
+      - It has to exist, unless M(groundwork.observability.clickhouse_schema) declares it.
+    type: str
+  session_settings:
+    description:
+      - Settings of the session by name, for example V(allow_suspicious_low_cardinality_types). Every query has them.
+      - What the module itself depends on, such as C(readonly) and formats, cannot be set.
+    type: dict
+    default: {}
   connect_timeout:
     description:
       - Seconds to wait for a connection.

@@ -393,6 +393,7 @@ def main() -> None:
         names = wanted(module.params["filter"])
         check_databases(databases)
         client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
+        client.use_database()
         result = gather(client, names, databases, driver_version())
         client.close()
     except ClickHouseError as error:

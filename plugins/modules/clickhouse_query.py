@@ -59,12 +59,12 @@ options:
     default: {}
   settings:
     description:
-      - Settings for this statement, by name, for example V(max_execution_time).
+      - Settings for this statement, by name, for example V(max_execution_time). They come on top of O(session_settings).
     type: dict
     default: {}
   database:
     description:
-      - Database of tables that the statement names without one. That of the user, if not given.
+      - Database of tables that the statement names without one. O(login_database), or else that of the user, if not given.
     type: str
   write:
     description:
@@ -255,6 +255,7 @@ def perform(params: dict, check_mode: bool) -> dict[str, t.Any]:
         message = f"{statement.verb} may write, it was not sent (check mode)"
         return {"changed": True, "msg": message, **result(Answer(b"", None, "", {}))}
     client = ClickHouse(Connection.from_params(params, patient=not check_mode))
+    client.use_database()
     answer = send(client, statement, parameters, settings, params)
     client.close()
     return {"changed": not statement.reads, **result(answer)}

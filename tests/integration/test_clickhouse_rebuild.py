@@ -79,10 +79,10 @@ class Watched(Client):
         super().__init__(server)
         self.watch = watch
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
         if "__groundwork_" not in statement:
             self.watch(statement)
-        super().execute(statement)
+        super().execute(statement, settings)
 
 
 def converge(

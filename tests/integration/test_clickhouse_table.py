@@ -83,7 +83,7 @@ def test_options_and_statement(nodes: list[ClickHouse], run: Run) -> None:
     ("options", "message"),
     [
         ({}, "one of the following is required: name, ddl"),
-        ({"name": "d.t"}, "d.t: engine is missing"),
+        ({"name": "d.t"}, "d.t: columns is missing"),
         ({"name": "t", "engine": "MergeTree", "columns": COLUMNS}, "write database.t"),
         ({"ddl": "CREATE VIEW d.v AS SELECT 1"}, "d.v (kind): table is declared, but the statement makes a view"),
         ({"ddl": SAME, "columns": COLUMNS}, "columns does not go with a statement in ddl"),

@@ -22,6 +22,8 @@ def connection_spec() -> dict[str, dict[str, t.Any]]:
         "client_key": {"type": "path"},
         "login_user": {"type": "str", "default": "default"},
         "login_password": {"type": "str", "no_log": True},
+        "login_database": {"type": "str"},
+        "session_settings": {"type": "dict", "default": {}},
         "connect_timeout": {"type": "int", "default": 10},
         "timeout": {"type": "int", "default": 300},
         "retries": {"type": "int", "default": 3},

@@ -19,7 +19,7 @@ import traceback
 import typing as t
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 try:
     import clickhouse_connect
@@ -44,6 +44,7 @@ _CODE = re.compile(r"Code: (\d+)\. ")
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
 _FRAME = re.compile(r"^(?:HTTPDriver for \S+ )?(?:Received ClickHouse exception, code: \d+, server response: )?")
 _URL = re.compile(r"\s*\(for url [^)]*\)\s*$")
+_PERMISSIVE = re.compile(r"allow_(suspicious|experimental)_\w+\Z")
 _PAUSE_AT_MOST = 10.0
 # Numbers that JSON cannot hold exactly as text, all others as numbers, names kept, bytes as they are.
 _ROWS_SETTINGS = {
@@ -101,6 +102,8 @@ class Connection:
     connect_timeout: int
     timeout: int
     retries: int
+    database: str | None = None
+    settings: t.Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any], *, patient: bool = True) -> Connection:
@@ -118,6 +121,8 @@ class Connection:
             connect_timeout=params["connect_timeout"],
             timeout=params["timeout"],
             retries=params["retries"] if patient else 0,
+            database=params["login_database"],
+            settings=_session_settings(params["session_settings"]),
         )
 
     @property
@@ -150,6 +155,32 @@ class ClickHouse:
         self._client = _retry(connection, lambda: _open(connection, self._pool))
         # Whether the session may have temporary tables.
         self._temporary = False
+        if connection.settings:
+            self._client.params.update(connection.settings)
+            self._probe("session_settings")
+
+    def _probe(self, option: str) -> None:
+        """Whether the server takes what was added to the session."""
+        try:
+            self.patiently(lambda: self.rows("SELECT 1"))
+        except ConnectionFailed:
+            raise
+        except ClickHouseError as error:
+            raise error.about(option) from error
+
+    def use_database(self) -> None:
+        """From now on unqualified names are of the connection's database, where it has one. Raises C(ClickHouseError)."""
+        if self.connection.database is not None:
+            self._client.params["database"] = self.connection.database
+            try:
+                self._probe("login_database")
+            except ClickHouseError:
+                self.leave_database()
+                raise
+
+    def leave_database(self) -> None:
+        """From now on unqualified names are of the user's database."""
+        self._client.params.pop("database", None)
 
     def patiently(self, call: t.Callable[[], _Answer]) -> _Answer:
         """Call what changes nothing, and call it again when the connection breaks."""
@@ -160,11 +191,11 @@ class ClickHouse:
         with self._in_session():
             return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
         self._temporary |= statement.startswith("CREATE TEMPORARY")
         with self._in_session():
-            self._client.command(statement, settings=_limits(statement))
+            self._client.command(statement, settings={**_limits(statement), **(settings or {})})
 
     @contextmanager
     def _in_session(self) -> t.Iterator[None]:
@@ -208,8 +239,16 @@ class ClickHouse:
             summary={name: int(number) for name, number in summary.items()},
         )
 
+    @property
+    def permissive(self) -> dict[str, str]:
+        """Settings that let the server make what it takes for suspicious or experimental, as far as this user may set them."""
+        known = self._client.server_settings.items()
+        return {name: "1" for name, found in known if _PERMISSIVE.match(name) and found.value == "0" and not int(found.readonly)}
+
     def setting(self, name: str) -> str | None:
-        """Value that a setting had when the session began: before anything that this class or its library sends."""
+        """Value of a setting in this session, but for what this class or its library sends by itself."""
+        if name in self.connection.settings:
+            return self.connection.settings[name]
         found = self._client.server_settings.get(name)
         return None if found is None else str(found.value)
 
@@ -236,6 +275,15 @@ class ClickHouse:
         finally:
             del self._client.params["close_session"]
             self._temporary = False
+
+
+def _session_settings(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """The option C(session_settings), checked. Raises C(ClickHouseError)."""
+    if not settings:
+        return {}
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query import settings_text
+
+    return settings_text(settings, "session_settings")
 
 
 @contextmanager

@@ -59,8 +59,6 @@ def create_table(name: str, options: Options) -> str:
     parts = ddl.parse_name(name)
     if len(parts) != 2:
         raise ddl.DDLError(f"name: {name} needs its database: write database.{name}")
-    if not options.get("engine"):
-        raise ddl.DDLError("engine is missing: what a server takes by default is its own affair")
     if not options.get("columns"):
         raise ddl.DDLError("columns is missing: a table has one at least")
     pieces = [_column(f"columns[{index}]", column) for index, column in enumerate(options["columns"])]
@@ -72,7 +70,7 @@ def create_table(name: str, options: Options) -> str:
         pieces.append(f"CONSTRAINT {ddl.quote_name(item['name'])} CHECK {_fragment(f'constraints[{index}].check', item['check'])}")
     for index, item in enumerate(options.get("projections") or ()):
         pieces.append(f"PROJECTION {ddl.quote_name(item['name'])} ({_fragment(f'projections[{index}].query', item['query'])})")
-    clauses = [f"ENGINE = {_fragment('engine', options['engine'])}"]
+    clauses = [f"ENGINE = {_fragment('engine', options['engine'])}"] if options.get("engine") else []
     clauses += [f"{words} {_fragment(option, options[option])}" for option, words in _CLAUSES.items() if options.get(option)]
     if options.get("settings"):
         clauses.append("SETTINGS " + ", ".join(f"{_setting(name)} = {_value(name, value)}" for name, value in options["settings"].items()))

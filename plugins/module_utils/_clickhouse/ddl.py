@@ -206,8 +206,11 @@ def qualified(database: str, name: str) -> str:
     return f"{quote_name(database)}.{quote_name(name)}" if database else quote_name(name)
 
 
-def parse_create(text: str) -> Create:
-    """Take a C(CREATE) statement apart, or say why it cannot be managed."""
+def parse_create(text: str, database: str = "") -> Create:
+    """Take a C(CREATE) statement apart, or raise C(DDLError), which says why it cannot be managed.
+
+    C(database) is that of a name without one; where it is empty, the name has to have it.
+    """
     tokens = tokenize(text)
     while tokens and tokens[-1].is_(";"):
         tokens = tokens[:-1]
@@ -223,8 +226,7 @@ def parse_create(text: str) -> Create:
     cursor = _Cursor(tokens)
     if not cursor.take("CREATE"):
         raise DDLError(f"expected a CREATE statement, found {_excerpt(tokens[0].text)}")
-    if cursor.take("OR", "REPLACE"):
-        raise DDLError("CREATE OR REPLACE would drop what a table holds: write CREATE")
+    cursor.take("OR", "REPLACE")
     kind = next((kind for words, kind in _KINDS.items() if cursor.take(*words)), None)
     if kind is None:
         words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
@@ -240,8 +242,10 @@ def parse_create(text: str) -> Create:
         if len(parts) > 1:
             raise DDLError(f"a {kind.replace('_', ' ')} belongs to no database: give its name alone")
         parts.insert(0, "")
+    elif len(parts) == 1 and not database:
+        raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}, or set login_database")
     elif len(parts) == 1:
-        raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}")
+        parts.insert(0, database)
     rest = tokens[cursor.position :]
     if _matches(rest, 0, ("ON", "CLUSTER")) or _matches(rest, 2, ("ON", "CLUSTER")):
         raise DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
@@ -257,8 +261,8 @@ def parse_create(text: str) -> Create:
             filled = next((name for words, name in _FILLED.items() if _matches(rest, index, words)), None)
             if filled:
                 raise DDLError(f"{filled} would fill the table: declare its columns")
-        if not engine_of(body)[0]:
-            raise DDLError("the statement names no ENGINE: what a server takes by default is its own affair")
+        if not engine_of(body)[0] and rest[0].is_("AS"):
+            raise DDLError("the statement names no ENGINE, which would be that of the other table: declare it")
     return Create(kind, str(parts[0]), str(parts[1]), body)
 
 
@@ -655,8 +659,12 @@ def settings_clause(values: t.Mapping[str, str]) -> str:
 def with_settings(clauses: t.Iterable[Clause], values: t.Mapping[str, str]) -> list[Clause]:
     """A table's definition with more settings, or other values of them."""
     parts = list(clauses)
-    merged = Clause("settings", settings_clause({**settings(clause(parts, "settings")), **values}))
-    return sorted([*(part for part in parts if part.key != "settings"), merged], key=lambda part: _ORDER.index(part.key))
+    return with_clause(parts, Clause("settings", settings_clause({**settings(clause(parts, "settings")), **values})))
+
+
+def with_clause(clauses: t.Iterable[Clause], added: Clause) -> list[Clause]:
+    """A definition with a clause, which stands at its place; another of its kind is replaced."""
+    return sorted([*(part for part in clauses if part.key != added.key), added], key=lambda part: _ORDER.index(part.key))
 
 
 def collection_entries(text: str) -> dict[str, tuple[str, str]]:
@@ -676,6 +684,15 @@ def collection_entries(text: str) -> dict[str, tuple[str, str]]:
         found[unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
         group = []
     return found
+
+
+def holds_hidden(text: str) -> bool:
+    """Whether a secret of a statement is C('[HIDDEN]'): it was copied from what a server shows."""
+    if "[HIDDEN]" not in text:
+        return False
+    tokens = tokenize(text)
+    collection = _matches(tokens, 0, ("CREATE", "NAMED", "COLLECTION")) and any(token.text == HIDDEN for token in tokens)
+    return collection or "[HIDDEN]" in secret_literals(text)
 
 
 def secret_literals(text: str) -> set[str]:

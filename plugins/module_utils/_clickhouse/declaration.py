@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import typing as t
 from dataclasses import dataclass, field
@@ -100,11 +101,14 @@ def collection_text(name: str, entries: t.Mapping[str, tuple[str, str]]) -> str:
     return f"CREATE NAMED COLLECTION {ddl.quote_name(name)} AS {', '.join(pieces)}"
 
 
-def declare(objects: t.Sequence[Options]) -> list[Declared]:
-    """Check the option C(objects) and put it in the order of creation. Raises C(ClickHouseError) naming object and option."""
+def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
+    """Check the option C(objects) and put it in the order of creation. Raises C(ClickHouseError) naming object and option.
+
+    C(database) is that of names without one; where it is empty, they have to have it.
+    """
     declared: dict[Key, Declared] = {}
     for index, options in enumerate(objects):
-        item = _declare(index, options)
+        item = _declare(index, _with_database(options, database), database)
         other = declared.get(item.key)
         if other is not None:
             raise ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
@@ -133,10 +137,23 @@ def secrets_of(objects: t.Sequence[Options]) -> set[str]:
         for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
             if text:
                 found |= ddl.secret_literals(text)
-    return found
+    return found - {"[HIDDEN]"}
 
 
-def _declare(index: int, options: Options) -> Declared:
+def _with_database(options: Options, database: str) -> Options:
+    """The same object, with the names that lack a database in the given one."""
+    if not database or options.get("kind") in ("database", *ddl.GLOBAL):
+        return options
+    full = dict(options)
+    for option in ("renamed_from",) if options.get("ddl") else ("name", "renamed_from"):
+        with contextlib.suppress(ddl.DDLError):  # it is told with its place later
+            parts = ddl.parse_name(options[option]) if options.get(option) else []
+            if len(parts) == 1:
+                full[option] = ddl.qualified(database, parts[0]) if option == "renamed_from" else f"{database}.{options[option]}"
+    return full
+
+
+def _declare(index: int, options: Options, database: str) -> Declared:
     where = f"objects[{index}]"
     name, kind, text = options.get("name"), options.get("kind"), options.get("ddl")
     for option in ("name", "ddl", "engine", "comment", "renamed_from"):
@@ -168,7 +185,7 @@ def _declare(index: int, options: Options) -> Declared:
         if options.get(option) is not None:
             raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
     try:
-        create = ddl.parse_create(text)
+        create = ddl.parse_create(text, database)
         if create.kind == "named_collection":
             ddl.collection_entries(text)
     except ddl.DDLError as error:
@@ -182,7 +199,7 @@ def _declare(index: int, options: Options) -> Declared:
         where=f"{where}.ddl",
         **_altering(where, create.kind, options),
     )
-    if name and name != item.label:
+    if name and name != item.label and (item.database, name) != (database, item.name):
         raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
     if kind and kind != item.kind:
         raise ClickHouseError(f"{item.label} ({where}.kind): {kind} is declared, but the statement makes a {item.kind}")

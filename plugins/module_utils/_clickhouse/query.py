@@ -191,13 +191,13 @@ def _type(kind: str) -> tuple[str, list[str]]:
     return tokens[0].text, texts
 
 
-def settings_text(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Settings as the HTTP interface takes them."""
+def settings_text(settings: t.Mapping[str, t.Any], option: str = "settings") -> dict[str, str]:
+    """Settings as the HTTP interface takes them; C(option) is where they were given, for messages. Raises C(ClickHouseError)."""
     found: dict[str, str] = {}
     for name, value in settings.items():
-        where = f"settings.{name}"
+        where = f"{option}.{name}"
         if not _SETTING.fullmatch(str(name)):
-            raise ClickHouseError(f"settings: {_excerpt(str(name))} is no name of a setting")
+            raise ClickHouseError(f"{option}: {_excerpt(str(name))} is no name of a setting")
         reason = _NO_SETTINGS.get(name) or ("it is no setting" if name.startswith("param_") else None)
         if name.startswith("output_format_json_"):
             reason = "rows depend on it"

@@ -38,8 +38,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 
 # A declaration that needs what the same plan creates cannot be tried beforehand.
 _NOT_THERE_YET = {60, 81}
-_UNKNOWN_FUNCTION = 46
-_UNKNOWN_COLLECTION = 669
+_CREATED_FIRST = {"function": 46, "named_collection": 669}
 _UNKNOWN_DICTIONARY = 36
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
@@ -57,6 +56,12 @@ _OWN_COLUMNS = "_columns"
 _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
+_SYNTAX_ERROR = 62
+_EXISTS_ALREADY = 57
+# Statements in one request. Many more take the server longer than several requests (1,000 at once ten times as long as 200, 26.7).
+_LOT = 200
+# What a table of the engine AggregatingMergeTree may need to be made again: columns that are neither keys nor aggregates.
+_PERMISSIVE_TABLE = {"allow_dimensions_outside_sorting_key": "1"}
 # What a rebuild makes beside a table for a while.
 _SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
 
@@ -107,6 +112,8 @@ class Reader:
     def read(self) -> None:
         """Ask the server. C(let_go) belongs behind it, even where it fails."""
         self.databases = self._databases()
+        if self.client.connection.database in self.databases:
+            self.client.use_database()
         have = self.have = self._tables()
         self.purged = self._undeclared() if self.purge else []
         self.every += self.purged
@@ -115,6 +122,10 @@ class Reader:
             if item.kind == "database" and item.database in self.databases:
                 have[item.key] = formatted[item.key, "have"]
         clauses = {item.key: ddl.split_clauses(formatted[item.key, "want"]) for item in self.want if item.kind != "named_collection"}
+        for item in self.want:
+            if item.kind == "table" and not ddl.clause(clauses[item.key], "engine"):
+                engine = self.client.setting("default_table_engine") or "MergeTree"
+                clauses[item.key] = ddl.with_clause(clauses[item.key], ddl.Clause("engine", f"ENGINE = {engine}"))
         macros = self._macros(clauses)
         tried = self._tried(clauses, macros)
         clauses.update(tried)
@@ -172,7 +183,8 @@ class Reader:
         return sorted(found, key=lambda item: (drop_rank(item), item.key))
 
     def _databases(self) -> dict[str, tuple[str, str]]:
-        names = _literals(sorted({item.database for item in self.every if item.database}))
+        named = {item.database for item in self.every} | {self.client.connection.database or ""}
+        names = _literals(sorted(named - {""}))
         if not names:
             return {}
         # The engine alone, where the server says no more.
@@ -256,39 +268,19 @@ class Reader:
         have = self.have
         made: dict[str, Declared] = {}
         waiting: dict[Key, list[ddl.Clause]] = {}
-        attempt = random.getrandbits(32)
-        functions = any(item.kind == "function" and item.key not in have for item in self.want)
-        collections = any(item.kind == "named_collection" and item.key not in have for item in self.want)
-        dictionaries = {item.key for item in self.want if item.kind == "dictionary" and item.key not in have}
-        for number, item in enumerate(self.tables):
-            parts = clauses[item.key]
-            exists = item.key in have
-            if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
-                continue
-            if item.kind == "table" and reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
-                continue
-            # Declared as the server writes it: a temporary table would tell nothing new, and costs a round trip.
-            if exists and ddl.join_clauses(_filled(item, parts, have[item.key], macros)) == have[item.key]:
-                continue
-            name = f"__groundwork_{attempt:08x}_{number}"
-            try:
-                self.make(name, item.kind, parts)
-                if item.kind == "materialized_view" and ddl.clause(parts, "columns"):
-                    self.make(name + _OWN_COLUMNS, "view", parts)
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
-                view = item.kind != "table"
-                not_yet = _NOT_THERE_YET | ({_UNKNOWN_FUNCTION} if functions else set()) | ({_UNKNOWN_COLLECTION} if collections else set())
-                if dictionaries & ddl.references(ddl.Create(item.kind, item.database, item.name, item.body)):
-                    not_yet |= {_UNKNOWN_DICTIONARY}
-                later = error.code in not_yet and (view or not exists)
-                if exists and not view and error.code in not_yet - _NOT_THERE_YET:
-                    waiting[item.key] = ddl.split_clauses(have[item.key])  # compared once that is there
-                elif not later and not _no_temporary(error) and not (view and error.code == _NO_TEMPORARY_VIEWS):
-                    raise error.about(item.subject) from error
-            else:
-                made[name] = item
+        trials = self._trials(clauses, macros)
+        refused = self.make_all({name: text for texts in trials.values() for name, text in texts.items()})
+        for item in self.tables:
+            names = list(trials.get(item.key, ()))
+            error = next((refused[name] for name in names if name in refused), None)
+            if error is not None and item.kind == "table" and item.key in have and self._made_all_the_same(names[0], clauses[item.key]):
+                error = None
+            if error is None:
+                made.update(dict.fromkeys(names[:1], item))
+            elif item.kind == "table" and item.key in have and error.code in self._created_first(item):
+                waiting[item.key] = ddl.split_clauses(have[item.key])  # compared once that is there
+            elif not self._may_be_right(item, error):
+                raise error.about(item.subject) from error
         if not made:
             return waiting
         texts = self.read_back([*made, *(name + _OWN_COLUMNS for name in made)])
@@ -305,13 +297,94 @@ class Reader:
             found[item.key] = from_temporary(item, ours, theirs)
         return found
 
+    def _trials(self, clauses: t.Mapping[Key, list[ddl.Clause]], macros: t.Mapping[str, str]) -> dict[Key, dict[str, str]]:
+        """The statements that try each declaration, by the names of what they make; the first of them is read back."""
+        trials: dict[Key, dict[str, str]] = {}
+        attempt = random.getrandbits(32)
+        for number, item in enumerate(self.tables):
+            parts = clauses[item.key]
+            exists = item.key in self.have
+            if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
+                continue
+            if item.kind == "table" and reaches_outside(parts) and not ddl.clause(parts, "columns") and not ddl.clause(parts, "source"):
+                continue
+            # Declared as the server writes it: a temporary table would tell nothing new.
+            if exists and ddl.join_clauses(_filled(item, parts, self.have[item.key], macros)) == self.have[item.key]:
+                continue
+            name = f"__groundwork_{attempt:08x}_{number}"
+            trials[item.key] = {name: _temporary(name, item.kind, parts)}
+            if item.kind == "materialized_view" and ddl.clause(parts, "columns"):
+                trials[item.key][name + _OWN_COLUMNS] = _temporary(name + _OWN_COLUMNS, "view", parts)
+        return trials
+
+    def _created_first(self, item: Declared) -> set[int]:
+        """Errors of a declaration that needs functions, named collections or dictionaries that the same plan creates."""
+        missing = {other.kind for other in self.want if other.key not in self.have}
+        codes = {code for kind, code in _CREATED_FIRST.items() if kind in missing}
+        dictionaries = {other.key for other in self.want if other.kind == "dictionary" and other.key not in self.have}
+        if dictionaries & ddl.references(ddl.Create(item.kind, item.database, item.name, item.body)):
+            codes.add(_UNKNOWN_DICTIONARY)
+        return codes
+
+    def _may_be_right(self, item: Declared, error: ClickHouseError) -> bool:
+        """Whether a declaration that cannot be tried may be right all the same."""
+        view = item.kind != "table"
+        if (view or item.key not in self.have) and error.code in _NOT_THERE_YET | self._created_first(item):
+            return True
+        return _no_temporary(error) or (view and error.code == _NO_TEMPORARY_VIEWS)
+
+    def _made_all_the_same(self, name: str, parts: list[ddl.Clause]) -> bool:
+        """Make for a moment what the server refuses today, for the sake of a table that it has made before. Whether it does."""
+        more = _PERMISSIVE_TABLE if ddl.engine_of(ddl.clause(parts, "engine"))[0].endswith("AggregatingMergeTree") else {}
+        more = {setting: value for setting, value in more.items() if setting not in ddl.settings(ddl.clause(parts, "settings"))}
+        try:
+            self.client.execute(_temporary(name, "table", ddl.with_settings(parts, more) if more else parts), self.client.permissive)
+            self.loose |= {name} if ddl.looks_up(ddl.join_clauses(parts)) else set()
+            if more:
+                self.client.execute(f"ALTER TABLE {name} RESET SETTING {', '.join(more)}")
+        except ConnectionFailed:
+            raise
+        except ClickHouseError:
+            return False
+        return True
+
+    def make_all(self, statements: t.Mapping[str, str]) -> dict[str, ClickHouseError]:
+        """Make many things for a moment, given by their names, in few requests. Returns what was refused.
+
+        Statements that are sent together fail together: those of a lot that failed are sent again in two halves.
+        """
+        refused: dict[str, ClickHouseError] = {}
+        names = list(statements)
+        lots = [names[start : start + _LOT] for start in range(0, len(names), _LOT)]
+        while lots:
+            lot = lots.pop()
+            try:
+                self.client.execute(" PARALLEL WITH ".join(statements[name] for name in lot))
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                if len(lot) > 1:
+                    # Servers before 25.4 know no PARALLEL WITH.
+                    size = 1 if error.code == _SYNTAX_ERROR else (len(lot) + 1) // 2
+                    lots += [lot[start : start + size] for start in range(0, len(lot), size)]
+                elif error.code != _EXISTS_ALREADY:  # made before others of its lot failed
+                    refused[lot[0]] = error
+        self.loose |= {name for name, text in statements.items() if name not in refused and _is_loose(text)}
+        return refused
+
     def make(self, name: str, kind: str, parts: list[ddl.Clause]) -> None:
-        """Make something for a moment."""
-        self.alter(name, _temporary(name, kind, parts))
+        """Make for a moment what exists already."""
+        try:
+            self.alter(name, _temporary(name, kind, parts))
+        except ConnectionFailed:
+            raise
+        except ClickHouseError:
+            if kind != "table" or not self._made_all_the_same(name, parts):
+                raise
 
     def alter(self, name: str, statement: str) -> None:
         self.client.execute(statement)
-        if not statement.startswith("CREATE TEMPORARY VIEW") and ddl.looks_up(statement):
+        if _is_loose(statement):
             self.loose.add(name)
 
     def read_back(self, names: t.Collection[str]) -> dict[str, str]:
@@ -387,6 +460,11 @@ def _databases_as(item: Declared, existing: tuple[str, str] | None) -> tuple[str
         comment=comment if item.comment is None else item.comment,
     )
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
+
+
+def _is_loose(statement: str) -> bool:
+    """Whether the server would keep a reference of what a statement makes."""
+    return not statement.startswith("CREATE TEMPORARY VIEW") and ddl.looks_up(statement)
 
 
 def _no_temporary(error: ClickHouseError) -> bool:

@@ -50,7 +50,7 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     report = module.params["on_drift"] == "report"
     secrets = secrets_of(objects)
     module.no_log_values.update(secrets)
-    want = declare(objects)
+    want = declare(objects, module.params["login_database"] or "")
     log, cluster = module.params["history"], module.params["cluster"]
     if log or cluster:
         from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import history

@@ -72,6 +72,10 @@ def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[
                 steps.append(Step(item.key, made.join, ddl.mask(made.join, secrets)))
             if not obstacles:
                 steps += made.steps(item.key, secrets)
+    hidden = {step.target for step in steps if ddl.holds_hidden(step.statement)}
+    for item in want:
+        if item.key in hidden:
+            raise ClickHouseError(f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself")
     return Plan(tuple(steps), tuple(states))
 
 
@@ -139,6 +143,8 @@ def converge(
                     extra = step.prepare()
                     done += [(Step(step.target, text, ddl.mask(text, found.secrets)), states[step.target]) for text in extra]
                 client.execute(step.statement)
+                if step.target == (client.connection.database, ""):
+                    client.leave_database() if items[step.target].absent else client.use_database()
             except ClickHouseError as error:
                 lost = isinstance(error, ConnectionFailed)
                 contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)

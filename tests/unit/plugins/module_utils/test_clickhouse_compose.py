@@ -48,7 +48,6 @@ def test_every_option() -> None:
         ({"name": "t"}, "objects[0].name: t needs its database"),
         ({"name": None}, "objects[0].name is missing"),
         ({"name": "d.t.u"}, "objects[0].name"),
-        ({"engine": None}, "objects[0].engine is missing"),
         ({"columns": []}, "objects[0].columns is missing"),
         ({"columns": [{**COLUMN, "type": ""}]}, "objects[0].columns[0].type is empty"),
         ({"columns": [{**COLUMN, "type": "UInt8, x UInt8) ENGINE = Log --"}]}, "objects[0].columns[0].type: its parentheses do not match"),

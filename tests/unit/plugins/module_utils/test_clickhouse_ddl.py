@@ -38,7 +38,6 @@ def test_parse(text: str, kind: str, database: str, name: str, body: str) -> Non
         ("CREATE DATABASE a", "CREATE DATABASE A is not managed.*by kind and name"),
         ("CREATE ROLE a", "CREATE ROLE A is not managed"),
         ("CREATE TEMPORARY TABLE a (x UInt8)", "CREATE TEMPORARY TABLE is not managed"),
-        ("CREATE OR REPLACE TABLE a.b (x UInt8)", "CREATE OR REPLACE would drop"),
         ("CREATE TABLE a.b ON CLUSTER c (x UInt8)", "ON CLUSTER is not accepted"),
         ("CREATE TABLE b (x UInt8)", "needs its database"),
         ("CREATE TABLE a.b.c (x UInt8)", "expected a name"),
@@ -46,7 +45,6 @@ def test_parse(text: str, kind: str, database: str, name: str, body: str) -> Non
         ("CREATE TABLE a.b", "nothing follows the name"),
         ("CREATE TABLE a.b (x UInt8 ENGINE = Log", "parentheses do not match"),
         ("CREATE TABLE a.b x UInt8) ENGINE = Log", "parentheses do not match"),
-        ("CREATE TABLE a.b (x UInt8)", "names no ENGINE"),
         ("CREATE TABLE a.b AS a.c", "names no ENGINE"),
         ("CREATE TABLE a.b ENGINE = Log AS WITH 1 AS x SELECT x", "would fill the table"),
         ("CREATE TABLE a.b CLONE AS a.c ENGINE = Log", "CLONE AS would fill the table"),
@@ -147,6 +145,27 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
 
 
 DICTIONARY = "CREATE DICTIONARY a.b (`k` {}) PRIMARY KEY k SOURCE(MYSQL(USER 'u' PASSWORD {})) LIFETIME(MIN 0 MAX 9) LAYOUT({})"
+
+
+def test_names_without_a_database_are_of_the_one_given() -> None:
+    assert ddl.parse_create("CREATE OR REPLACE VIEW b AS SELECT 1", "a") == ddl.Create("view", "a", "b", "AS SELECT 1")
+    assert ddl.parse_create("CREATE VIEW c.b AS SELECT 1", "a").database == "c"
+    assert ddl.parse_create("CREATE FUNCTION f AS x -> x", "a").database == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("CREATE TABLE a.b (x UInt8) ENGINE = MySQL('h', 'd', 't', 'u', '[HIDDEN]')", True),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = MySQL('h', 'd', 't', 'u', 'secret')", False),
+        ("CREATE DICTIONARY a.b (x UInt8) PRIMARY KEY x SOURCE(MYSQL(USER 'u' PASSWORD '[HIDDEN]'))", True),
+        ("CREATE TABLE a.b (x UInt8) ENGINE = URL('http://u:[HIDDEN]@h/')", True),
+        ("CREATE NAMED COLLECTION c AS url = '[HIDDEN]'", True),
+        ("CREATE VIEW a.b AS SELECT replaceAll(x, 'secret', '[HIDDEN]') AS x FROM a.c", False),
+    ],
+)
+def test_secrets_that_were_copied_from_a_server(text: str, hidden: bool) -> None:
+    assert ddl.holds_hidden(text) is hidden
 
 
 @pytest.mark.parametrize(

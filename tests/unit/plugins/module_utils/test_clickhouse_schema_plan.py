@@ -82,7 +82,7 @@ def test_a_column_called_like_a_table_is_no_reference() -> None:
     ("objects", "message"),
     [
         ([TABLE, DATABASE, TABLE], r"d\.t is declared twice: objects\[0\] and objects\[2\]"),
-        ([{"name": "d.t", "kind": "table"}], r"d\.t: objects\[0\]\.engine is missing"),
+        ([{"name": "d.t", "kind": "table"}], r"d\.t: objects\[0\]\.columns is missing"),
         ([{"name": "d"}], r"objects\[0\]\.ddl is missing: 'd'"),
         ([{"kind": "database"}], r"objects\[0\]\.name is missing"),
         ([{**DATABASE, "ddl": "CREATE DATABASE d"}], r"objects\[0\]\.ddl does not go with kind=database"),
@@ -159,7 +159,7 @@ class Server:
     def patiently(self, call: t.Callable[[], Found]) -> Found:
         return call()
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
         answer = self.answers.pop(0) if self.answers else None
         if isinstance(answer, Exception):
             if answer.args[0] == "lost after":
