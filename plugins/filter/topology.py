@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import typing as t
 
@@ -32,55 +33,132 @@ def _identity(hostvars: t.Mapping[str, t.Any], host: str) -> tuple[int, str]:
     return int(hostvars[host][names[0]]), str(hostvars[host][names[1]])
 
 
-def clickhouse_write_target(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str) -> dict[str, t.Any]:
-    """Where one gateway writes.
+def _shards(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> dict[int, list[str]]:
+    """Shard -> its hosts by replica, in the order of shards."""
+    shards: dict[int, list[str]] = {}
+    for host in sorted(groups.get("clickhouse", []), key=lambda host: _identity(hostvars, host)):
+        shards.setdefault(_identity(hostvars, host)[0], []).append(host)
+    return shards
 
-    With a multiple of the number of shards as gateways, each writes the local tables of one shard: a retried block
-    then always meets the replicas that hold its hash. Otherwise all write the Distributed tables through whichever
-    host answers first.
+
+def _shards_of_gateway(shards: t.Iterable[int], gateways: t.Sequence[str], gateway: str) -> list[int]:
+    """The shards that the agents of one gateway send to.
+
+    A gateway has as few shards as the numbers allow: one where gateways are a multiple of shards, all where the two
+    numbers have no common divisor. So INSERTs stay few, and every shard has the same number of gateways.
+    """
+    ordered, step = sorted(shards), math.gcd(len(list(shards)), len(gateways))
+    return ordered[sorted(gateways).index(gateway) % step :: step]
+
+
+def _rendezvous(host: str, candidates: t.Iterable[t.Any]) -> t.Any:
+    """The candidate with the highest hash: a further candidate takes over only its own part of the hosts."""
+    return max(candidates, key=lambda candidate: hashlib.sha256(f"{host} {candidate}".encode()).digest())
+
+
+def clickhouse_writers(
+    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str
+) -> list[dict[str, t.Any]]:
+    """One writer for each shard, each with the addresses of that shard's replicas only.
+
+    So every INSERT goes to local tables, and a retried block meets the replicas that know its hash. Every gateway can
+    write to every shard: an agent may send to any of them. The first writer takes what names no shard.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
     :param gateway: the gateway's name in the inventory.
+    :returns: C(name) of the exporter, C(shard), C(endpoint) and C(hosts) of each writer.
+    :raises AnsibleFilterError: without ClickHouse hosts, for a host that is no gateway, for a host without identity.
     """
-    hosts = sorted(groups.get("clickhouse", []), key=lambda host: _identity(hostvars, host))
-    gateways = sorted(groups.get("gateway", []))
-    shards = sorted({_identity(hostvars, host)[0] for host in hosts})
-    if not hosts or gateway not in gateways:
+    shards, gateways = _shards(hostvars, groups), groups.get("gateway", [])
+    if not shards or gateway not in gateways:
         raise AnsibleFilterError(
             f"{gateway} has no ClickHouse to write to: group clickhouse is empty, or {gateway} is not in group gateway"
         )
-    number = gateways.index(gateway)
-    affine = len(gateways) % len(shards) == 0
-    shard = shards[number % len(shards)] if affine else None
-    if affine:
-        hosts = [host for host in hosts if _identity(hostvars, host)[0] == shard]
-    # The first host that answers is used, so gateways of the same hosts begin with different ones.
-    first = (number // len(shards) if affine else number) % len(hosts)
-    hosts = hosts[first:] + hosts[:first]
-    addresses = [f"{address_of(hostvars, host)}:{setting(hostvars, host, 'clickhouse_native_port')}" for host in hosts]
-    return {
-        "endpoint": f"tcp://{','.join(addresses)}?secure=true",
-        "table_suffix": "_local" if affine else "",
-        "distributed": not affine,
-        "hosts": hosts,
-        "shard": shard,
-    }
+    own = _shards_of_gateway(shards, gateways, gateway)
+    return [
+        {
+            "name": f"clickhouse/{shard}",
+            "shard": shard,
+            "endpoint": "tcp://{}?secure=true".format(
+                ",".join(
+                    f"{address_of(hostvars, host)}:{setting(hostvars, host, 'clickhouse_native_port')}"
+                    for host in shards[shard]
+                )
+            ),
+            "hosts": shards[shard],
+        }
+        for shard in [*own, *(shard for shard in shards if shard not in own)]
+    ]
 
 
-def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, str]:
-    """The gateway that a host's collectors send to, by rendezvous hashing: a further one takes over only its own part.
+def gateway_pipelines(
+    writers: t.Sequence[t.Mapping[str, t.Any]], exporter: t.Mapping[str, t.Any], pipelines: t.Mapping[str, t.Any], header: str
+) -> dict[str, t.Any]:
+    """The part of a gateway's configuration that depends on the number of its writers.
+
+    With one writer the pipelines end in its exporter. With several they end in a routing connector, which hands each
+    request as a whole to the writer that the request's header names: when the queue of one shard is full, only the
+    requests for it are refused, and a retried request is not stored twice on the others.
+
+    :param writers: as clickhouse_writers returns them.
+    :param exporter: settings that all exporters have.
+    :param pipelines: signal -> C(receivers) and C(processors) of the pipeline.
+    :param header: name of the header.
+    :returns: C(exporters), C(connectors) and C(pipelines).
+    """
+    exporters = {writer["name"]: {**exporter, "endpoint": writer["endpoint"]} for writer in writers}
+    if len(writers) == 1:
+        return {
+            "exporters": exporters,
+            "connectors": {},
+            "pipelines": {signal: {**pipeline, "exporters": [writers[0]["name"]]} for signal, pipeline in pipelines.items()},
+        }
+    connectors, routed = {}, {}
+    for signal, pipeline in pipelines.items():
+        connectors[f"routing/{signal}"] = {
+            "default_pipelines": [f"{signal}/{writers[0]['shard']}"],
+            "table": [
+                {"context": "request", "condition": f'request["{header}"] == "{writer["shard"]}"', "pipelines": [f"{signal}/{writer['shard']}"]}
+                for writer in writers
+            ],
+        }
+        routed[signal] = {**pipeline, "exporters": [f"routing/{signal}"]}
+        for writer in writers:
+            routed[f"{signal}/{writer['shard']}"] = {"receivers": [f"routing/{signal}"], "exporters": [writer["name"]]}
+    return {"exporters": exporters, "connectors": connectors, "pipelines": routed}
+
+
+def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, t.Any]:
+    """The gateway that a host's collectors send to and the shard that they name, by rendezvous hashing.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
     :param host: the sending host's name in the inventory.
+    :returns: C(name) and C(address) of the gateway; C(shard), none where there is no choice of one.
+    :raises AnsibleFilterError: without gateways.
     """
     gateways = groups.get("gateway", [])
     if not gateways:
         raise AnsibleFilterError(f"{host} has no gateway to send to: group gateway is empty")
-    chosen = max(gateways, key=lambda gateway: hashlib.sha256(f"{host} {gateway}".encode()).digest())
+    chosen = _rendezvous(host, gateways)
     port = setting(hostvars, chosen, "otel_collector_gateway_grpc_port")
-    return {"name": chosen, "endpoint": f"{address_of(hostvars, chosen)}:{port}"}
+    return {"name": chosen, "endpoint": f"{address_of(hostvars, chosen)}:{port}", "shard": shard_for(hostvars, groups, host, chosen)}
+
+
+def shard_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str, gateway: str = "") -> int | None:
+    """The shard that a host's records are written to.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    :param host: the sending host's name in the inventory.
+    :param gateway: choose among the shards of this gateway; among all where it is empty.
+    :returns: the shard, none where there are fewer than two.
+    """
+    shards = _shards(hostvars, groups)
+    if len(shards) < 2:
+        return None
+    return t.cast(int, _rendezvous(host, _shards_of_gateway(shards, groups["gateway"], gateway) if gateway else shards))
 
 
 def scrape_targets(
@@ -133,8 +211,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "clickhouse_write_target": clickhouse_write_target,
+            "clickhouse_writers": clickhouse_writers,
             "collector_missing_components": collector_missing_components,
             "gateway_for": gateway_for,
+            "gateway_pipelines": gateway_pipelines,
             "scrape_targets": scrape_targets,
+            "shard_for": shard_for,
         }

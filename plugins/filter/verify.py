@@ -31,10 +31,13 @@ def _queued(text: str, signal: str) -> bool:
     return _sum(text, "otelcol_exporter_queue_size", f'data_type="{signal}"') > 0
 
 
-def _given_up(text: str, signal: str) -> int:
-    """Records that a collector lost since its start: the next hop refused them for good, or its queue was full."""
+def _given_up(text: str, signal: str, *, queue: bool) -> int:
+    """Records that a collector lost since its start: the next hop refused them for good, or its queue was full.
+
+    A gateway refuses what its full queue does not take, and the agent keeps it: only an agent loses such records.
+    """
     kind = SIGNALS[signal][1]
-    return int(sum(_sum(text, f"otelcol_exporter_{what}_failed_{kind}") for what in ("send", "enqueue")))
+    return int(sum(_sum(text, f"otelcol_exporter_{what}_failed_{kind}") for what in (("send", "enqueue") if queue else ("send",))))
 
 
 def _because(collector: t.Mapping[str, t.Any]) -> str:
@@ -73,10 +76,10 @@ def _upstream(observed: Observations, signal: str, missing: int) -> str:
     if _queued(agent["text"], signal):
         return f"{accepted} and still queues it, gateway {names} does not take it{_because(agent)}"
     for name, gateway in gateways:
-        lost = _given_up(gateway["text"], signal)
+        lost = _given_up(gateway["text"], signal, queue=False)
         if lost:
             return f"gateway {name} gave up {lost} records since its start{_because(gateway)}"
-    lost = _given_up(agent["text"], signal)
+    lost = _given_up(agent["text"], signal, queue=True)
     if lost:
         return f"node agent on {agent['host']} gave up {lost} records since its start{_because(agent)}"
     for name, gateway in gateways:

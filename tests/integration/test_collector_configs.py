@@ -179,22 +179,66 @@ def test_the_program_accepts_every_mode(cluster: Rendered, mode: str) -> None:
     assert token.read_text(encoding="utf-8") == GATEWAY_TOKEN
 
 
-def test_the_gateway_writes_local_tables_of_its_shard(cluster: Rendered) -> None:
-    """As many gateways as shards; the password is in the second file only, and arrives as it is."""
-    exporter = cluster.load("gw2", "gateway")["exporters"]["clickhouse"]
-    assert exporter["endpoint"] == "tcp://ch21:9440,ch22:9440?secure=true"
-    assert exporter["logs_table_name"] == "otel_logs_local"
-    assert "distributed_foreground_insert" not in exporter["connection_params"]
-    assert "batch" not in exporter["sending_queue"]
-    assert "password" not in exporter
+def unredacted(rendered: Rendered, host: str) -> dict[str, Any]:
+    """A gateway's configuration as the program understands it, with its secrets."""
     shown = subprocess.run(
-        [str(cluster.program), "print-config", "--feature-gates=otelcol.printInitialConfig", "--mode=unredacted"]
-        + cluster.argv("gw2", "gateway"),
+        [str(rendered.program), "print-config", "--feature-gates=otelcol.printInitialConfig", "--mode=unredacted"]
+        + rendered.argv(host, "gateway"),
         capture_output=True,
         text=True,
         check=True,
     )
-    assert yaml.safe_load(shown.stdout)["exporters"]["clickhouse"]["password"] == PASSWORD
+    loaded: dict[str, Any] = yaml.safe_load(shown.stdout)
+    return loaded
+
+
+def test_every_gateway_writes_the_local_tables_of_each_shard(cluster: Rendered) -> None:
+    """An exporter for each shard; the password is in the second file only, and arrives as it is."""
+    config = cluster.load("gw2", "gateway")
+    assert list(config["exporters"]) == ["clickhouse/2", "clickhouse/1"]
+    for shard in (1, 2):
+        exporter = config["exporters"][f"clickhouse/{shard}"]
+        assert exporter["endpoint"] == f"tcp://ch{shard}1:9440,ch{shard}2:9440?secure=true"
+        assert exporter["logs_table_name"] == "otel_logs_local"
+        assert exporter["sending_queue"]["queue_size"] == 2500000000
+        assert "password" not in exporter
+        assert unredacted(cluster, "gw2")["exporters"][f"clickhouse/{shard}"]["password"] == PASSWORD
+    assert config["connectors"]["routing/traces"]["default_pipelines"] == ["traces/2"]
+
+
+def test_agents_name_a_shard_of_their_gateway(cluster: Rendered) -> None:
+    """As many gateways as shards: the shard follows from the gateway."""
+    for host in CLUSTER["node_agent"]:
+        exporter = cluster.load(host, "node_agent")["exporters"]["otlp_grpc"]
+        assert exporter["headers"] == {"x-clickhouse-shard": exporter["endpoint"].removeprefix("gw").removesuffix(":4317")}
+
+
+@pytest.mark.parametrize(
+    ("variables", "gateways", "most"),
+    [
+        ({}, ["gw1"], 8947848),
+        ({"otel_collector_gateway_memory_mib": 512}, ["gw1"], 2236962),
+        ({"otel_collector_gateway_memory_mib": 16384}, ["gw1"], 16000000),
+        ({"otel_collector_gateway_batch_bytes": 2000000}, ["gw1"], 2000000),
+    ],
+)
+def test_batches_fit_into_memory(rendered: Rendered, variables: dict[str, Any], gateways: list[str], most: int) -> None:
+    """The size follows from the memory of the gateway and the number of shards."""
+    assert rendered.render(("gateway",), {**CLUSTER, "gateway": gateways}, **variables).returncode == 0
+    batch = rendered.load("gw1", "gateway")["exporters"]["clickhouse/1"]["sending_queue"]["batch"]
+    assert batch == {"sizer": "bytes", "flush_timeout": "5s", "min_size": most // 4, "max_size": most}
+
+
+def test_a_gateway_of_an_external_clickhouse(rendered: Rendered) -> None:
+    """One exporter, and no routing."""
+    url = "tcp://clickhouse.example.com:9440?secure=true"
+    variables = {"otel_collector_clickhouse_endpoint": url, "otel_collector_clickhouse_table_suffix": ""}
+    assert rendered.render(("gateway",), {**CLUSTER, "clickhouse": []}, **variables).returncode == 0
+    config = rendered.load("gw1", "gateway")
+    assert config["exporters"]["clickhouse"]["endpoint"] == url
+    assert config["exporters"]["clickhouse"]["traces_table_name"] == "otel_traces"
+    assert config["connectors"] == {}
+    rendered.validate("gw1", "gateway")
 
 
 def test_each_host_scrapes_its_own_collectors(cluster: Rendered) -> None:
@@ -217,14 +261,6 @@ def test_the_unit_holds_no_secret(cluster: Rendered) -> None:
     config = (cluster.base / "gw2" / "gateway" / "config.yaml").read_text(encoding="utf-8")
     for secret in (GATEWAY_TOKEN, AGENT_TOKEN, PASSWORD):
         assert secret not in unit + config
-
-
-def test_one_gateway_writes_distributed_tables(rendered: Rendered) -> None:
-    """And waits for the shards."""
-    assert rendered.render(("gateway",), {**CLUSTER, "gateway": ["gw1"]}).returncode == 0
-    exporter = rendered.load("gw1", "gateway")["exporters"]["clickhouse"]
-    assert exporter["traces_table_name"] == "otel_traces"
-    assert exporter["connection_params"]["distributed_foreground_insert"] == "1"
 
 
 def test_a_lacking_component_is_named(rendered: Rendered) -> None:

@@ -40,47 +40,90 @@ def inventory(shards: int, replicas: int, gateways: int) -> tuple[dict[str, t.An
 
 
 @pytest.mark.parametrize(
-    ("shards", "replicas", "gateways", "gateway", "hosts", "suffix"),
+    ("shards", "gateways", "gateway", "own", "others"),
     [
-        (1, 1, 1, "g1", ["c11"], "_local"),
-        (2, 2, 1, "g1", ["c11", "c12", "c21", "c22"], ""),
-        (2, 2, 2, "g1", ["c11", "c12"], "_local"),
-        (2, 2, 2, "g2", ["c21", "c22"], "_local"),
-        (2, 2, 4, "g3", ["c12", "c11"], "_local"),
-        (2, 2, 4, "g4", ["c22", "c21"], "_local"),
-        (2, 2, 3, "g2", ["c12", "c21", "c22", "c11"], ""),
-        (3, 1, 2, "g1", ["c11", "c21", "c31"], ""),
+        (1, 1, "g1", [1], []),
+        (1, 2, "g2", [1], []),
+        (2, 1, "g1", [1, 2], []),
+        (2, 2, "g1", [1], [2]),
+        (2, 2, "g2", [2], [1]),
+        (2, 3, "g3", [1, 2], []),
+        (2, 4, "g3", [1], [2]),
+        (2, 4, "g4", [2], [1]),
+        (4, 2, "g2", [2, 4], [1, 3]),
+        (3, 2, "g2", [1, 2, 3], []),
+        (4, 6, "g5", [1, 3], [2, 4]),
     ],
 )
-def test_write_target(shards: int, replicas: int, gateways: int, gateway: str, hosts: list[str], suffix: str) -> None:
-    """Local tables of one shard where the numbers allow it, Distributed tables otherwise."""
-    hostvars, groups = inventory(shards, replicas, gateways)
-    target = topology.clickhouse_write_target(hostvars, groups, gateway)
-    assert target["hosts"] == hosts
-    assert target["table_suffix"] == suffix
-    assert target["distributed"] is (suffix == "")
-    assert target["shard"] == (hostvars[hosts[0]]["clickhouse_shard"] if suffix else None)
-    addresses = ",".join(f"{hostvars[host]['ansible_host']}:9440" for host in hosts)
-    assert target["endpoint"] == f"tcp://{addresses}?secure=true"
+def test_every_gateway_has_a_writer_for_every_shard(shards: int, gateways: int, gateway: str, own: list[int], others: list[int]) -> None:
+    """Its own shards come first, as few as the numbers allow; its agents are spread over those."""
+    hostvars, groups = inventory(shards, 2, gateways)
+    writers = topology.clickhouse_writers(hostvars, groups, gateway)
+    assert [writer["shard"] for writer in writers] == own + others
+    for writer in writers:
+        assert writer["name"] == f"clickhouse/{writer['shard']}"
+        assert writer["hosts"] == [f"c{writer['shard']}1", f"c{writer['shard']}2"]
+        addresses = ",".join(f"192.0.2.{writer['shard']}{replica}:9440" for replica in (1, 2))
+        assert writer["endpoint"] == f"tcp://{addresses}?secure=true"
+    chosen = {topology.shard_for(hostvars, groups, f"h{number}", gateway) for number in range(200)}
+    assert chosen == (set(own) if shards > 1 else {None})
 
 
-def test_write_target_port_and_ipv6() -> None:
+def test_writer_port_and_ipv6() -> None:
     """A host's own port, and brackets around an IPv6 address."""
     hostvars, groups = inventory(1, 1, 1)
     hostvars["c11"].update(observability_address="2001:db8::1", clickhouse_native_port=9441)
-    assert topology.clickhouse_write_target(hostvars, groups, "g1")["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
+    assert topology.clickhouse_writers(hostvars, groups, "g1")[0]["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
 
 
-def test_write_target_errors() -> None:
+def test_writer_errors() -> None:
     """Names the host and the variable."""
     hostvars, groups = inventory(1, 2, 1)
     with pytest.raises(AnsibleFilterError, match="g9 has no ClickHouse"):
-        topology.clickhouse_write_target(hostvars, groups, "g9")
+        topology.clickhouse_writers(hostvars, groups, "g9")
     with pytest.raises(AnsibleFilterError, match="group clickhouse is empty"):
-        topology.clickhouse_write_target(hostvars, {**groups, "clickhouse": []}, "g1")
+        topology.clickhouse_writers(hostvars, {**groups, "clickhouse": []}, "g1")
     del hostvars["c12"]["clickhouse_shard"]
     with pytest.raises(AnsibleFilterError, match="clickhouse_shard of c12 must be set"):
-        topology.clickhouse_write_target(hostvars, groups, "g1")
+        topology.clickhouse_writers(hostvars, groups, "g1")
+
+
+INPUTS = {"logs": {"receivers": ["otlp"], "processors": ["p"]}, "metrics": {"receivers": ["otlp"], "processors": ["q"]}}
+
+
+def test_one_writer_needs_no_routing() -> None:
+    """The pipelines end in its exporter."""
+    made = topology.gateway_pipelines([{"name": "clickhouse", "endpoint": "tcp://a"}], {"timeout": "1s"}, INPUTS, "x-shard")
+    assert made == {
+        "exporters": {"clickhouse": {"timeout": "1s", "endpoint": "tcp://a"}},
+        "connectors": {},
+        "pipelines": {
+            "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["clickhouse"]},
+            "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["clickhouse"]},
+        },
+    }
+
+
+def test_several_writers_are_chosen_by_a_header() -> None:
+    """A request goes as a whole to one of them; what names none goes to the first."""
+    writers = [{"name": f"clickhouse/{shard}", "shard": shard, "endpoint": f"tcp://{shard}"} for shard in (2, 1)]
+    made = topology.gateway_pipelines(writers, {"timeout": "1s"}, INPUTS, "x-shard")
+    assert made["exporters"]["clickhouse/1"] == {"timeout": "1s", "endpoint": "tcp://1"}
+    assert made["connectors"]["routing/logs"] == {
+        "default_pipelines": ["logs/2"],
+        "table": [
+            {"context": "request", "condition": 'request["x-shard"] == "2"', "pipelines": ["logs/2"]},
+            {"context": "request", "condition": 'request["x-shard"] == "1"', "pipelines": ["logs/1"]},
+        ],
+    }
+    assert made["pipelines"] == {
+        "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["routing/logs"]},
+        "logs/2": {"receivers": ["routing/logs"], "exporters": ["clickhouse/2"]},
+        "logs/1": {"receivers": ["routing/logs"], "exporters": ["clickhouse/1"]},
+        "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["routing/metrics"]},
+        "metrics/2": {"receivers": ["routing/metrics"], "exporters": ["clickhouse/2"]},
+        "metrics/1": {"receivers": ["routing/metrics"], "exporters": ["clickhouse/1"]},
+    }
 
 
 def test_gateway_for_is_stable() -> None:
@@ -98,10 +141,21 @@ def test_gateway_for_is_stable() -> None:
     assert before == choose(["g3", "g1", "g2"])
 
 
+def test_shard_for_is_stable() -> None:
+    """A further shard takes over only its own part of the hosts, whichever gateway they send to."""
+    hosts = [f"h{number}" for number in range(300)]
+    before, after = ({host: topology.shard_for(*inventory(shards, 1, 1), host) for host in hosts} for shards in (3, 4))
+    assert {after[host] for host in hosts if before[host] != after[host]} == {4}
+    assert all(60 < list(before.values()).count(shard) < 140 for shard in (1, 2, 3))
+    hostvars, groups = inventory(4, 1, 2)
+    chosen = [topology.gateway_for(hostvars, groups, host) for host in hosts]
+    assert {(gateway["name"], gateway["shard"]) for gateway in chosen} == {("g1", 1), ("g1", 3), ("g2", 2), ("g2", 4)}
+
+
 def test_gateway_for_address() -> None:
     """Address and port are the gateway's own; without a gateway the host is named."""
     hostvars: dict[str, t.Any] = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}}
-    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "endpoint": "192.0.2.1:4317"}
+    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "endpoint": "192.0.2.1:4317", "shard": None}
     hostvars["g1"].update(observability_address="2001:db8::1", otel_collector_gateway_grpc_port=5317)
     assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1")["endpoint"] == "[2001:db8::1]:5317"
     with pytest.raises(AnsibleFilterError, match="h1 has no gateway"):
