@@ -63,6 +63,7 @@ CONFIGURATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 CPU = (
     "cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || awk '/^usage_usec/ {print $2 * 1000}' /sys/fs/cgroup/cpu.stat"
 )
+INSERTS = "SELECT sum(value) FROM system.events WHERE event = 'InsertQuery'"
 PACKETS = "curl -s http://127.0.0.1:8090/commands/monitor"
 
 
@@ -121,9 +122,7 @@ class Bench:
         """Of all hosts at once."""
         with ThreadPoolExecutor(8) as pool:
             cpu = pool.map(lambda host: float(inside(host, CPU)) / 1e9, self.platform.addresses)
-            inserts = pool.map(
-                lambda host: int(self.platform.query(host, "SELECT sum(value) FROM system.events WHERE event = 'InsertQuery'")[0][0]), SERVERS
-            )
+            inserts = pool.map(lambda host: int(self.platform.query(host, INSERTS)[0][0]), SERVERS)
             packets = pool.map(lambda host: int(json.loads(inside(host, PACKETS))["packets_received"]), ENSEMBLE)
             return Counters(
                 time.monotonic(),

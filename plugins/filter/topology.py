@@ -116,13 +116,11 @@ def gateway_pipelines(
         }
     connectors, routed = {}, {}
     for signal, pipeline in pipelines.items():
-        connectors[f"routing/{signal}"] = {
-            "default_pipelines": [f"{signal}/{writers[0]['shard']}"],
-            "table": [
-                {"context": "request", "condition": f'request["{header}"] == "{writer["shard"]}"', "pipelines": [f"{signal}/{writer['shard']}"]}
-                for writer in writers
-            ],
-        }
+        table = [
+            {"context": "request", "condition": f'request["{header}"] == "{shard}"', "pipelines": [f"{signal}/{shard}"]}
+            for shard in (writer["shard"] for writer in writers)
+        ]
+        connectors[f"routing/{signal}"] = {"default_pipelines": table[0]["pipelines"], "table": table}
         routed[signal] = {**pipeline, "exporters": [f"routing/{signal}"]}
         for writer in writers:
             routed[f"{signal}/{writer['shard']}"] = {"receivers": [f"routing/{signal}"], "exporters": [writer["name"]]}

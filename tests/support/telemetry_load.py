@@ -41,11 +41,17 @@ class Agent:
 
 @dataclass
 class Sent:
-    """What all agents have sent: records by signal that were acknowledged, requests that were refused, the first refusals."""
+    """What all agents have sent.
+
+    Acknowledged records by signal and by the headers of the agent; refused requests and why the first ones were; records that were
+    sent again because the first attempt got no answer, so that the gateway may have both; records that were given up.
+    """
 
     accepted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SIGNALS, 0))
+    by_headers: dict[tuple[tuple[str, str], ...], int] = field(default_factory=dict)
     refused: int = 0
     reasons: list[str] = field(default_factory=list)
+    unanswered: int = 0
     unsent: int = 0
 
     @property
@@ -68,7 +74,8 @@ def request_body(signal: str, run: str, host: str, sequence: int, count: int) ->
     records: list[dict[str, Any]] = []
     for number in range(sequence, sequence + count):
         digest = hashlib.sha256(f"{run}/{host}/{signal}/{number}".encode()).digest()
-        own = _attributes({"load.id": f"{host}/{number}", "http.route": f"/api/v1/items/{number % 7}", "http.status_code": 200 + number % 3})
+        route, status = f"/api/v1/items/{number % 7}", 200 + number % 3
+        own = _attributes({"load.id": f"{host}/{number}", "http.route": route, "http.status_code": status})
         records.append({"digest": digest, "time": now + number - sequence, "attributes": own, "number": number})
     if signal == "logs":
         logs = ExportLogsServiceRequest()
@@ -156,12 +163,14 @@ class Load:
         headers = {"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {self.token}", **dict(agent.headers)}
         deadline = time.monotonic() + 10 * TIMEOUT
         while True:
-            reason = self._post(connections, agent.address, f"/v1/{signal}", body, headers)
+            reason, answered = self._post(connections, agent.address, f"/v1/{signal}", body, headers)
             with self._lock:
                 if not reason:
                     self.sent.accepted[signal] += self.records
+                    self.sent.by_headers[agent.headers] = self.sent.by_headers.get(agent.headers, 0) + self.records
                     return
                 self.sent.refused += 1
+                self.sent.unanswered += 0 if answered else self.records
                 self.sent.reasons = [*self.sent.reasons, reason][:5]
                 if time.monotonic() > deadline:
                     self.sent.unsent += self.records
@@ -170,8 +179,8 @@ class Load:
 
     def _post(
         self, connections: dict[str, http.client.HTTPSConnection], address: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> str:
-        """Why the request was not acknowledged; empty when it was."""
+    ) -> tuple[str, bool]:
+        """Why the request was not acknowledged, empty when it was; whether there was an answer or surely no request."""
         connection = connections.get(address)
         if connection is None:
             connection = connections[address] = http.client.HTTPSConnection(address, 4318, timeout=TIMEOUT, context=self.context)
@@ -181,8 +190,8 @@ class Load:
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return f"{type(error).__name__}: {error}"
-        return "" if answer.status == 200 else f"{answer.status} {text[:200]!r}"
+            return f"{type(error).__name__}: {error}", isinstance(error, ConnectionRefusedError)
+        return "" if answer.status == 200 else f"{answer.status} {text[:200]!r}", True
 
 
 def stored(query: Callable[[str], list[list[Any]]], run: str, signals: Sequence[str] = SIGNALS) -> dict[str, tuple[int, int]]:

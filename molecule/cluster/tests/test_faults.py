@@ -1,29 +1,174 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""Both replicas of a shard die, records keep coming, the gateway is killed: all of them are there once."""
+"""Processes are killed, stopped and cut off while agents send: every acknowledged record is there once."""
 
 from __future__ import annotations
 
 import json
+import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.support import telemetry_load
+
 COUNT = 1000
-# The killer stops when it is told to, and by itself after this time.
-DOWN_SECONDS = 90
-COUNTS = (
-    "SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM {database}.{table}"
-    " WHERE {attributes}['groundwork.probe_id'] = '{probe}'"
-)
-KILLER = "end=$(( $(date +%s) + {seconds} )); while [ $(date +%s) -lt $end ]; do pkill -9 -u clickhouse; sleep 0.1; done"
+SHARDS = {"1": ("ch1", "ch2"), "2": ("ch3", "ch4")}
+SERVERS = [host for hosts in SHARDS.values() for host in hosts]
+ENSEMBLE = ["zk1", "zk2", "zk3"]
+# Seconds that a shard is away, and faults of the random test. `make soak` sets more.
+AWAY_SECONDS = int(os.environ.get("GROUNDWORK_AWAY_SECONDS", "20"))
+FAULTS = int(os.environ.get("GROUNDWORK_FAULTS", "5"))
+DRAIN_SECONDS = 120
+
+KILL_AGAIN = "end=$(( $(date +%s) + {seconds} )); while [ $(date +%s) -lt $end ]; do pkill -9 -u {user}; sleep 0.1; done"
+# Fault -> the hosts that it may meet (as many as it takes at once), and what is run on them in the background.
+FAULT_KINDS: dict[str, tuple[list[list[str]], str]] = {
+    "kill the gateway": ([["gw1"]], "pkill -9 -u otelcol-gateway"),
+    "kill a replica": ([[host] for host in SERVERS], "pkill -9 -u clickhouse"),
+    "stop a replica for 5 s": ([[host] for host in SERVERS], "pkill -STOP -u clickhouse; sleep 5; pkill -CONT -u clickhouse"),
+    "cut a replica off for 5 s": (
+        [[host] for host in SERVERS],
+        "iptables -I INPUT ! -i lo -p tcp ! --dport 22 -j DROP; sleep 5; iptables -D INPUT ! -i lo -p tcp ! --dport 22 -j DROP",
+    ),
+    "kill a member of the ensemble": ([[host] for host in ENSEMBLE], "pkill -9 -u zookeeper"),
+    "keep the whole ensemble away for 10 s": ([ENSEMBLE], KILL_AGAIN.format(seconds=10, user="zookeeper")),
+}
+# Roll-up -> its number of records, and the table that it counts.
+ROLL_UPS = {
+    "logs_volume_1m": ("Rows", "otel_logs"),
+    "traces_red_1m": ("Calls", "otel_traces"),
+    "metrics_gauge_5m": ("Cnt", "otel_metrics_gauge"),
+}
 
 
-def numbers(platform: Any, host: str, query: str) -> list[int]:
-    """The first row of an answer."""
-    return [int(number) for number in platform.query(host, query)[0]]
+@pytest.fixture
+def load(platform: Any) -> telemetry_load.Load:
+    """Twenty agents, ten for each shard."""
+    gateway = platform.addresses["gw1"]
+    agents = [telemetry_load.Agent(f"agent{number}", gateway, (("x-clickhouse-shard", str(1 + number % 2)),)) for number in range(20)]
+    token = platform.secrets["otel_collector_gateway_token"]
+    return telemetry_load.Load(f"{time.time_ns():x}", agents, token, platform.context)
+
+
+def records(platform: Any, host: str, run: str, suffix: str = "") -> tuple[int, int]:
+    """Rows and different records of a run, of all signals, as one server sees them."""
+    rows = [0, 0]
+    for table, attributes, _ in telemetry_load.TABLES.values():
+        query = f"SELECT count(), uniqExact({attributes}['load.id']) FROM otel.{table}{suffix} WHERE ServiceName = 'load-{run}'"
+        rows = [total + int(number) for total, number in zip(rows, platform.query(host, query)[0], strict=True)]
+    return rows[0], rows[1]
+
+
+def on_both_replicas(platform: Any, run: str, accepted: dict[str, int]) -> Callable[[], dict[str, list[tuple[int, int]]] | None]:
+    """A call that gives what is stored by shard, once both replicas of each have all different records that were acknowledged."""
+
+    def call() -> dict[str, list[tuple[int, int]]] | None:
+        try:
+            found = {shard: [records(platform, host, run, "_local") for host in hosts] for shard, hosts in SHARDS.items()}
+        except OSError:  # still away
+            return None
+        complete = all(first == second and first[1] >= accepted[shard] for shard, (first, second) in found.items())
+        return found if complete else None
+
+    return call
+
+
+def accepted_by_shard(sent: telemetry_load.Sent) -> dict[str, int]:
+    """Acknowledged records by shard."""
+    return {dict(headers)["x-clickhouse-shard"]: count for headers, count in sent.by_headers.items()}
+
+
+def queued(gateway: Any, exporter: str) -> float:
+    """Bytes in the gateway's queues of an exporter, from its own metrics."""
+    program = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8888/metrics', timeout=5).read().decode())"
+    lines = gateway.run("python3 -c %s", program).stdout.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("otelcol_exporter_queue_size") and exporter in line)
+
+
+def assert_roll_ups_are_exact(platform: Any, run: str) -> None:
+    """Every roll-up counts what is stored, on each shard."""
+    for host in (hosts[0] for hosts in SHARDS.values()):
+        for roll_up, (column, table) in ROLL_UPS.items():
+            where = f"WHERE ServiceName = 'load-{run}'"
+            counted = platform.query(host, f"SELECT sum({column}) FROM otel.{roll_up}_local {where}")[0][0]
+            assert int(counted) == int(platform.query(host, f"SELECT count() FROM otel.{table}_local {where}")[0][0]), (host, roll_up)
+
+
+def test_a_shard_that_is_away_holds_up_no_other(
+    hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]
+) -> None:
+    """Both replicas of a shard are killed again and again: the other shard's records arrive, those of this one later, each once."""
+    counter = "systemctl show --property=NRestarts --value clickhouse-server"
+    restarts = {name: int(hosts[name].check_output(counter)) for name in SHARDS["1"]}
+    for name in SHARDS["1"]:
+        script = KILL_AGAIN.format(seconds=AWAY_SECONDS + 60, user="clickhouse")
+        hosts[name].check_output("systemd-run --quiet --collect --unit=killer sh -c %s", script)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(load.send, AWAY_SECONDS)
+        try:
+            until(lambda: queued(hosts["gw1"], "clickhouse/1"), "something in the queue of the shard that is away", 30)
+            sent = sending.result()
+            accepted = accepted_by_shard(sent)
+            until(lambda: records(platform, "ch3", load.run, "_local")[1] == accepted["2"], "all of the other shard", 30)
+            assert queued(hosts["gw1"], "clickhouse/1") > 0
+            assert all(hosts[name].service("killer").is_running for name in SHARDS["1"])
+        finally:
+            load.stop()
+            for name in SHARDS["1"]:
+                hosts[name].check_output("systemctl stop killer")
+    assert sent.unsent == 0
+    stored = until(on_both_replicas(platform, load.run, accepted), f"all of {accepted} on both replicas", DRAIN_SECONDS)
+    assert {shard: rows for shard, (rows, _) in stored.items()} == {shard: (count, count) for shard, count in accepted.items()}
+    assert_roll_ups_are_exact(platform, load.run)
+    # Nobody but systemd brought them back.
+    for name in SHARDS["1"]:
+        assert int(hosts[name].check_output(counter)) > restarts[name]
+
+
+def test_random_faults_lose_nothing(
+    hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]
+) -> None:
+    """Gateway, replicas and ensemble meet random faults under load. Records are stored twice only where a gateway was killed."""
+    seed = int(os.environ.get("GROUNDWORK_SEED", "0")) or random.randrange(2**32)
+    chance = random.Random(seed)
+    done = []
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(load.send, 3600)
+        try:
+            for number in range(FAULTS):
+                # The first one is the gateway's: the most interesting one is in every run.
+                kind = "kill the gateway" if number == 0 else chance.choice(list(FAULT_KINDS))
+                targets, script = FAULT_KINDS[kind]
+                target = chance.choice(targets)
+                time.sleep(chance.uniform(2, 6))
+                for host in target:
+                    hosts[host].check_output(f"systemd-run --quiet --collect --unit=fault{number} sh -c %s", script)
+                done.append(f"{kind} ({', '.join(target)})")
+                for host in target:
+                    until(lambda host=host, number=number: not hosts[host].service(f"fault{number}").is_running, "fault over", 60)
+        finally:
+            load.stop()
+            sent = sending.result()
+    ended = time.monotonic()
+    accepted = accepted_by_shard(sent)
+    stored = until(on_both_replicas(platform, load.run, accepted), f"all of {accepted} on both replicas", DRAIN_SECONDS)
+    twice = sum(rows - different for (rows, different), _ in stored.values())
+    killed = sum(entry.startswith("kill the gateway") for entry in done)
+    print(
+        f"\nseed {seed}: {'; '.join(done)}\n{sent.total} records acknowledged, all stored, drained after {time.monotonic() - ended:.0f} s;"
+        f" {twice} stored twice, with the gateway killed {killed} times and {sent.unanswered} sent again because no answer came"
+    )
+    assert sent.unsent == 0
+    assert {shard: different for shard, ((_, different), _) in stored.items()} == accepted
+    assert killed or not twice
+    assert_roll_ups_are_exact(platform, load.run)
 
 
 def send(inventory: Path, probe: str, token: str) -> dict[str, Any]:
@@ -37,56 +182,16 @@ def send(inventory: Path, probe: str, token: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_dead_shard_and_a_killed_gateway_lose_nothing(
-    hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]
-) -> None:
-    shard, probe = ("ch1", "ch2"), f"fault-{time.time_ns()}"
-    restarts = {name: int(hosts[name].check_output("systemctl show --property=NRestarts --value clickhouse-server")) for name in shard}
-    for name in shard:
-        hosts[name].check_output("systemd-run --quiet --collect --unit=killer sh -c %s", KILLER.format(seconds=DOWN_SECONDS))
-    answer = send(inventory, probe, platform.secrets["otel_collector_agent_token"])
-    assert answer["accepted"] == {"logs": COUNT, "traces": COUNT}
-    # The records are at the gateway, and the shard is still away.
-    port = platform.setting("otel_collector_gateway_metrics_port", "gw1")
-    until(lambda: waiting(hosts["gw1"], port), "something in the gateway's queue", 30)
-    hosts["gw1"].check_output("systemctl kill --signal=KILL otelcol-gateway")
-    for name in shard:
-        assert hosts[name].service("killer").is_running
-        hosts[name].check_output("systemctl stop killer")
-
-    for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
-        names = {"database": platform.database, "attributes": attributes, "probe": probe}
-        local, whole = (COUNTS.format(table=name, **names) for name in (f"{table}_local", table))
-
-        def arrived(query: str = local) -> list[list[int]]:
-            try:
-                first, second, third, fourth = (numbers(platform, name, query) for name in ("ch1", "ch2", "ch3", "ch4"))
-            except OSError:  # still away
-                return []
-            return [first, third] if first == second and third == fourth and first[0] + third[0] >= COUNT else []
-
-        shards = until(arrived, f"{COUNT} records in {table}, on both replicas of each shard", 120)
-        assert [sum(column) for column in zip(*shards, strict=True)] == [COUNT, COUNT], shards
-        assert numbers(platform, "ch4", whole) == [COUNT, COUNT]
-    # Nobody but systemd brought them back.
-    for name in shard:
-        assert int(hosts[name].check_output("systemctl show --property=NRestarts --value clickhouse-server")) > restarts[name]
-        assert hosts[name].service("clickhouse-server").is_running
-    assert hosts["gw1"].service("otelcol-gateway").is_running
-
-
-def waiting(gateway: Any, port: int) -> float:
-    """Batches in the gateway's queues, from its own metrics."""
-    program = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}/metrics', timeout=5).read().decode())"
-    lines = gateway.run("python3 -c %s", program).stdout.splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("otelcol_exporter_queue_size"))
-
-
 def test_a_dead_zookeeper_member_changes_nothing(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
     """Two of three serve; the third comes back by itself."""
     probe = f"fault-{time.time_ns()}"
     hosts["zk1"].check_output("systemctl kill --signal=KILL zookeeper")
-    send(inventory, probe, platform.secrets["otel_collector_agent_token"])
-    query = COUNTS.format(database=platform.database, table="otel_logs", attributes="LogAttributes", probe=probe)
-    until(lambda: numbers(platform, "ch1", query) == [COUNT, COUNT], "all there once", 60)
+    answer = send(inventory, probe, platform.secrets["otel_collector_agent_token"])
+    assert answer["accepted"] == {"logs": COUNT, "traces": COUNT}
+    for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
+        query = (
+            f"SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM otel.{table}"
+            f" WHERE {attributes}['groundwork.probe_id'] = '{probe}'"
+        )
+        until(lambda query=query: [int(number) for number in platform.query("ch1", query)[0]] == [COUNT, COUNT], "all there once", 60)
     until(lambda: hosts["zk1"].service("zookeeper").is_running, "back", 30)
