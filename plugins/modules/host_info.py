@@ -1,0 +1,268 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_info
+short_description: What a host has of all that the platform needs, in one question
+version_added: 0.1.0
+description:
+  - Reads the platform, the memory, the clock, the file systems of given paths, and which processes listen on given ports.
+  - It decides nothing. The filter P(groundwork.observability.host_problems#filter) does.
+author:
+  - groundwork.observability maintainers (@groundwork)
+attributes:
+  check_mode:
+    description: Changes nothing, so check mode is the same.
+    support: full
+  diff_mode:
+    description: Nothing is changed.
+    support: none
+  platform:
+    description: Works on Linux, reads C(/proc).
+    platforms: linux
+    support: full
+options:
+  paths:
+    description: Absolute paths to look at. Of one that does not exist, its nearest existing parent is looked at.
+    type: list
+    elements: path
+    default: []
+  ports:
+    description: TCP ports to look at.
+    type: list
+    elements: int
+    default: []
+  controller_time:
+    description: The controller's time in seconds since 1970, read just before the module starts. RV(clock_seconds) is compared with it.
+    type: float
+"""
+
+EXAMPLES = r"""
+- name: Ask the host what it has
+  groundwork.observability.host_info:
+    paths: [/var/lib/clickhouse]
+    ports: [8443, 9440]
+    controller_time: "{{ now(utc=true).timestamp() }}"
+  become: true
+  register: host
+"""
+
+RETURN = r"""
+machine:
+  description: The platform, as C(uname -m) prints it.
+  returned: always
+  type: str
+  sample: x86_64
+cpu_flags:
+  description: What C(/proc/cpuinfo) says that the processor can do.
+  returned: always
+  type: list
+  elements: str
+python:
+  description: Version of the Python that ran the module.
+  returned: always
+  type: str
+  sample: 3.11.2
+systemd:
+  description: Version of systemd, 0 where the host was not started by it.
+  returned: always
+  type: int
+  sample: 252
+memory_bytes:
+  description: Memory of the host, in bytes.
+  returned: always
+  type: int
+clock_seconds:
+  description:
+    - By how many seconds the host's clock is ahead of O(controller_time). The time that it took to start the module is part of it.
+    - It is 0 without O(controller_time).
+  returned: always
+  type: float
+file_systems:
+  description: The file system that holds each of O(paths).
+  returned: always
+  type: dict
+  contains:
+    exists:
+      description: Whether the path itself is there.
+      type: bool
+    mount:
+      description: Where the file system is mounted.
+      type: str
+    type:
+      description: Its type.
+      type: str
+      sample: ext4
+    size_bytes:
+      description: Its size.
+      type: int
+    free_bytes:
+      description: What is free on it for accounts other than root.
+      type: int
+listeners:
+  description: Sockets that listen on O(ports).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: The port.
+      type: int
+    address:
+      description: The address, V(0.0.0.0) or V(::) for all.
+      type: str
+    process:
+      description: Name of the process, empty where it cannot be seen.
+      type: str
+    unit:
+      description: The systemd unit that the process belongs to, empty where there is none.
+      type: str
+"""
+
+import glob
+import os
+import platform
+import re
+import socket
+import struct
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def lines(path: str) -> list[str]:
+    """Lines of a file, none where it is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def cpu_flags() -> list[str]:
+    """What the first processor can do."""
+    for line in lines("/proc/cpuinfo"):
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return sorted(flags.split())
+    return []
+
+
+def systemd_version(module: AnsibleModule) -> int:
+    """The version of the systemd that started the host, else 0."""
+    if not os.path.isdir("/run/systemd/system"):
+        return 0
+    _, out, _ = module.run_command(["systemctl", "--version"])
+    found = re.match(r"systemd (\d+)", out)
+    return int(found.group(1)) if found else 0
+
+
+def memory_bytes() -> int:
+    """All memory of the host."""
+    for line in lines("/proc/meminfo"):
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def file_system(path: str) -> dict[str, t.Any]:
+    """The file system that holds a path, or would hold it."""
+    there = path
+    while not os.path.exists(there):
+        there = os.path.dirname(there)
+    status = os.statvfs(there)
+    real, mount, kind = os.path.realpath(there), "/", ""
+    for line in lines("/proc/self/mounts"):
+        _, where, found = line.split()[:3]
+        where = where.encode().decode("unicode_escape")
+        # A later line covers an earlier one.
+        if (real == where or real.startswith(where.rstrip("/") + "/")) and len(where) >= len(mount):
+            mount, kind = where, found
+    return {
+        "exists": there == path,
+        "mount": mount,
+        "type": kind,
+        "size_bytes": status.f_blocks * status.f_frsize,
+        "free_bytes": status.f_bavail * status.f_frsize,
+    }
+
+
+def _address(text: str) -> str:
+    """An address as the kernel prints it, in words of four bytes."""
+    words = [struct.pack("=I", int(text[start : start + 8], 16)) for start in range(0, len(text), 8)]
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, b"".join(words))
+
+
+def listening(ports: set[int]) -> dict[str, tuple[int, str]]:
+    """Inode of each socket that listens on one of the ports, with port and address."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in lines(table)[1:]:
+            fields = line.split()
+            address, _, port = fields[1].partition(":")
+            if fields[3] == "0A" and int(port, 16) in ports:
+                found[fields[9]] = (int(port, 16), _address(address))
+    return found
+
+
+def owners(inodes: set[str]) -> dict[str, tuple[str, str]]:
+    """Name and unit of the process that has each socket."""
+    found: dict[str, tuple[str, str]] = {}
+    for handle in glob.iglob("/proc/[0-9]*/fd/*") if inodes else ():
+        try:
+            target = os.readlink(handle)
+        except OSError:
+            continue
+        inode = target[8:-1] if target.startswith("socket:[") else ""
+        if inode in inodes and inode not in found:
+            process = os.path.dirname(os.path.dirname(handle))
+            groups = "\n".join(lines(process + "/cgroup"))
+            unit = re.findall(r"/([^/\n]+\.(?:service|scope))(?:/|$)", groups, re.MULTILINE)
+            found[inode] = ("".join(lines(process + "/comm")), unit[-1] if unit else "")
+    return found
+
+
+def listeners(ports: t.Iterable[int]) -> list[dict[str, t.Any]]:
+    """Who listens on the ports."""
+    sockets = listening(set(ports))
+    known = owners(set(sockets))
+    return [
+        {"port": port, "address": address, "process": known.get(inode, ("", ""))[0], "unit": known.get(inode, ("", ""))[1]}
+        for inode, (port, address) in sorted(sockets.items(), key=lambda item: item[1])
+    ]
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "controller_time": {"type": "float"},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params["controller_time"]
+    ahead = time.time() - given if given is not None else 0.0
+    try:
+        module.exit_json(
+            changed=False,
+            machine=platform.machine(),
+            cpu_flags=cpu_flags(),
+            python=platform.python_version(),
+            systemd=systemd_version(module),
+            memory_bytes=memory_bytes(),
+            clock_seconds=ahead,
+            file_systems={path: file_system(path) for path in module.params["paths"]},
+            listeners=listeners(module.params["ports"]),
+        )
+    except OSError as error:
+        module.fail_json(msg=f"the host does not tell: {error}")
+
+
+if __name__ == "__main__":
+    main()
