@@ -17,6 +17,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._options 
     variable_problems,
 )
 from ansible_collections.groundwork.observability.plugins.plugin_utils._site import Site, site_problems
+from ansible_collections.groundwork.observability.plugins.plugin_utils._vendor_settings import setting_problems
 
 # Which archives a host in a group needs: their names, and the variable that sets the version.
 GROUP_ARTIFACTS = {
@@ -50,7 +51,8 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     for host in hosts.values():
         own = of_host[host.name]
         roles = dict.fromkeys(role for group in own for role in ("common", *GROUP_ROLES[group]))
-        for problem in dict.fromkeys(variable_problems(host, roles, checks) + host_contradictions(host, own, groups)):
+        problems = variable_problems(host, roles, checks) + host_contradictions(host, own, groups) + setting_problems(host, own)
+        for problem in dict.fromkeys(problems):
             by_problem.setdefault(problem, []).append(host.name)
     found = [f"{', '.join(names)}: {problem}" for problem, names in by_problem.items()]
     return found + site_problems(Site(members, groups))
