@@ -114,17 +114,18 @@ listeners:
     address:
       description: The address, V(0.0.0.0) or V(::) for all.
       type: str
-    process:
-      description: Name of the process, empty where it cannot be seen.
+    user:
+      description: The account that opened the socket.
       type: str
-    unit:
-      description: The systemd unit that the process belongs to, empty where there is none.
+    process:
+      description: Name of the process, empty where it cannot be seen, as in a container without the capability for it.
       type: str
 """
 
 import glob
 import os
 import platform
+import pwd
 import re
 import socket
 import struct
@@ -197,43 +198,45 @@ def _address(text: str) -> str:
     return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, b"".join(words))
 
 
-def listening(ports: set[int]) -> dict[str, tuple[int, str]]:
-    """Inode of each socket that listens on one of the ports, with port and address."""
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def listening(ports: set[int]) -> dict[str, dict[str, t.Any]]:
+    """Inode of each socket that listens on one of the ports, with port, address and account."""
     found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in lines(table)[1:]:
             fields = line.split()
             address, _, port = fields[1].partition(":")
             if fields[3] == "0A" and int(port, 16) in ports:
-                found[fields[9]] = (int(port, 16), _address(address))
+                found[fields[9]] = {"port": int(port, 16), "address": _address(address), "user": _user(int(fields[7]))}
     return found
 
 
-def owners(inodes: set[str]) -> dict[str, tuple[str, str]]:
-    """Name and unit of the process that has each socket."""
-    found: dict[str, tuple[str, str]] = {}
+def processes(inodes: set[str]) -> dict[str, str]:
+    """Name of the process that has each socket, as far as it can be seen."""
+    found: dict[str, str] = {}
     for handle in glob.iglob("/proc/[0-9]*/fd/*") if inodes else ():
         try:
             target = os.readlink(handle)
         except OSError:
             continue
         inode = target[8:-1] if target.startswith("socket:[") else ""
-        if inode in inodes and inode not in found:
-            process = os.path.dirname(os.path.dirname(handle))
-            groups = "\n".join(lines(process + "/cgroup"))
-            unit = re.findall(r"/([^/\n]+\.(?:service|scope))(?:/|$)", groups, re.MULTILINE)
-            found[inode] = ("".join(lines(process + "/comm")), unit[-1] if unit else "")
+        if inode in inodes:
+            found[inode] = "".join(lines(os.path.dirname(os.path.dirname(handle)) + "/comm"))
     return found
 
 
 def listeners(ports: t.Iterable[int]) -> list[dict[str, t.Any]]:
     """Who listens on the ports."""
     sockets = listening(set(ports))
-    known = owners(set(sockets))
-    return [
-        {"port": port, "address": address, "process": known.get(inode, ("", ""))[0], "unit": known.get(inode, ("", ""))[1]}
-        for inode, (port, address) in sorted(sockets.items(), key=lambda item: item[1])
-    ]
+    names = processes(set(sockets))
+    found = [{**entry, "process": names.get(inode, "")} for inode, entry in sockets.items()]
+    return sorted(found, key=lambda entry: (entry["port"], entry["address"]))
 
 
 def main() -> None:

@@ -38,8 +38,8 @@ UNFIT = ("tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "9p",
 # Free space to begin with, in GB; later at least FULL, so that a service can still write its configuration.
 FIRST = {"zookeeper_data_dir": 1, "zookeeper_log_dir": 1, "clickhouse_data_dir": 5, "grafana_data_dir": 1}
 PROGRAMS_FIRST, FULL = 3 * GB, GB // 10
-UNITS = {"zookeeper": "zookeeper.service", "clickhouse": "clickhouse-server.service", "grafana": "grafana-server.service"}
-UNITS.update({mode: f"otelcol-{mode.replace('_', '-')}.service" for mode in MODES})
+# Accounts that the roles' services run as.
+ACCOUNTS = {**{group: group for group in FOLDERS}, **{mode: f"otelcol-{mode.replace('_', '-')}" for mode in MODES}}
 
 
 def requirements(host: Host, groups: t.Sequence[str]) -> dict[str, t.Any]:
@@ -143,18 +143,15 @@ def _held_ports(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]
     wanted: dict[int, list[Listener]] = {}
     for one in listeners(host, groups):
         wanted.setdefault(one.port, []).append(one)
+    # A port that moves from one of the host's own services to another is free when both are restarted.
+    own = {ACCOUNTS[group] for group in groups}
     found = []
     for holder in info["listeners"]:
         for one in wanted.get(holder["port"], []):
-            if holder["unit"] not in _units(groups) and _meet(one.address, holder["address"]):
-                who = f"{holder['process'] or 'another process'}{' of ' + holder['unit'] if holder['unit'] else ''}"
+            if holder["user"] not in own and _meet(one.address, holder["address"]):
+                who = f"{holder['process'] or 'a process'} of user {holder['user']}"
                 found.append(f"port {one.port} ({one.option}) is held by {who}: stop it, or set another {one.option}")
     return list(dict.fromkeys(found))
-
-
-def _units(groups: t.Sequence[str]) -> set[str]:
-    """Units of the host's own roles: a port that moves from one to another is free when both are restarted."""
-    return {UNITS[group] for group in groups}
 
 
 def _meet(wanted: str, held: str) -> bool:

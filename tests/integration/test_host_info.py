@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import platform
@@ -67,6 +68,7 @@ def test_it_tells_what_this_machine_has(held_port: int, tmp_path: Path) -> None:
     assert 0 < here["free_bytes"] <= here["size_bytes"]
     (found,) = said["listeners"]
     assert (found["port"], found["address"]) == (held_port, "127.0.0.1")
+    assert found["user"] == getpass.getuser()
     assert found["process"] == Path("/proc/self/comm").read_text(encoding="utf-8").strip()
 
 

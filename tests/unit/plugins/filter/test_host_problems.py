@@ -26,8 +26,8 @@ INFO: dict[str, t.Any] = {
 }
 
 
-def listener(port: int, unit: str = "nginx.service", address: str = "0.0.0.0") -> dict[str, t.Any]:
-    return {"port": port, "address": address, "process": unit.split(".")[0], "unit": unit}
+def listener(port: int, user: str = "www-data", address: str = "0.0.0.0", process: str = "nginx") -> dict[str, t.Any]:
+    return {"port": port, "address": address, "process": process, "user": user}
 
 
 def problems(
@@ -77,12 +77,12 @@ WRONG: list[tuple[str, dict[str, t.Any], tuple[str, ...]]] = [
         {"disk": {"size_bytes": 10 * GB}},
         ("/var/lib/otelcol has 10 GB", "otel_collector_gateway_queue_bytes", "otel_collector_agent_queue_bytes"),
     ),
-    ("ch1", {"listeners": [listener(8443)]}, ("port 8443 (clickhouse_https_port)", "nginx of nginx.service")),
-    ("ch1", {"listeners": [listener(8443, unit="", address="127.0.0.1")]}, ("port 8443 (clickhouse_https_port)", "another process")),
-    ("ch1", {"listeners": [listener(8443, unit="grafana-server.service")]}, ("port 8443", "grafana-server.service")),
+    ("ch1", {"listeners": [listener(8443)]}, ("port 8443 (clickhouse_https_port)", "nginx of user www-data")),
+    ("ch1", {"listeners": [listener(8443, process="", address="127.0.0.1")]}, ("port 8443 (clickhouse_https_port)", "a process of user www-data")),
+    ("ch1", {"listeners": [listener(8443, user="grafana")]}, ("port 8443", "user grafana")),
     ("gw1", {"listeners": [listener(3000)]}, ("port 3000 (grafana_port)",)),
     ("gw1", {"listeners": [listener(8888, address="127.0.0.1")]}, ("port 8888 (otel_collector_gateway_metrics_port)",)),
-    ("zk1", {"listeners": [listener(2281, unit="clickhouse-keeper.service")]}, ("port 2281 (zookeeper_client_port)", "clickhouse-keeper")),
+    ("zk1", {"listeners": [listener(2281, user="clickhouse", process="clickhouse-keep")]}, ("port 2281 (zookeeper_client_port)", "clickhouse-keep of user clickhouse")),
 ]
 
 
@@ -95,7 +95,7 @@ def test_what_a_host_lacks_is_said(host: str, changed: dict[str, t.Any], said: t
 @pytest.mark.parametrize(
     ("host", "changed"),
     [
-        ("ch1", {"listeners": [listener(8443, unit="clickhouse-server.service"), listener(9440, unit="clickhouse-server.service")]}),
+        ("ch1", {"listeners": [listener(8443, user="clickhouse"), listener(9440, user="clickhouse")]}),
         ("zk1", {"listeners": [listener(8090, address="192.0.2.11")]}),  # the AdminServer listens on loopback only
         ("zk1", {"listeners": [listener(2281, address="127.0.0.1")]}),
         ("ch1", {"disk": {"exists": True, "free_bytes": GB}}),  # a second run
