@@ -3,8 +3,8 @@
 
 """Private: settings that pass through to a program, compared with those that it knows. May change at any time.
 
-The lists are in roles/<role>/files/known_settings.yml, read from the programs themselves. A newer program than the list may know more:
-then only what stands in the list is checked.
+The lists are in roles/<role>/files/known_settings.yml; those of ZooKeeper and ClickHouse are read from the programs themselves.
+A newer program than the list may know more: then only what stands in the list is checked.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def setting_problems(host: Host, groups: t.Sequence[str]) -> list[str]:
         found += _server(_dictionary(host, "clickhouse_config"), version)
         found += _profiles(_dictionary(host, "clickhouse_users_config"), version)
     if "grafana" in groups:
-        found += _owned("grafana_ini", _dictionary(host, "grafana_ini"))
+        found += _grafana(_dictionary(host, "grafana_ini"), host.text("grafana_version"))
     return found
 
 
@@ -143,6 +143,26 @@ def _zookeeper(settings: dict[str, t.Any], version: str) -> list[str]:
     return found + _compared("zookeeper_config", own, known_settings("zookeeper", "settings"), version, "zookeeper")
 
 
+def _grafana(sections: dict[str, t.Any], version: str) -> list[str]:
+    """The list is not complete, and Grafana passes over what it does not know: only what is nearly a name of the list is refused."""
+    found = _owned("grafana_ini", sections)
+    if not sections or _is_newer("grafana", version):
+        return found
+    known = _file("grafana")["sections"].split()
+    for section, settings in sections.items():
+        if section not in known:
+            found += _nearly("grafana_ini", str(section), known)
+        names = _file("grafana")["settings"].get(section, "").split()
+        for name in settings if isinstance(settings, dict) and names else ():
+            found += _nearly(f"grafana_ini.{section}", str(name), names) if name not in names else []
+    return found
+
+
+def _nearly(where: str, name: str, known: list[str]) -> list[str]:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    return [_unknown(where, name, close)] if close else []
+
+
 def _server(settings: dict[str, t.Any], version: str) -> list[str]:
     """The engine lists its settings, but not its sections: of other names only those are refused that are nearly a setting."""
     found = _owned("clickhouse_config", settings)
@@ -157,8 +177,7 @@ def _server(settings: dict[str, t.Any], version: str) -> list[str]:
         elif name in known:
             found.append(_kind_problem(f"clickhouse_config.{name}", known[name], value))
         elif name not in sections and not name.endswith("_log") and not _is_newer("clickhouse", version):
-            close = difflib.get_close_matches(name, sections, n=1, cutoff=0.85)
-            found += [_unknown("clickhouse_config", name, close)] if close else []
+            found += _nearly("clickhouse_config", name, sorted(sections))
         elif isinstance(value, dict):
             parts = {f"{name}.{key}": inner for key, inner in value.items() if f"{name}.{key}" in known}
             found += [_kind_problem(f"clickhouse_config.{path}", known[path], inner) for path, inner in parts.items()]

@@ -40,6 +40,10 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("clickhouse_users_config", {"profile": {}}, ("clickhouse_users_config.profile is no setting", "did you mean profiles?")),
     ("clickhouse_users_config", {"profiles": {"default": {"max_memory_usge": 1}}}, ("did you mean max_memory_usage?",)),
     ("clickhouse_users_config", {"profiles": {"default": {"max_memory_usage": "all"}}}, ("max_memory_usage is 'all'",)),
+    ("grafana_ini", {"sever": {"root_url": "https://x/"}}, ("grafana_ini.sever is no setting", "did you mean server?")),
+    ("grafana_ini", {"auth.anonymos": {"enabled": False}}, ("did you mean auth.anonymous?",)),
+    ("grafana_ini", {"server": {"rooturl": "https://x/"}}, ("grafana_ini.server.rooturl", "did you mean root_url?")),
+    ("grafana_ini", {"security": {"cookie_samsite": "lax"}}, ("did you mean cookie_samesite?",)),
     ("grafana_ini", {"server": {"http_port": 3001}}, ("server.http_port", "grafana_port")),
     ("grafana_ini", {"paths": {"data": "/srv/grafana"}}, ("grafana_data_dir",)),
     ("grafana_ini", {"security": {"admin_user": "root"}}, ("grafana_admin_user",)),
@@ -69,6 +73,14 @@ RIGHT: list[dict[str, Any]] = [
             "profiles": {"mine": {"profile": "default", "max_threads": "auto", "constraints": {"max_threads": {"max": 4}}}}
         }
     },
+    {
+        "grafana_ini": {
+            "plugin.grafana-image-renderer": {"rendering_mode": "default"},
+            "feature_toggles": {"enable": "x"},
+            "smtp": {"host": "x:25"},
+        }
+    },
+    {"grafana_ini": {"sever": {"root_url": "https://x/"}}, "grafana_version": "13.0.0"},
     {"grafana_ini": {"users": {"default_theme": "light"}, "auth.generic_oauth": {"enabled": True}}},
 ]
 
@@ -91,11 +103,15 @@ def test_the_roles_own_settings_are_known() -> None:
     assert [name for name in own if name not in known and not name.startswith("metricsProvider.")] == []
     settings = _vendor_settings.known_settings("clickhouse", "settings")
     profiles = yaml.safe_load((ROLES / "clickhouse/vars/main.yml").read_text(encoding="utf-8"))["__clickhouse_users"]["profiles"]
+    grafana = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))
+    ini = yaml.safe_load((ROLES / "grafana/vars/main.yml").read_text(encoding="utf-8"))["__grafana_settings"]
+    assert [section for section in ini if section not in grafana["sections"].split()] == []
+    assert [name for section, own in ini.items() for name in own if name not in grafana["settings"][section].split()] == []
     assert [name for profile in profiles.values() for name in profile if name not in settings and name != "constraints"] == []
 
 
 def test_the_lists_are_of_the_versions_that_are_installed() -> None:
-    for role, variable in (("zookeeper", "zookeeper_version"), ("clickhouse", "clickhouse_version")):
+    for role, variable in (("zookeeper", "zookeeper_version"), ("clickhouse", "clickhouse_version"), ("grafana", "grafana_version")):
         listed = yaml.safe_load((ROLES / role / "files/known_settings.yml").read_text(encoding="utf-8"))["version"]
         pinned = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text(encoding="utf-8"))[variable]
         assert re.findall(r"\d+", listed)[:2] == re.findall(r"\d+", pinned)[:2]

@@ -78,11 +78,19 @@ WRONG: list[tuple[str, dict[str, t.Any], tuple[str, ...]]] = [
         ("/var/lib/otelcol has 10 GB", "otel_collector_gateway_queue_bytes", "otel_collector_agent_queue_bytes"),
     ),
     ("ch1", {"listeners": [listener(8443)]}, ("port 8443 (clickhouse_https_port)", "nginx of user www-data")),
-    ("ch1", {"listeners": [listener(8443, process="", address="127.0.0.1")]}, ("port 8443 (clickhouse_https_port)", "a process of user www-data")),
+    (
+        "ch1",
+        {"listeners": [listener(8443, process="", address="127.0.0.1")]},
+        ("port 8443 (clickhouse_https_port)", "a process of user www-data"),
+    ),
     ("ch1", {"listeners": [listener(8443, user="grafana")]}, ("port 8443", "user grafana")),
     ("gw1", {"listeners": [listener(3000)]}, ("port 3000 (grafana_port)",)),
     ("gw1", {"listeners": [listener(8888, address="127.0.0.1")]}, ("port 8888 (otel_collector_gateway_metrics_port)",)),
-    ("zk1", {"listeners": [listener(2281, user="clickhouse", process="clickhouse-keep")]}, ("port 2281 (zookeeper_client_port)", "clickhouse-keep of user clickhouse")),
+    (
+        "zk1",
+        {"listeners": [listener(2281, user="clickhouse", process="clickhouse-keep")]},
+        ("port 2281 (zookeeper_client_port)", "clickhouse-keep of user clickhouse"),
+    ),
 ]
 
 
