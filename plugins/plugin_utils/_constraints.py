@@ -156,7 +156,7 @@ def scalar_problem(value: t.Any) -> str:
 def zoo_cfg_problem(settings: t.Mapping[t.Any, t.Any]) -> str:
     """Why these cannot be settings of zoo.cfg, which is a file of Java properties."""
     for name, value in settings.items():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]*", str(name)):
             return f"{name!r} is not the name of a setting"
         wrong = scalar_problem(value) or ("has a backslash, which Java takes as an escape" if "\\" in str(value) else "")
         if wrong:

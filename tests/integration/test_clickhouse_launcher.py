@@ -334,7 +334,7 @@ def test_processes_live_and_die_together(pki: Pki) -> None:
 def test_version_and_configuration_check(tmp_path: Path) -> None:
     for words in (["--version"], ["server", "--version"], ["client", "--version"]):
         version = launcher(*words).stdout
-        assert "version 26.7.2.1 (" in version
+        assert "version 26.7.2.59 (" in version
         assert "stand-in" in version
     config = tmp_path / "config.xml"
     config.write_text("<clickhouse><a><b>1</b><c>2</c></a><l>x</l></clickhouse>")

@@ -7,14 +7,9 @@ from the vendors' own sites.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import shutil
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +17,13 @@ from typing import Any, Protocol, cast
 
 import yaml
 
+from plugins.module_utils import _artifacts
 from tests.testbed.artifacts import CATALOGUE, Artifact, catalogue
 from tests.testbed.core import TestbedError, cached, heartbeat, parallel
 
 REGISTRIES, OFFICIAL = SOURCES = ("registries", "official")
-LOCK = "artifacts.lock.yml"
+LOCK = _artifacts.LOCK
+BUILT = f"{_artifacts.NONE_PUBLISHED}: built here"
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def fill(source: str) -> Path:
         missing = sorted({item.archive for item in wanted.values()} - lock.keys())
         if missing:
             raise TestbedError("fill the mirror", f"nothing made {', '.join(missing)}", f"compare {CATALOGUE}")
-        (folder / LOCK).write_text(render_lock(lock), encoding="utf-8")
+        (folder / LOCK).write_text(_artifacts.LOCK_HEAD + yaml.safe_dump({"artifacts_lock": lock}, width=1000), encoding="utf-8")
 
     return cached("mirror", inputs, build)
 
@@ -100,39 +97,6 @@ def load(name: str) -> Module:
         raise TestbedError(
             "fill the mirror", f"no module {exc.name}", "is the checkout complete, and are its requirements installed?"
         ) from exc
-
-
-def render_lock(lock: dict[str, dict[str, Any]]) -> str:
-    """The lock file as the roles read it."""
-    head = "# Written by whoever fills the mirror. stand_in: true is not the vendor's software.\n---\n"
-    return head + yaml.safe_dump({"artifacts_lock": lock})
-
-
-def parse_checksum(text: str, archive: str, algorithm: str) -> str:
-    """Find an archive's hash in a vendor's checksum file: a bare hash, or lines of `hash  name`."""
-    length = hashlib.new(algorithm).digest_size * 2
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        digest, _, name = line.strip().partition(" ")
-        if len(digest) == length and all(char in "0123456789abcdef" for char in digest.lower()):
-            found[name.strip().lstrip("*").rsplit("/", 1)[-1]] = digest.lower()
-    if archive in found:
-        return found[archive]
-    # One hash alone is that archive's, whatever name the vendor's build gave it.
-    if len(found) == 1:
-        return next(iter(found.values()))
-    raise ValueError(f"no {algorithm} of {archive} among {len(found)} lines")
-
-
-def file_hash(path: Path, algorithm: str) -> str:
-    """The hash of a file of any size."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def entry(path: Path, **more: str | bool) -> dict[str, dict[str, Any]]:
-    """What the lock says about a file."""
-    return {path.name: {"sha256": file_hash(path, "sha256"), "size": path.stat().st_size, **more}}
 
 
 def _built(recipe: Recipe, module: Module, folder: Path) -> dict[str, dict[str, Any]]:
@@ -149,47 +113,18 @@ def _built(recipe: Recipe, module: Module, folder: Path) -> dict[str, dict[str, 
     lock: dict[str, dict[str, Any]] = {}
     for path in sorted(cached(f"artifact-{module.NAME}", module.inputs(), build).iterdir()):
         os.link(path, folder / path.name)
-        lock |= entry(path, source=REGISTRIES, stand_in=recipe.stand_in, note=recipe.note)
+        lock[path.name] = _artifacts.lock_entry(
+            path, source=REGISTRIES, checksum=BUILT, signature=BUILT, stand_in=recipe.stand_in, note=recipe.note
+        )
     return lock
 
 
 def _fetched(item: Artifact, folder: Path) -> dict[str, dict[str, Any]]:
-    """Download an archive from its vendor and compare it with the checksum that the vendor publishes."""
-    target = folder / item.archive
+    """Download an archive from its vendor and verify it, as the playbook mirror does."""
     with heartbeat(f"download {item.archive}"):
-        _download(item.url, target)
-    if not item.checksum_url:
-        return entry(target, source=OFFICIAL, stand_in=False, verified=False)
-    checksums = folder / f".{item.archive}.checksum"
-    _download(item.checksum_url, checksums)
-    try:
-        published = parse_checksum(checksums.read_text(encoding="utf-8"), item.archive, item.checksum_algorithm)
-    except ValueError as exc:
-        raise TestbedError(f"verify {item.archive}", str(exc), f"look at {item.checksum_url}") from exc
-    checksums.unlink()
-    if file_hash(target, item.checksum_algorithm) != published:
-        raise TestbedError(
-            f"verify {item.archive}", f"it does not match {item.checksum_url}", "do not use it; download again later"
-        )
-    return entry(target, source=OFFICIAL, stand_in=False, verified=True)
-
-
-def _download(url: str, target: Path, pauses: Sequence[float] = (2, 4, 8)) -> None:
-    """Fetch one file. What may pass is tried again."""
-    for pause in (*pauses, None):
         try:
-            with urllib.request.urlopen(url, timeout=60) as response, target.open("wb") as file:
-                shutil.copyfileobj(response, file, 1 << 20)
-                size = response.headers["Content-Length"]
-            if size and target.stat().st_size != int(size):
-                raise OSError(f"cut off after {target.stat().st_size} of {size} bytes")
-            return
-        except (OSError, urllib.error.URLError) as exc:
-            permanent = isinstance(exc, urllib.error.HTTPError) and exc.code < 500
-            if permanent or pause is None:
-                raise TestbedError(
-                    f"download {target.name.strip('.')}",
-                    f"{url}: {exc}",
-                    "check the network, or take the packages of registries: --source registries",
-                ) from exc
-            time.sleep(pause)
+            lock, _ = _artifacts.fetch(item.release, folder / item.archive, {})
+        except _artifacts.ArtifactError as exc:
+            todo = "check the network, or take the packages of registries: --source registries"
+            raise TestbedError(f"download {item.archive}", str(exc), todo) from exc
+    return {item.archive: lock}

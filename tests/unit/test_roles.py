@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.groundwork.observability.plugins.filter.artifacts import DEFAULT_ARCH
 
 from tests.readme_tables import BEGIN, ROLES, entry_points, rendered
 
 ROLE_NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
-VERSIONS = {
-    "zookeeper": "zookeeper_version",
-    "clickhouse": "clickhouse_version",
-    "otelcol": "otel_collector_version",
-    "grafana": "grafana_version",
-    "grafana_clickhouse_datasource": "grafana_clickhouse_datasource_version",
-}
 
 
 def defaults(role: str) -> dict[str, Any]:
@@ -68,9 +62,13 @@ def test_secrets_are_hidden(role: str) -> None:
 def test_versions_equal_the_list_of_artifacts() -> None:
     artifacts = yaml.safe_load((ROLES / "common/vars/main/artifacts.yml").read_text())["common_artifacts"]
     given = {name: value for role in ROLE_NAMES for name, value in defaults(role).items()}
-    assert {artifact: given[variable] for artifact, variable in VERSIONS.items()} == {
+    assert {artifact: given[entry["version_variable"]] for artifact, entry in artifacts.items()} == {
         artifact: entry["version"] for artifact, entry in artifacts.items()
     }
+
+
+def test_platform_has_one_default() -> None:
+    assert f"default('{DEFAULT_ARCH}')" in defaults("common")["common_arch"]
 
 
 def test_no_role_name_begins_with_another() -> None:

@@ -11,36 +11,33 @@ from typing import Any
 
 import yaml
 
+from plugins.module_utils import _artifacts
+
+# Of hosts and of what is built for them.
+ARCH = "amd64"
 CATALOGUE = Path(__file__).parents[3] / "roles" / "common" / "vars" / "main" / "artifacts.yml"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One entry of the roles' list of archives, its placeholders filled in."""
+    """One entry of the roles' table of archives: its default version for the machine that hosts of a testbed run on."""
 
     name: str
     version: str
-    archive: str
-    url: str
-    checksum_url: str
-    checksum_algorithm: str
+    release: dict[str, Any]
+
+    @property
+    def archive(self) -> str:
+        """Its name on the mirror."""
+        return str(self.release["archive"])
 
 
 def parse_catalogue(data: dict[str, Any]) -> dict[str, Artifact]:
-    """Read `common_artifacts`, fill in {version} and {archive}."""
-    catalogue = {}
-    for name, entry in data["common_artifacts"].items():
-        version = str(entry["version"])
-        archive = entry["archive"].format(version=version)
-        catalogue[name] = Artifact(
-            name=name,
-            version=version,
-            archive=archive,
-            url=entry["url"].format(version=version, archive=archive),
-            checksum_url=entry["checksum_url"].format(version=version, archive=archive),
-            checksum_algorithm=entry["checksum_algorithm"],
-        )
-    return catalogue
+    """Read `common_artifacts` as the roles do."""
+    return {
+        name: Artifact(name, str(entry["version"]), _artifacts.release(entry, str(entry["version"]), ARCH))
+        for name, entry in data["common_artifacts"].items()
+    }
 
 
 def catalogue() -> dict[str, Artifact]:

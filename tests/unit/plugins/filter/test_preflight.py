@@ -90,28 +90,3 @@ def test_identities_are_compared_as_text(shard: t.Any) -> None:
 
 def test_clickhouse_needs_an_ensemble() -> None:
     assert [line for line in problems(groups={"zookeeper": []}) if "clickhouse_zookeeper_hosts" in line]
-
-
-def test_archives_are_wanted_once_a_version() -> None:
-    hostvars = {"a": {}, "b": {"otel_collector_version": "2.0"}, "c": {}}
-    wanted = preflight.wanted_artifacts(hostvars, {"gateway": ["a", "b"], "node_agent": ["a", "b", "c"]}, ARTIFACTS)
-    assert [entry["archive"] for entry in wanted] == ["otelcol-1.0.tgz", "otelcol-2.0.tgz"]
-
-
-PINNED = {"artifacts_lock": {"zookeeper-1.0.tgz": {"sha256": "a"}}}
-
-
-@pytest.mark.parametrize(
-    ("lock", "mirror", "expected"),
-    [
-        (PINNED, None, ""),
-        (PINNED, PINNED, ""),
-        ({}, None, "has no SHA-256 in observability_lock_file"),
-        (None, None, "has no SHA-256 in observability_lock_file"),
-        (PINNED, {"artifacts_lock": {}}, "is not on the mirror"),
-        (PINNED, {"artifacts_lock": {"zookeeper-1.0.tgz": {"sha256": "b"}}}, "zookeeper-1.0.tgz"),
-    ],
-)
-def test_locks(lock: t.Any, mirror: t.Any, expected: str) -> None:
-    found = preflight.lock_problems(lock, mirror, ARTIFACTS, {"z1": {}}, {"zookeeper": ["z1"]})
-    assert [expected in line for line in found] == ([True] if expected else [])

@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mirror_archive
+short_description: Download a vendor's archive and verify it
+version_added: 0.1.0
+description:
+  - Downloads one archive, compares it with the checksum that its vendor publishes and with the one that a lock pins, and verifies its
+    signature with the vendor's own tool.
+  - The file is there only when it is complete and right. A download that broke is continued, also by the next run. A file that is there and
+    is not right is downloaded again.
+  - What is pinned and verified already is compared with the lock alone, without the vendor.
+author:
+  - groundwork.observability maintainers (@groundwork)
+attributes:
+  check_mode:
+    description: Can run in check mode; then nothing is downloaded, and RV(lock) is empty for an archive that is not there.
+    support: full
+  diff_mode:
+    description: Returns details on what has changed, or would change.
+    support: none
+  platform:
+    description: Works wherever the vendor can be reached from, usually on the controller.
+    platforms: posix
+    support: full
+options:
+  url:
+    description: Where the archive is. Proxies are taken from the environment.
+    type: str
+    required: true
+  path:
+    description: The file on the host. Its folder has to be there; its name is the archive's.
+    type: path
+    required: true
+  checksum:
+    description: Where the vendor publishes the archive's checksum. Left out where it publishes none.
+    type: dict
+    suboptions:
+      url:
+        description: URL of a file with the bare checksum, with lines of checksum and name, or with the versions of a Grafana plugin.
+        type: str
+        required: true
+      algorithm:
+        description: The algorithm.
+        type: str
+        choices: [sha256, sha512]
+        required: true
+      version:
+        description: For a Grafana plugin, its version.
+        type: str
+      package:
+        description: For a Grafana plugin, the name of the platform's package, for example V(linux-amd64).
+        type: str
+  signature:
+    description: How the vendor's signature is verified. Left out where the vendor signs no archive.
+    type: dict
+    suboptions:
+      files:
+        description: Names and URLs of the files that are needed for it.
+        type: dict
+        required: true
+      commands:
+        description:
+          - Commands, each a list of words, run until one fails. C({path}) stands for the archive, C({folder}) for a folder that is empty at
+            first, and C({name}) for each of O(signature.files).
+          - Where a program is not installed, nothing is run and RV(lock) says so.
+        type: list
+        elements: list
+        required: true
+  lock:
+    description: What a lock says about the archive, as RV(lock) of an earlier run; empty where it is not pinned yet.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: Download an archive that publishes its checksum
+  groundwork.observability.mirror_archive:
+    url: https://packages.clickhouse.com/tgz/stable/clickhouse-common-static-26.7.2.59-arm64.tgz
+    path: /srv/mirror/clickhouse-common-static-26.7.2.59-arm64.tgz
+    checksum:
+      url: https://packages.clickhouse.com/tgz/stable/clickhouse-common-static-26.7.2.59-arm64.tgz.sha512
+      algorithm: sha512
+  register: archive
+
+- name: Look at what it was compared with
+  ansible.builtin.debug:
+    var: archive.lock
+"""
+
+RETURN = r"""
+lock:
+  description: What a lock has to say about the archive.
+  returned: success
+  type: dict
+  contains:
+    sha256:
+      description: Its SHA-256 in hexadecimal digits.
+      type: str
+    size:
+      description: Its size in bytes.
+      type: int
+    source:
+      description: Where it was downloaded from.
+      type: str
+    checksum:
+      description: Which checksum of the vendor it was compared with, or V(none published).
+      type: str
+    signature:
+      description: V(valid), V(none published), or V(not verified) and why.
+      type: str
+  sample:
+    sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae
+    size: 3
+    source: https://packages.clickhouse.com/tgz/stable/clickhouse-common-static-26.7.2.59-arm64.tgz
+    checksum: sha512 as published
+    signature: none published
+"""
+
+import pathlib
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "checksum": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True},
+                    "algorithm": {"type": "str", "required": True, "choices": ["sha256", "sha512"]},
+                    "version": {"type": "str"},
+                    "package": {"type": "str"},
+                },
+            },
+            "signature": {
+                "type": "dict",
+                "options": {
+                    "files": {"type": "dict", "required": True},
+                    "commands": {"type": "list", "elements": "list", "required": True},
+                },
+            },
+            "lock": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    path = pathlib.Path(module.params["path"])
+    pinned = module.params["lock"]
+    checksum = {key: value for key, value in (module.params["checksum"] or {}).items() if value is not None}
+    wanted = {"archive": path.name, "url": module.params["url"], "checksum": checksum, "signature": module.params["signature"] or {}}
+    if module.check_mode:
+        there = path.exists() and ("sha256" not in pinned or _artifacts.file_hash(path) == pinned["sha256"])
+        module.exit_json(changed=not there, lock=pinned)
+    try:
+        lock, changed = _artifacts.fetch(wanted, path, pinned)
+    except (_artifacts.ArtifactError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(changed=changed, lock=lock)
+
+
+if __name__ == "__main__":
+    main()
