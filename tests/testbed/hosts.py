@@ -22,7 +22,7 @@ from tests.testbed import mirror
 from tests.testbed.artifacts import clickhouse
 from tests.testbed.core import CACHE, TestbedError, heartbeat, locked, parallel, run, say
 from tests.testbed.engine import docker, ensure, need
-from tests.testbed.image import image
+from tests.testbed.image import BOOKWORM, image
 
 LAYOUTS = Path(__file__).with_name("layouts.yml")
 # Names that documentation and tests use have known addresses; the others are spread over the rest.
@@ -113,12 +113,15 @@ def inventory(testbed: Plan, key: Path, lock: Path) -> dict[str, Any]:
     }
 
 
-def up(name: str, layout: str, source: str) -> Path:
-    """Start a testbed, or what is missing of it, and return its inventory. What runs is left as it is."""
+def up(name: str, layout: str, source: str, suite: str = BOOKWORM) -> Path:
+    """Start a testbed, or what is missing of it, and return its inventory. What runs is left as it is.
+
+    `suite` is the release of Debian that its hosts have.
+    """
     layouts = yaml.safe_load(LAYOUTS.read_text(encoding="utf-8"))
     testbed = plan(name, layout, layouts, os.environ.get("GROUNDWORK_SUBNET_PREFIX") or "172.29")
     ensure()
-    image_name, archives, engine = parallel([image, lambda: str(mirror.fill(source)), lambda: _engine(source)])
+    image_name, archives, engine = parallel([lambda: image(suite), lambda: str(mirror.fill(source)), lambda: _engine(source)])
     with locked(f"testbed-{name}"):
         there = _containers(name)
         others = {container.layout for container in there.values()} - {layout, ""}

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""The host image: a small Debian server with systemd and SSH, made from Debian's packages."""
+"""The host images: a small Debian server with systemd and SSH, made from Debian's packages."""
 
 from __future__ import annotations
 
@@ -11,30 +11,46 @@ from pathlib import Path
 from tests.testbed.core import CACHE, input_hash, locked, run, say
 from tests.testbed.engine import docker, ensure, need
 
-SUITE = "bookworm"
+# Debian's releases that there are hosts of: 12 and 13.
+SUITES = BOOKWORM, TRIXIE = ("bookworm", "trixie")
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "python3", "python3-apt", "sudo", "iproute2", "iptables", "ca-certificates"),
     *("procps", "openssh-server", "rsyslog", "openssl", "curl", "tzdata"),
 )
 # Only downloaded into the image, with what they depend on.
-DOWNLOADS = ("openjdk-17-jre-headless", "postgresql", "unzip")
+DOWNLOADS = ("default-jre-headless", "postgresql", "unzip")
+# What a controller needs beside Python; everything else of it is mounted.
+CONTROLLER = ("gpg", "gpg-agent", "gpgconf", "git", "openssh-client")
 SETUP = Path(__file__).with_name("host-setup.sh")
 
 
-def tag() -> str:
+def tag(suite: str) -> str:
     """The image's name: it changes with the recipe, not with the date."""
-    return f"groundwork-host:{SUITE}-{input_hash([SUITE, *PACKAGES, *DOWNLOADS, SETUP])}"
+    return f"groundwork-host:{suite}-{input_hash([suite, *PACKAGES, *DOWNLOADS, SETUP])}"
 
 
-def image() -> str:
-    """Return the image's name; build the image first when the engine does not have it."""
+def image(suite: str = BOOKWORM) -> str:
+    """Return the name of the image with a release of Debian; build the image first when the engine does not have it."""
     ensure()
-    name = tag()
+    name = tag(suite)
     if _present(name):
         return name
-    with locked("image"):
+    with locked(f"image-{suite}"):
         if not _present(name):
-            _build(name)
+            _build(suite, name)
+    return name
+
+
+def controller() -> str:
+    """Return the name of an image to run Ansible in: a host with Debian 13 and what a controller needs besides."""
+    base = image(TRIXIE)
+    name = f"groundwork-controller:{input_hash([base, *CONTROLLER])}"
+    with locked("image-controller"):
+        if not _present(name):
+            with tempfile.TemporaryDirectory(dir=CACHE, prefix=".image-") as folder:
+                install = f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(CONTROLLER)}"
+                Path(folder, "Dockerfile").write_text(f"FROM {base}\nRUN {install}\n", encoding="utf-8")
+                docker("build", "--tag", name, folder, what="build the controller's image")
     return name
 
 
@@ -43,7 +59,7 @@ def _present(name: str) -> bool:
     return inspected.returncode == 0
 
 
-def _build(name: str) -> None:
+def _build(suite: str, name: str) -> None:
     need("mmdebstrap", "mmdebstrap", "debian-archive-keyring")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix=".image-") as folder:
@@ -54,9 +70,9 @@ def _build(name: str) -> None:
                 # Package lists and downloaded packages stay in the image.
                 "--skip=cleanup/apt",
                 f'--customize-hook=HOST_DOWNLOADS="{" ".join(DOWNLOADS)}" chroot "$1" sh < {shlex.quote(str(SETUP))}',
-                *(SUITE, tarball),
+                *(suite, tarball),
             ],
-            what="build the host image",
+            what=f"build the host image with {suite}",
             todo="Debian's package mirror is needed; read the log above",
         )
         docker("import", tarball, name, what="load the host image")
