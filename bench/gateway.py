@@ -115,7 +115,8 @@ class Bench:
         made = []
         for number in range(count):
             chosen = topology.gateway_for(hostvars, groups, f"agent{number}")
-            made.append(telemetry_load.Agent(f"agent{number}", chosen["address"], (("x-clickhouse-shard", str(chosen["shard"])),)))
+            address = f"{self.platform.addresses[chosen['name']]}:{self.platform.setting('otel_collector_gateway_http_port', chosen['name'])}"
+            made.append(telemetry_load.Agent(f"agent{number}", address, (("x-clickhouse-shard", str(chosen["shard"])),)))
         return made
 
     def counters(self) -> Counters:

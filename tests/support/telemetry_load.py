@@ -32,7 +32,7 @@ TIMEOUT = 30
 
 @dataclass(frozen=True)
 class Agent:
-    """One simulated agent: its host's name, and the gateway and shard that it sends to."""
+    """One simulated agent: its host's name, the gateway's host and port for OTLP by HTTP, and headers such as the one for the shard."""
 
     host: str
     address: str
@@ -183,7 +183,7 @@ class Load:
         """Why the request was not acknowledged, empty when it was; whether there was an answer or surely no request."""
         connection = connections.get(address)
         if connection is None:
-            connection = connections[address] = http.client.HTTPSConnection(address, 4318, timeout=TIMEOUT, context=self.context)
+            connection = connections[address] = http.client.HTTPSConnection(address, timeout=TIMEOUT, context=self.context)
         try:
             connection.request("POST", path, body, dict(headers))
             answer = connection.getresponse()

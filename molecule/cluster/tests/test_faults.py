@@ -51,7 +51,7 @@ ROLL_UPS = {
 @pytest.fixture
 def load(platform: Any) -> telemetry_load.Load:
     """Twenty agents, ten for each shard."""
-    gateway = platform.addresses["gw1"]
+    gateway = f"{platform.addresses['gw1']}:{platform.setting('otel_collector_gateway_http_port', 'gw1')}"
     agents = [telemetry_load.Agent(f"agent{number}", gateway, (("x-clickhouse-shard", str(1 + number % 2)),)) for number in range(20)]
     token = platform.secrets["otel_collector_gateway_token"]
     return telemetry_load.Load(f"{time.time_ns():x}", agents, token, platform.context)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +47,64 @@ def test_the_gateway_speaks_tls_only(hosts: dict[str, Any], groups: dict[str, li
 def test_all_signals_of_the_application_arrive(platform: Any, until: Callable[..., Any]) -> None:
     """Logs, traces, four kinds of metric over OTLP and a summary that is scraped."""
     until(lambda: all(own for _, own in platform.records().values()), "in every table", 90)
+
+
+def extreme_records(service: str) -> dict[str, tuple[dict[str, Any], int]]:
+    """Signal -> a request whose times and numbers are at the ends of what OTLP can say, and its number of records in each table."""
+    ends = ("0", "1", str(2**32 * 10**9), str(2**63 - 1), str(2**63), str(2**64 - 1), str(time.time_ns()))
+    pairs = [(first, second) for first in ends for second in ends]
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
+    logs = [
+        {"timeUnixNano": first, "observedTimeUnixNano": second, "severityNumber": 200, "body": {"stringValue": "x"}} for first, second in pairs
+    ]
+    ids = {"traceId": "a" * 32, "spanId": "b" * 16}
+    spans = [
+        {**ids, "name": "s", "startTimeUnixNano": first, "endTimeUnixNano": second, "links": [ids]}
+        | {"events": [{"timeUnixNano": second, "name": "e"}]}
+        for first, second in pairs
+    ]
+    points = [
+        {"timeUnixNano": first, "startTimeUnixNano": second, "flags": 2**32 - 1, "exemplars": [{"timeUnixNano": second, "asDouble": 1}]}
+        for first, second in pairs
+    ]
+    most = str(2**64 - 1)
+    histogram = {"count": most, "sum": 1e308, "bucketCounts": ["1", most], "explicitBounds": [-1e308], "min": -1e308, "max": 1e308}
+    exponential = {"count": most, "scale": -(2**31), "zeroCount": most, "positive": {"offset": 2**31 - 1, "bucketCounts": [most]}}
+    metrics = [
+        {"name": "gauge", "gauge": {"dataPoints": [{**point, "asDouble": 1e308} for point in points]}},
+        {"name": "sum", "sum": {"dataPoints": [{**point, "asInt": str(-(2**63))} for point in points], "aggregationTemporality": 7}},
+        {"name": "histogram", "histogram": {"dataPoints": [{**point, **histogram} for point in points]}},
+        {"name": "exponential", "exponentialHistogram": {"dataPoints": [{**point, **exponential} for point in points]}},
+        {"name": "summary", "summary": {"dataPoints": [{**point, "quantileValues": [{"quantile": 2, "value": -1}]} for point in points]}},
+        {"name": "of no kind"},
+    ]
+    return {
+        "logs": ({"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": logs}]}]}, len(pairs)),
+        "traces": ({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": spans}]}]}, len(pairs)),
+        "metrics": ({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": metrics}]}]}, len(pairs)),
+    }
+
+
+def test_no_record_is_refused_for_ever(
+    hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str], until: Callable[..., Any]
+) -> None:
+    """A record that ClickHouse refused would hold up all that are in its batch. All arrive, and no TTL removes them at once."""
+    host, name = hosts[groups["application"][0]], groups["gateway"][0]
+    gateway = f"{platform.addresses[name]}:{platform.setting('otel_collector_gateway_http_port', name)}"
+    service = f"extreme-{time.time_ns()}"
+    records = extreme_records(service)
+    for signal, (request, _) in records.items():
+        url, ca = f"https://{gateway}/v1/{signal}", "/etc/otelcol/node_agent/tls/ca.crt"
+        said = ask(host, url, bearer(platform.secrets["otel_collector_gateway_token"]), json.dumps(request), ca)
+        assert said.startswith("200"), said
+    tables = {"otel_logs": "logs", "otel_traces": "traces"} | {
+        f"otel_metrics_{kind}": "metrics" for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+    }
+    first = groups["clickhouse"][0]
+    for table, signal in tables.items():
+        query = f"SELECT count() FROM {platform.database}.{table} WHERE ServiceName = '{service}'"
+        wanted = records[signal][1]
+        until(lambda query=query, wanted=wanted: int(platform.query(first, query)[0][0]) == wanted, f"all in {table}", 60)
 
 
 def test_roll_ups_are_filled(groups: dict[str, list[str]], platform: Any, until: Callable[..., Any]) -> None:
