@@ -112,10 +112,10 @@ class Bench:
         }
         hostvars |= {host: {"ansible_host": self.platform.addresses[host]} for host in self.gateways}
         groups = {"clickhouse": list(identities), "gateway": list(self.gateways)}
-        made = []
+        made, option = [], "otel_collector_gateway_http_port"
         for number in range(count):
             chosen = topology.gateway_for(hostvars, groups, f"agent{number}")
-            address = f"{self.platform.addresses[chosen['name']]}:{self.platform.setting('otel_collector_gateway_http_port', chosen['name'])}"
+            address = f"{self.platform.addresses[chosen['name']]}:{self.platform.setting(option, chosen['name'])}"
             made.append(telemetry_load.Agent(f"agent{number}", address, (("x-clickhouse-shard", str(chosen["shard"])),)))
         return made
 

@@ -54,9 +54,8 @@ def extreme_records(service: str) -> dict[str, tuple[dict[str, Any], int]]:
     ends = ("0", "1", str(2**32 * 10**9), str(2**63 - 1), str(2**63), str(2**64 - 1), str(time.time_ns()))
     pairs = [(first, second) for first in ends for second in ends]
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]}
-    logs = [
-        {"timeUnixNano": first, "observedTimeUnixNano": second, "severityNumber": 200, "body": {"stringValue": "x"}} for first, second in pairs
-    ]
+    log = {"severityNumber": 200, "body": {"stringValue": "x"}}
+    logs = [{**log, "timeUnixNano": first, "observedTimeUnixNano": second} for first, second in pairs]
     ids = {"traceId": "a" * 32, "spanId": "b" * 16}
     spans = [
         {**ids, "name": "s", "startTimeUnixNano": first, "endTimeUnixNano": second, "links": [ids]}
