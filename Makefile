@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test soak bench lint unit
+.PHONY: help demo demo-down test soak bench bench-gateway lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -16,11 +16,14 @@ demo-down: ## Remove what `make demo` started
 test: ## Lint, unit, integration and molecule tests; prints a table of stages
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
 
-soak: ## What takes about an hour: 20,000 random pairs of tables in lots of 1,000, each with a seed; 100 rounds of changes on four replicas
+soak: ## What takes more than an hour: 20,000 random pairs of tables, each lot with a seed; 100 rounds of changes on four replicas; 20 random faults under load
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 bench: ## clickhouse_schema beside a looped task, as ratios
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.clickhouse_schema
+
+bench-gateway: ## What a gateway costs ClickHouse and ZooKeeper with 10 to 3,000 agents, with and without batches (about 40 minutes)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.gateway
 
 lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint

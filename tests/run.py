@@ -177,12 +177,17 @@ def integration() -> Result:
 
 
 def soak() -> Result:
-    """What takes about an hour, of the same tests: other pairs at each run, in lots with a seed and a result each, two at a time."""
+    """What takes about an hour, of the same tests: other pairs at each run, in lots with a seed and a result each, two at a time.
+
+    Then the cluster with twenty random faults under load, and a shard that is away for a minute.
+    """
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
+    os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
     with ThreadPoolExecutor(2) as pool:
-        return added_up([site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])])
+        parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])]
+    return added_up([*parts, molecule("cluster")()])
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
