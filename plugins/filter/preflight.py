@@ -8,14 +8,16 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils._across import host_contradictions
+from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import requirements, unfit
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import (
     GROUP_ROLES,
     Host,
     OptionChecks,
-    host_problems,
     role_options,
+    variable_problems,
 )
 from ansible_collections.groundwork.observability.plugins.plugin_utils._site import Site, site_problems
+from ansible_collections.groundwork.observability.plugins.plugin_utils._vendor_settings import setting_problems
 
 
 def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
@@ -35,7 +37,8 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     for host in hosts.values():
         own = of_host[host.name]
         roles = dict.fromkeys(role for group in own for role in ("common", *GROUP_ROLES[group]))
-        for problem in dict.fromkeys(host_problems(host, roles, checks) + host_contradictions(host, own, groups)):
+        problems = variable_problems(host, roles, checks) + host_contradictions(host, own, groups) + setting_problems(host, own)
+        for problem in dict.fromkeys(problems):
             by_problem.setdefault(problem, []).append(host.name)
     found = [f"{', '.join(names)}: {problem}" for problem, names in by_problem.items()]
     return found + site_problems(Site(members, groups))
@@ -54,11 +57,42 @@ def required_secrets(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     )
 
 
+def _groups_of(name: str, groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    return [group for group in GROUP_ROLES if name in groups.get(group, [])]
+
+
+def host_requirements(
+    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str
+) -> dict[str, t.Any]:
+    """Which C(paths) and C(ports) module host_info has to look at on a host; both are empty where it has no role.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    :param host: the host's name in the inventory.
+    """
+    return requirements(Host(host, hostvars, groups), _groups_of(host, groups))
+
+
+def host_problems(
+    info: t.Mapping[str, t.Any], hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str
+) -> list[str]:
+    """What a host lacks for its roles, one line a problem.
+
+    :param info: what module host_info returned.
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    :param host: the host's name in the inventory.
+    """
+    return unfit(Host(host, hostvars, groups), _groups_of(host, groups), info)
+
+
 class FilterModule:
     """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "host_problems": host_problems,
+            "host_requirements": host_requirements,
             "inventory_problems": inventory_problems,
             "required_secrets": required_secrets,
         }

@@ -204,6 +204,31 @@ def collector_missing_components(config: t.Mapping[str, t.Any], said: str) -> li
     ]
 
 
+def _texts(value: t.Any) -> list[str]:
+    if isinstance(value, t.Mapping):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _texts(item)]
+    return [str(value)]
+
+
+def collector_refusal(verdict: t.Mapping[str, t.Any], secrets: t.Mapping[str, t.Any]) -> str:
+    """Why a collector refuses a configuration, empty where it accepts it.
+
+    The controller has not the host's files: what the program says about a file that is not there is left to the host, where the same
+    check runs before the first file is replaced.
+
+    :param verdict: result of the collector's C(validate).
+    :param secrets: the secret configuration, whose texts are hidden.
+    """
+    said = str(verdict.get("stderr") or verdict.get("msg") or "")
+    if verdict.get("rc") == 0 or "no such file or directory" in said:
+        return ""
+    for secret in sorted(_texts(secrets), key=len, reverse=True):
+        said = said.replace(secret, "(hidden)") if secret else said
+    return " ".join(said.split())[-1500:]
+
+
 class FilterModule:
     """Registers the filters."""
 
@@ -211,6 +236,7 @@ class FilterModule:
         return {
             "clickhouse_writers": clickhouse_writers,
             "collector_missing_components": collector_missing_components,
+            "collector_refusal": collector_refusal,
             "gateway_for": gateway_for,
             "gateway_pipelines": gateway_pipelines,
             "scrape_targets": scrape_targets,

@@ -60,7 +60,7 @@ def is_port(text: str) -> bool:
 
 def is_host_port(text: str) -> bool:
     """Whether it is C(host:port), an IPv6 address in brackets."""
-    host, _, port = text.rpartition(":")
+    host, port = text.rpartition(":")[::2]
     inner = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     return is_port(port) and is_host(inner) and ((":" in inner) == (inner is not host))
 
@@ -69,7 +69,7 @@ def is_url(text: str, schemes: str, hosts: int = 1, query: bool = False) -> bool
     """Whether it is a URL of one of the schemes, without user and password, with at most so many hosts (C(host1,host2))."""
     if not re.fullmatch(r"[A-Za-z0-9._~:/?\[\]@!&'()*+,;=%-]+", text):
         return False
-    scheme, _, rest = text.partition("://")
+    scheme, rest = text.partition("://")[::2]
     names, path, asked = re.fullmatch(r"([^/?]*)([^?]*)(\?.*)?", rest).groups()  # type: ignore[union-attr]
     places = names.split(",")
     return (
@@ -156,7 +156,7 @@ def scalar_problem(value: t.Any) -> str:
 def zoo_cfg_problem(settings: t.Mapping[t.Any, t.Any]) -> str:
     """Why these cannot be settings of zoo.cfg, which is a file of Java properties."""
     for name, value in settings.items():
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.]*", str(name)):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", str(name)):
             return f"{name!r} is not the name of a setting"
         wrong = scalar_problem(value) or ("has a backslash, which Java takes as an escape" if "\\" in str(value) else "")
         if wrong:

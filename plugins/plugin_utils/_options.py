@@ -187,7 +187,7 @@ def _module_spec(options: dict[str, dict[str, t.Any]]) -> dict[str, dict[str, t.
     return spec
 
 
-def host_problems(host: Host, roles: t.Iterable[str], checks: OptionChecks) -> list[str]:
+def variable_problems(host: Host, roles: t.Iterable[str], checks: OptionChecks) -> list[str]:
     """What is wrong with the variables of one host that has these roles: names, missing values, types, values."""
     found = [problem for name in sorted(map(str, host.given)) if (problem := unknown_variable(name))]
     for role in roles:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.wrong_values import refusals
 from tests.testbed import mirror
 
 CHECKOUT = Path(__file__).parents[2]
@@ -208,7 +209,23 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
     ),
     "component that the collector lacks": (
         set_all(otel_collector_gateway_config={"receivers": {"no_such_receiver": {}}}),
-        ("obs1 as gateway", "no_such_receiver", "otel_collector_gateway_config"),
+        ("as gateway", "obs1", "no_such_receiver", "otel_collector_gateway_config"),
+    ),
+    "scrape job that the collector refuses": (
+        set_host(otel_collector_scrape_configs=[{"job_name": "shop", "scrape_interval": "often"}]),
+        ("refuses the configuration of obs1 as prometheus_agent", "often", "otel_collector_scrape_configs"),
+    ),
+    "misspelt key of the collector": (
+        set_all(otel_collector_node_agent_config={"exporters": {"otlp_grpc": {"compresion": "zstd"}}}),
+        ("obs1 as node_agent", "compresion", "otel_collector_node_agent_config"),
+    ),
+    "pipeline without its processor": (
+        set_all(otel_collector_cluster_agent_config={"service": {"pipelines": {"metrics": {"processors": ["batch"]}}}}),
+        ("obs1 as cluster_agent", "batch", "otel_collector_cluster_agent_config"),
+    ),
+    "secret of a wrong type": (
+        set_all(otel_collector_secret_config={"gateway": {"exporters": {"clickhouse": {"timeout": "hush-4711"}}}}),
+        ("obs1 as gateway", "(hidden)", "otel_collector_secret_config"),
     ),
 }
 
@@ -222,6 +239,14 @@ def test_preflight_refuses(site: Site, mirror_url: str, wrong: str) -> None:
         inventory["vars"]["observability_mirror"] = inventory["vars"]["observability_mirror"].replace("MIRROR", mirror_url)
 
     refused(site, site.play("preflight", change=applied), *names)
+
+
+def test_every_option_is_refused_by_name(site: Site) -> None:
+    """All at once, each with a value outside of its constraint: the last of its list, which passes as its type where there is one."""
+    wrong = {name: value for _, name, value in refusals() if name not in site.given}
+    done = site.play("preflight", change=set_host(**wrong))
+    refused(site, done, *wrong)
+    assert len(wrong) > 100
 
 
 def test_a_missing_secret(site: Site) -> None:

@@ -13,9 +13,9 @@ from ansible_collections.groundwork.observability.plugins.filter import prefligh
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _constraints, _options
 
 from tests.support.inventory import SECRETS, Inventory, load
+from tests.support.wrong_values import ROLES, options, refusals
 
 CHECKOUT = Path(__file__).parents[2]
-ROLES = ("common", "zookeeper", "clickhouse", "otel_collector", "telemetry_schema", "grafana")
 # Options with any value that their type allows, and who says what is wrong with it.
 WITHOUT = {
     "otel_collector_config": "the collector's own validate, on the controller",
@@ -28,91 +28,6 @@ WITHOUT = {
     "otel_collector_scrape_configs": "the same",
     "telemetry_schema_objects": "module clickhouse_schema, before its first change",
 }
-UNIT_LINE = "\nExecStartPre=/bin/true"
-# Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
-BAD: dict[str, list[Any]] = {
-    r"an integer from 1 to 255": [0, 256, -1, "1\n2", 1.5],
-    r"an integer from .*": [-1, 10**16, "ten", True],
-    r"a number from .*": [-0.1, 1.5, "half"],
-    r"a port of the host|a port": [0, -1, 70000, "http", "80 80"],
-    r"a duration from .*": ["30", "30 s", "1d", "0s", "-5s", "9999999h", "10s" + UNIT_LINE],
-    r"a heap size": ["lots", "512", "1g -XX:OnOutOfMemoryError=reboot", "0g", "16m", "9999g", "1g" + UNIT_LINE],
-    r"a folder of its own": [
-        *("/", "/etc", "/etc/clickhouse", "/var", "/var/lib", "/usr/local/x", "/home/x", "/tmp/x", "/root"),
-        *("/opt/grafana", "/var/lib/dpkg"),
-        *("relative/path", "/data/../etc", "/data//x", "/data/ x", "/data/x/", "/data/%n", "/data/$HOME", "/data" + UNIT_LINE),
-    ],
-    r"an absolute path": ["java", "/usr/bin/java -version", "/usr/bin/../x", "/usr/bin/java" + UNIT_LINE],
-    r"an absolute path with wildcards": ["var/log/*.log", "/var/log/${env:HOME}", "/var/log/x\ny", "/var/../etc/shadow"],
-    r"a path on the controller": ["lock.yml", "/x/../lock.yml", "/x/lock.yml\n"],
-    r"a folder on the controller": ["/", "/etc", "/usr/local", "cache", "/x/../y", "/x/y\nz"],
-    r"a host name or IP address": [
-        *("10.0.0.300", "a b", "https://x", "host:80", "-x", "[::1]", "x" * 300),
-        "x\n[auth.anonymous]\nenabled = true",
-    ],
-    r"host:port": ["host", "host:0", ":4317", "::1:4317", "http://host:4317", "host:4317\n"],
-    r"an http or https URL": [
-        *("ftp://x", "mirror", "http://", "http://user:psst@x/", "http://x/?a=b", "http://x/ y", "http://x/../y", "file:///x"),
-    ],
-    r"a ClickHouse URL": ["host:9440", "tcp://", "tcp://u:p@h:9440", "mysql://h:1", "tcp://h:99999", "tcp://h:1,${env:X}:2"],
-    r"an IP network": ["10.0.0.0/33", "10.0.0", "all", "10.0.0.0/8</ip>", "::/0\n"],
-    r"a name": ["a'; DROP TABLE x", "", "a/b", "../a", "<b>", "a\nb", False, "x" * 64],
-    r"an identifier": ["otel; DROP DATABASE x", "otel-2", "2otel", "o.t", "o`t", "o\nt", "o'", True],
-    r"an end of an identifier": ["-local", "_local;", "_lo\ncal"],
-    r"a user name": ["a b", "1a", "a<b>", "a:b", "a\nb", "a'b"],
-    r"a group name": ["Adm", "a b", "adm" + UNIT_LINE, "-x"],
-    r"a version": ["latest", "1/../../x", "v1.0", "1.0 ", "1.0\n", "1..0", False],
-    r"a label": ["${env:HOME}", "a\nb", " a", "x" * 129, "a\"b"],
-    r"a bearer token": ["short", "x" * 20 + "\n", "x" * 20 + " y", "\n" * 20, "x" * 15],
-    r"a secret": ["short", "long enough\nbut two lines", " begins with a space", "tab\tulator"],
-    r"settings of zoo.cfg": [
-        *({"tickTime": "1\n4lw.commands.whitelist=*"}, {"a b": 1}, {"a\nb": 1}, {"tickTime": [1]}, {"x.y": "c:\\d"}, {"x": "y\\"}),
-    ],
-    r"settings of grafana.ini": [
-        *({"server": "x"}, {"ser]ver": {}}, {"server": {"a = b\nc": 1}}, {"server": {"domain": "x\n[auth.anonymous]"}}),
-        *({"users": {"login_hint": hint}} for hint in ("a # b", '"""a', "`a", None, [1])),
-    ],
-    r"server settings of ClickHouse|user settings of ClickHouse": [{"a b": 1}, {"max": "\x00"}, {"x": {"1<": 2}}, {"a": {"@b": [1]}}],
-    r"a data source": [
-        *({"name": "x"}, {"type": "x"}, {"name": "x", "type": "y", "acess": "proxy"}, {"name": "x", "type": "y", "access": "indirect"}),
-        *({"name": "x", "type": "y", "jsonData": []}, {"name": "x", "type": "y", "uid": "a b"}, {"name": "x\ny", "type": "y"}),
-    ],
-}
-
-
-def options() -> list[tuple[str, str, dict[str, Any]]]:
-    """Every option that an inventory may set: role, name, specification."""
-    return [(role, name, option) for role in ROLES for name, option in _options.role_options(role).items()]
-
-
-def bad_values(words: str) -> list[Any]:
-    """Values outside a constraint."""
-    return next(values for pattern, values in BAD.items() if re.fullmatch(pattern, words))
-
-
-def wrong_type(option: dict[str, Any]) -> Any:
-    """A value that the option's type refuses."""
-    return {"bool": "perhaps", "dict": "text", "list": {"a": 1}}.get(option["type"], ["a list"])
-
-
-def refusals() -> list[tuple[str, str, Any]]:
-    """Role, option and a value that has to be refused."""
-    found: list[tuple[str, str, Any]] = []
-    for role, name, option in options():
-        found.append((role, name, wrong_type(option)))
-        if "choices" in option:
-            found.append((role, name, ["neither"] if option["type"] == "list" else "neither"))
-        if not option.get("required"):
-            found.append((role, name, None))
-        constraint = _constraints.of_option(option)
-        if constraint:
-            values = [value for value in bad_values(constraint.words) if not (constraint.empty and value == "")]
-            found += [(role, name, [value] if constraint.each else value) for value in values]
-            found += [(role, name, [])] if constraint.nonempty else []
-    nested: list[Any] = [{"host": "a b"}, {"port": 1}, {"h": 1}]
-    nested += [{"host": "zk", **more} for more in ({"port": 0}, {"port": 70000}, {"secure": "x"})]
-    return found + [("clickhouse", "clickhouse_zookeeper_hosts", [entry]) for entry in nested]
-
 
 REFUSALS = refusals()
 

@@ -1,0 +1,115 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a host may lack, decided from what module host_info returns."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.filter import preflight
+
+from tests.support.inventory import Inventory
+
+GB = 10**9
+DISK = {"exists": False, "mount": "/", "type": "ext4", "size_bytes": 500 * GB, "free_bytes": 400 * GB}
+INFO: dict[str, t.Any] = {
+    "machine": "x86_64",
+    "cpu_flags": ["avx2", "pclmulqdq", "popcnt", "sse4_1", "sse4_2", "ssse3"],
+    "python": "3.11.2",
+    "systemd": 252,
+    "memory_bytes": 16 * 2**30,
+    "clock_seconds": 0.4,
+    "listeners": [],
+}
+
+
+def listener(port: int, user: str = "www-data", address: str = "0.0.0.0", process: str = "nginx") -> dict[str, t.Any]:
+    return {"port": port, "address": address, "process": process, "user": user}
+
+
+def problems(
+    host: str, disk: dict[str, t.Any] | None = None, disks: dict[str, dict[str, t.Any]] | None = None, **changed: t.Any
+) -> list[str]:
+    """What is said about a host of the complete inventory."""
+    inventory = Inventory()
+    groups = {"all": list(inventory.hosts), **inventory.groups}
+    wanted = preflight.host_requirements(inventory.hosts, groups, host)
+    systems = {path: {**DISK, **(disk or {}), **(disks or {}).get(path, {})} for path in wanted["paths"]}
+    info = {**copy.deepcopy(INFO), "file_systems": systems, **changed}
+    return preflight.host_problems(info, inventory.hosts, groups, host)
+
+
+def test_what_is_looked_at_follows_the_roles() -> None:
+    inventory = Inventory().add("bare", "application")
+    groups = {"all": list(inventory.hosts), **inventory.groups}
+    server = preflight.host_requirements(inventory.hosts, groups, "ch1")
+    assert server["paths"] == ["/var/lib/clickhouse", "/var/lib/otelcol", "/opt"]
+    assert {8443, 9440, 9010, 4317, 13134} <= set(server["ports"])
+    assert preflight.host_requirements(inventory.hosts, groups, "bare") == {"paths": [], "ports": []}
+
+
+@pytest.mark.parametrize("host", ["zk1", "ch1", "gw1", "app1"])
+def test_a_good_host_lacks_nothing(host: str) -> None:
+    assert problems(host) == []
+
+
+WRONG: list[tuple[str, dict[str, t.Any], tuple[str, ...]]] = [
+    ("ch1", {"machine": "aarch64", "cpu_flags": ["asimd", "aes", "atomics", "asimddp"]}, ("aarch64", "archives are for amd64")),
+    ("zk1", {"machine": "i686"}, ("i686", "amd64")),
+    ("ch1", {"cpu_flags": ["ssse3", "sse4_1", "popcnt", "pclmulqdq"]}, ("lacks sse4_2", "ClickHouse")),
+    ("zk1", {"python": "3.8.10"}, ("Python is 3.8.10", "ansible_python_interpreter")),
+    ("zk1", {"systemd": 239}, ("systemd is 239", "247")),
+    ("zk1", {"systemd": 0}, ("not started by systemd",)),
+    ("zk1", {"clock_seconds": 90.0}, ("90 seconds ahead",)),
+    ("zk1", {"clock_seconds": -6.0}, ("6 seconds behind",)),
+    ("zk1", {"memory_bytes": 2**30}, ("1024 MiB of memory", "zookeeper_heap")),
+    ("gw1", {"memory_bytes": 2 * 2**30}, ("otel_collector_gateway_memory_mib",)),
+    ("ch1", {"disk": {"free_bytes": 4 * GB}}, ("/ has 4.0 GB free", "/var/lib/clickhouse")),
+    ("ch1", {"disks": {"/var/lib/clickhouse": {"mount": "/srv", "free_bytes": GB}}}, ("/srv has 1.0 GB free", "5.0 GB")),
+    ("ch1", {"disk": {"exists": True, "free_bytes": GB // 20}}, ("/ has 0.1 GB free",)),
+    ("ch1", {"disks": {"/var/lib/clickhouse": {"type": "nfs4"}}}, ("clickhouse_data_dir", "nfs4")),
+    ("zk1", {"disks": {"/var/lib/zookeeper/log": {"type": "tmpfs"}}}, ("zookeeper_log_dir", "tmpfs")),
+    (
+        "gw1",
+        {"disk": {"size_bytes": 10 * GB}},
+        ("/var/lib/otelcol has 10 GB", "otel_collector_gateway_queue_bytes", "otel_collector_agent_queue_bytes"),
+    ),
+    ("ch1", {"listeners": [listener(8443)]}, ("port 8443 (clickhouse_https_port)", "nginx of user www-data")),
+    (
+        "ch1",
+        {"listeners": [listener(8443, process="", address="127.0.0.1")]},
+        ("port 8443 (clickhouse_https_port)", "a process of user www-data"),
+    ),
+    ("ch1", {"listeners": [listener(8443, user="grafana")]}, ("port 8443", "user grafana")),
+    ("gw1", {"listeners": [listener(3000)]}, ("port 3000 (grafana_port)",)),
+    ("gw1", {"listeners": [listener(8888, address="127.0.0.1")]}, ("port 8888 (otel_collector_gateway_metrics_port)",)),
+    (
+        "zk1",
+        {"listeners": [listener(2281, user="clickhouse", process="clickhouse-keep")]},
+        ("port 2281 (zookeeper_client_port)", "clickhouse-keep of user clickhouse"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("host", "changed", "said"), WRONG, ids=[" ".join(said) for _, _, said in WRONG])
+def test_what_a_host_lacks_is_said(host: str, changed: dict[str, t.Any], said: tuple[str, ...]) -> None:
+    found = problems(host, **changed)
+    assert len([line for line in found if all(text in line for text in said)]) == 1, found
+
+
+@pytest.mark.parametrize(
+    ("host", "changed"),
+    [
+        ("ch1", {"listeners": [listener(8443, user="clickhouse"), listener(9440, user="clickhouse")]}),
+        ("zk1", {"listeners": [listener(8090, address="192.0.2.11")]}),  # the AdminServer listens on loopback only
+        ("zk1", {"listeners": [listener(2281, address="127.0.0.1")]}),
+        ("ch1", {"disk": {"exists": True, "free_bytes": GB}}),  # a second run
+        ("ch1", {"clock_seconds": 30.0}),  # it took so long to start the module
+        ("zk1", {"cpu_flags": []}),
+    ],
+)
+def test_what_does_not_matter_is_accepted(host: str, changed: dict[str, t.Any]) -> None:
+    assert problems(host, **changed) == []

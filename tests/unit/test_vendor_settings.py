@@ -1,0 +1,117 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Settings that pass through to a program: what it does not know is refused by name, what it knows is not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _vendor_settings
+
+from tests.support.inventory import Inventory
+
+ROLES = Path(__file__).parents[2] / "roles"
+
+WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
+    ("zookeeper_config", {"tickTimee": 2000}, ("tickTimee is no setting", "did you mean tickTime?", "3.9.4")),
+    ("zookeeper_config", {"maxClientCnxn": 10}, ("did you mean maxClientCnxns?",)),
+    ("zookeeper_config", {"tickTime": "fast"}, ("zookeeper_config.tickTime is 'fast'", "a number")),
+    ("zookeeper_config", {"sslQuorum": "perhaps"}, ("zookeeper_config.sslQuorum", "true or false")),
+    ("zookeeper_config", {"dataDir": "/srv/zk"}, ("sets dataDir", "zookeeper_data_dir")),
+    ("zookeeper_config", {"secureClientPort": 1234}, ("zookeeper_client_port",)),
+    ("zookeeper_config", {"admin.serverPort": 1234}, ("zookeeper_admin_port",)),
+    ("zookeeper_config", {"metricsProvider.httpPort": 1234}, ("zookeeper_metrics_port",)),
+    ("zookeeper_config", {"server.4": "host:2888:3888"}, ("server.4", "group zookeeper")),
+    ("zookeeper_config", {"4lw.commands.whitelst": "*"}, ("did you mean 4lw.commands.whitelist?",)),
+    ("clickhouse_config", {"max_concurent_queries": 100}, ("max_concurent_queries is no setting", "did you mean max_concurrent_queries?")),
+    ("clickhouse_config", {"max_concurrent_queries": "many"}, ("clickhouse_config.max_concurrent_queries is 'many'", "a number")),
+    ("clickhouse_config", {"async_load_databases": "perhaps"}, ("async_load_databases", "true or false")),
+    ("clickhouse_config", {"remote_server": {}}, ("did you mean remote_servers?",)),
+    ("clickhouse_config", {"logger": {"use_syslog": "perhaps"}}, ("clickhouse_config.logger.use_syslog",)),
+    ("clickhouse_config", {"merge_tree": {"max_suspicious_broken_part": 5}}, ("did you mean max_suspicious_broken_parts?",)),
+    ("clickhouse_config", {"merge_tree": {"max_suspicious_broken_parts": "five"}}, ("merge_tree.max_suspicious_broken_parts", "a number")),
+    ("clickhouse_config", {"path": "/srv/ch/"}, ("clickhouse_data_dir",)),
+    ("clickhouse_config", {"https_port": 8444}, ("clickhouse_https_port",)),
+    ("clickhouse_config", {"listen_host": "::"}, ("clickhouse_listen",)),
+    ("clickhouse_config", {"macros": {"shard": 2}}, ("macros.shard", "clickhouse_shard")),
+    ("clickhouse_users_config", {"profile": {}}, ("clickhouse_users_config.profile is no setting", "did you mean profiles?")),
+    ("clickhouse_users_config", {"profiles": {"default": {"max_memory_usge": 1}}}, ("did you mean max_memory_usage?",)),
+    ("clickhouse_users_config", {"profiles": {"default": {"max_memory_usage": "all"}}}, ("max_memory_usage is 'all'",)),
+    ("grafana_ini", {"sever": {"root_url": "https://x/"}}, ("grafana_ini.sever is no setting", "did you mean server?")),
+    ("grafana_ini", {"auth.anonymos": {"enabled": False}}, ("did you mean auth.anonymous?",)),
+    ("grafana_ini", {"server": {"rooturl": "https://x/"}}, ("grafana_ini.server.rooturl", "did you mean root_url?")),
+    ("grafana_ini", {"security": {"cookie_samsite": "lax"}}, ("did you mean cookie_samesite?",)),
+    ("grafana_ini", {"server": {"http_port": 3001}}, ("server.http_port", "grafana_port")),
+    ("grafana_ini", {"paths": {"data": "/srv/grafana"}}, ("grafana_data_dir",)),
+    ("grafana_ini", {"security": {"admin_user": "root"}}, ("grafana_admin_user",)),
+]
+RIGHT: list[dict[str, Any]] = [
+    {"zookeeper_config": {"tickTime": "3000", "4lw.commands.whitelist": "*", "authProvider.1": "x", "metricsProvider.exportJvmInfo": True}},
+    {"zookeeper_config": {"ssl.quorum.ciphersuites": "x", "ssl.keyStore.type": "PEM", "jute.maxbuffer": 1}, "zookeeper_version": "3.10.0"},
+    {
+        "clickhouse_config": {
+            "max_concurrent_queries": 100,
+            "mark_cache_size": "5G",
+            "query_thread_log": {"@remove": 1},
+            "macros": {"rack": 1},
+        }
+    },
+    {
+        "clickhouse_config": {
+            "storage_configuration": {"disks": {"x": {"type": "s3"}}},
+            "mysql_port": 9004,
+            "merge_tree": {"old_parts_lifetime": 60},
+        }
+    },
+    {"clickhouse_config": {"max_concurrent_queries": {"@from_env": "MOST"}, "a_section_of_tomorrow": {"x": 1}}},
+    {"clickhouse_config": {"max_concurent_queries": 1}, "clickhouse_version": "27.1.1.1"},
+    {
+        "clickhouse_users_config": {
+            "profiles": {"mine": {"profile": "default", "max_threads": "auto", "constraints": {"max_threads": {"max": 4}}}}
+        }
+    },
+    {
+        "grafana_ini": {
+            "plugin.grafana-image-renderer": {"rendering_mode": "default"},
+            "feature_toggles": {"enable": "x"},
+            "smtp": {"host": "x:25"},
+        }
+    },
+    {"grafana_ini": {"sever": {"root_url": "https://x/"}}, "grafana_version": "13.0.0"},
+    {"grafana_ini": {"users": {"default_theme": "light"}, "auth.generic_oauth": {"enabled": True}}},
+]
+
+
+@pytest.mark.parametrize(("option", "settings", "said"), WRONG, ids=[f"{option}-{settings}"[:70] for option, settings, _ in WRONG])
+def test_what_the_program_does_not_know_is_refused(option: str, settings: dict[str, Any], said: tuple[str, ...]) -> None:
+    given: dict[str, Any] = {option: settings}
+    found = Inventory().set("all", **given).problems()
+    assert [line for line in found if option in line and all(text in line for text in said)], found
+
+
+@pytest.mark.parametrize("variables", RIGHT, ids=[str(variables)[:70] for variables in RIGHT])
+def test_what_it_knows_is_accepted(variables: dict[str, Any]) -> None:
+    assert Inventory().set(**variables).problems() == []
+
+
+def test_the_roles_own_settings_are_known() -> None:
+    known = _vendor_settings.known_settings("zookeeper", "settings")
+    own = yaml.safe_load((ROLES / "zookeeper/vars/main.yml").read_text(encoding="utf-8"))["__zookeeper_settings"]
+    assert [name for name in own if name not in known and not name.startswith("metricsProvider.")] == []
+    settings = _vendor_settings.known_settings("clickhouse", "settings")
+    profiles = yaml.safe_load((ROLES / "clickhouse/vars/main.yml").read_text(encoding="utf-8"))["__clickhouse_users"]["profiles"]
+    grafana = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))
+    ini = yaml.safe_load((ROLES / "grafana/vars/main.yml").read_text(encoding="utf-8"))["__grafana_settings"]
+    assert [section for section in ini if section not in grafana["sections"].split()] == []
+    assert [name for section, own in ini.items() for name in own if name not in grafana["settings"][section].split()] == []
+    assert [name for profile in profiles.values() for name in profile if name not in settings and name != "constraints"] == []
+
+
+def test_the_lists_are_of_the_versions_that_are_installed() -> None:
+    for role, variable in (("zookeeper", "zookeeper_version"), ("clickhouse", "clickhouse_version"), ("grafana", "grafana_version")):
+        listed = yaml.safe_load((ROLES / role / "files/known_settings.yml").read_text(encoding="utf-8"))["version"]
+        pinned = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text(encoding="utf-8"))[variable]
+        assert re.findall(r"\d+", listed)[:2] == re.findall(r"\d+", pinned)[:2]
