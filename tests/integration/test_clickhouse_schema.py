@@ -615,6 +615,58 @@ def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch
     assert not run(SHOP)["changed"]
 
 
+def test_a_server_that_dies_after_99_of_100_creates(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told with what was executed, the object that it may have died of, and no more than a line of the library's own words."""
+    objects = [DATABASE, *({"ddl": f"CREATE TABLE shop.t{number} (a UInt8) ENGINE = Memory"} for number in range(100))]
+    execute = client.ClickHouse.execute
+    seen: list[str] = []
+
+    def kill(client: t.Any, statement: str) -> None:
+        if not statement.startswith("CREATE TEMPORARY"):
+            seen.append(statement)
+            if len(seen) == 101:
+                server.kill()
+        execute(client, statement)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.ClickHouse, "execute", kill)
+        patch.setattr("time.sleep", lambda _seconds: None)
+        result = run(objects)
+    server.start()
+    assert result["failed"]
+    assert result["changed"]
+    assert result["statements"] == seen[:100]
+    assert result["msg"].startswith("shop.t99 (objects[100].ddl): ")
+    assert "whether its statement ran is not known; 1 of 101 statements left, run it again" in result["msg"]
+    assert not [word for word in ("urllib3", "HTTPConnection", "object at", "Max retries", "\n") if word in result["msg"]]
+    assert len(result["msg"]) < 250
+    assert run(objects)["statements"] == seen[100:]
+
+
+def test_messages_name_the_place(server: ClickHouse, run: Run) -> None:
+    """Of a statement that is wrong, of a declaration without a database, and of values that do not fit."""
+    columns = ", ".join(f"c{number} UInt8" for number in range(200))
+    wrong = run([DATABASE, {"ddl": f"CREATE TABLE shop.t (a UInt8, b Strin g, {columns}) ENGINE = Memory"}])
+    assert wrong["msg"].startswith("shop.t (objects[1].ddl): Code: 62. Syntax error at character 39, near ', b Strin g, c0'; expected ")
+    assert len(wrong["msg"]) < 250
+    assert "t (objects[0].ddl): ON CLUSTER" in run([{"ddl": "CREATE TABLE shop.t ON CLUSTER c (a UInt8)"}])["msg"]
+    table = "CREATE TABLE shop.t (k UInt8, a String, b String) ENGINE = MergeTree ORDER BY k"
+    run([DATABASE, {"ddl": table}])
+    server.query("INSERT INTO shop.t VALUES (1, '1', '2'), (2, '3', 'four')")
+    for more in ({}, {"to": "ORDER BY (k, a)"}):
+        declared = table.replace("a String, b String", "a UInt8, b UInt8").replace("ORDER BY k", more.get("to", "ORDER BY k"))
+        result = run([{"ddl": declared}], allow=["modify_lossy", "rebuild"])
+        assert "column b has values that are no UInt8, such as 'four'" in result["msg"]
+        assert "FUNCTION" not in result["msg"]
+        assert "mutation" not in result["msg"]
+    assert server.query("SELECT * FROM shop.t ORDER BY k") == "1\t1\t2\n2\t3\tfour"
+    enum = "CREATE TABLE shop.e (a Enum8('x' = 1, 'y' = 2)) ENGINE = MergeTree ORDER BY tuple()"
+    run([{"ddl": enum}])
+    server.query("INSERT INTO shop.e VALUES ('y')")
+    fewer = run([{"ddl": enum.replace(", 'y' = 2", "")}], allow=["modify_lossy"])
+    assert "column a has values that are no Enum8('x' = 1), such as 'y'" in fewer["msg"]
+
+
 def test_a_connection_that_breaks_while_reading(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read again, in the same session, over what the first attempt has left in it."""
     execute = client.ClickHouse.execute

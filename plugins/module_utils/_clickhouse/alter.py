@@ -281,7 +281,10 @@ def _cast(old: Column, new: Column) -> str:
         return ""
     # NULL becomes the default, which the server asks for.
     target = nullable(new.type) if is_nullable(old.type) and not is_nullable(new.type) else new.type
-    return f"_CAST({ddl.quote_name(old.name)}, {ddl.quote_string(target)})"
+    # From one enumeration to another the server takes the numbers over, also those that have no name then.
+    enums = all(kind.removeprefix("Nullable(").startswith("Enum") for kind in (old.type, target))
+    source = f"toInt16({ddl.quote_name(old.name)})" if enums else ddl.quote_name(old.name)
+    return f"_CAST({source}, {ddl.quote_string(target)})"
 
 
 def _table_clauses(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> list[str]:

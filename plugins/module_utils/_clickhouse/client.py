@@ -21,6 +21,8 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import messages
+
 try:
     import clickhouse_connect
     from clickhouse_connect import common
@@ -295,10 +297,10 @@ def _translated(connection: Connection) -> t.Iterator[None]:
         message = _URL.sub("", _FRAME.sub("", str(error)))
         code = getattr(error, "code", None)
         if code is None and isinstance(error, library.OperationalError):
-            raise ConnectionFailed(f"the connection to {connection.url} broke: {message}") from error
+            raise ConnectionFailed(f"the connection to {connection.url} broke: {messages.broken_connection(message)}") from error
         raise ClickHouseError(message, code) from error
     except OSError as error:
-        raise ConnectionFailed(f"the connection to {connection.url} broke: {error}") from error
+        raise ConnectionFailed(f"the connection to {connection.url} broke: {messages.broken_connection(str(error))}") from error
 
 
 def _limits(text: str) -> dict[str, t.Any]:

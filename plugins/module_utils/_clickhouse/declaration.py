@@ -9,7 +9,7 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose, ddl, messages
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 
 Options = t.Mapping[str, t.Any]
@@ -189,7 +189,8 @@ def _declare(index: int, options: Options, database: str) -> Declared:
         if create.kind == "named_collection":
             ddl.collection_entries(text)
     except ddl.DDLError as error:
-        raise ClickHouseError(f"{name + ' ' if name else ''}({where}.ddl): {error}") from error
+        label = name or messages.object_name(text)
+        raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
         index,
         create.kind,

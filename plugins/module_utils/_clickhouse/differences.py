@@ -28,7 +28,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     keeps_rows,
     reaches_outside,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import Rebuild, blocks_of
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import Rebuild, blocks_of, find_misfit
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
 
 _WIDE = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
@@ -162,21 +162,23 @@ class Differences:
                 continue
             real = made_by.source or item.sql_name
             sample = ", ".join(ddl.quote_name(made_by.renamed.get(column, column)) for column in made_by.sample)
+            misfit = ""
             try:
-                for table in twins:
+                if made_by.casts and with_row and not made_by.obstacles(self.allow):
+                    # A value that does not fit would stop the mutation, and everything behind it.
+                    former = "".join(f", {ddl.quote_name(old)} AS {ddl.quote_name(new)}" for new, old in made_by.renamed.items())
+                    misfit = find_misfit(self.client, f"(SELECT *{former} FROM {real})" if former else real, made_by.casts)
+                for table in () if misfit else twins:
                     if sample and with_row:
                         self.client.execute(f"INSERT INTO {table} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
                     for statement in alters:
                         self.reader.alter(table, statement.replace(item.sql_name, table, 1))
-                if made_by.casts and with_row and not made_by.obstacles(self.allow):
-                    # A value that does not fit would stop the mutation, and everything behind it.
-                    former = "".join(f", {ddl.quote_name(old)} AS {ddl.quote_name(new)}" for new, old in made_by.renamed.items())
-                    rows = f"(SELECT *{former} FROM {real})" if former else real
-                    self.client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({', '.join(made_by.casts)})")
             except ConnectionFailed:
                 raise
             except ClickHouseError as error:
-                found[item.key] = dataclasses.replace(made_by, impossible=(str(error),))
+                misfit = str(error)
+            if misfit:
+                found[item.key] = dataclasses.replace(made_by, impossible=(misfit,))
             else:
                 made[name] = item
         if made:

@@ -14,7 +14,7 @@ import fnmatch
 import random
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl, messages
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
@@ -259,7 +259,8 @@ class Reader:
                 except ConnectionFailed:
                     raise
                 except ClickHouseError as error:
-                    raise error.about(item.subject) from error
+                    message = messages.syntax_error(str(error), text)
+                    raise ClickHouseError(f"{item.subject}: {message}", error.code) from error
             formatted[item.key, side] = line
         return formatted
 

@@ -14,6 +14,7 @@ they share, goes on, the others wait; then they join the new table, and copy wha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -21,7 +22,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, messages
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import is_replicated
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
@@ -94,6 +95,36 @@ def copy_of(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], renamed:
     return Copy(tuple(names), tuple(expressions), unit, kept and key == ddl.clause(want, "partition_by"), tuple(casts))
 
 
+def find_misfit(client: ClickHouse, rows: str, casts: t.Sequence[str]) -> str:
+    """Why the rows' values cannot all be converted by these expressions: column, type and one value. Empty where they can."""
+    try:
+        client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({', '.join(casts)})")
+    except ConnectionFailed:
+        raise
+    except ClickHouseError as error:
+        for cast in casts:
+            try:
+                client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({cast})")
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as reason:
+                return _misfit(client, rows, cast, reason)
+        return str(error)
+    return ""
+
+
+def _misfit(client: ClickHouse, rows: str, cast: str, reason: ClickHouseError) -> str:
+    """What is said of an expression that fails: with a value where one is found, else with the server's reason."""
+    if not cast.startswith("_CAST("):
+        return str(reason)
+    column, kind = messages.cast_parts(cast)
+    query = f"SELECT toString({ddl.quote_name(column)}) FROM {rows} WHERE {messages.misfit_condition(cast)} LIMIT 1"
+    with contextlib.suppress(ClickHouseError):  # not every type can be asked for
+        for (value,) in client.rows(query):
+            return messages.misfit(column, kind, str(value))
+    return f"column {column} cannot become {kind}: {reason}"
+
+
 def _expression(old: alter.Column, new: alter.Column) -> str:
     name = ddl.quote_name(old.name)
     if old.type == new.type:
@@ -142,12 +173,9 @@ class Rebuild:
         if obstacle:
             return dataclasses.replace(plan, impossible=(*plan.impossible, obstacle))
         if self.copy.casts:
-            try:
-                self.client.rows(f"SELECT count() FROM {self.table} WHERE NOT ignore({', '.join(self.copy.casts)})")
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
-                return dataclasses.replace(plan, impossible=(*plan.impossible, f"not all values can be copied: {error}"))
+            misfit = find_misfit(self.client, self.table, self.copy.casts)
+            if misfit:
+                return dataclasses.replace(plan, impossible=(*plan.impossible, f"not all values can be copied: {misfit}"))
         lock = self._lock()
         statements = lock + ([] if self.leftover else [self._create()])
         statements.append(f"SYSTEM STOP MERGES {self.beside}")

@@ -121,12 +121,16 @@ def converge(
     items: dict[tuple[str, ...], Declared] = {item.key: item for item in want}
     done: list[tuple[Step, ObjectState]] = []
     unsure: tuple[Step, ObjectState] | None = None
+    left = ""
     pause = 0.2
     deadline = time.monotonic() + client.connection.timeout
     attempt = 0
     while True:
         attempt += 1
-        found = client.patiently(lambda: _known(Reader(client, want, secrets, purge), allow))
+        try:
+            found = client.patiently(lambda: _known(Reader(client, want, secrets, purge), allow))
+        except ConnectionFailed as error:
+            raise _gone(error, items, done, unsure, left) from error
         items |= {item.key: item for item in found.purged}
         plan = plan_schema(want, found, found.secrets, allow)
         states = {state.key: state for state in plan.objects}
@@ -152,6 +156,7 @@ def converge(
                 again = time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS
                 if again:
                     unsure = (step, states[step.target]) if lost else None
+                    left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
                     break
                 item = items[step.target]
                 where = item.subject + (step.release() if step.release is not None else "")
@@ -167,14 +172,38 @@ def converge(
                         f": its replica has not come back within {client.connection.timeout} s (timeout). Look for ZooKeeper; "
                         f"where that has lost the replica: SYSTEM RESTORE REPLICA {item.sql_name}, then run again"
                     )
-                elif lost:
-                    where += f"; {len(plan.steps) - position} of {len(plan.steps)} statements left, run it again"
+                elif isinstance(error, ConnectionFailed):
+                    left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
+                    raise _gone(error, items, done, (step, states[step.target]), left) from error
                 raise error.about(where, [item.shown for item, _state in done]) from error
             done.append((step, states[step.target]))
         else:
             return _with_done(dataclasses.replace(plan, steps=()), done)
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _PAUSE_AT_MOST)
+
+
+def _gone(
+    error: ConnectionFailed,
+    items: t.Mapping[tuple[str, ...], Declared],
+    done: t.Sequence[tuple[Step, ObjectState]],
+    unsure: tuple[Step, ObjectState] | None,
+    left: str,
+) -> ClickHouseError:
+    """The error of a server that has gone, with what was executed before, and the object whose statement may have been."""
+    executed = [step.shown for step, _state in done]
+    if unsure is None:
+        return error.about(f"{len(executed)} statements were executed", executed) if executed else error
+    subject = items[unsure[0].target].subject
+    return Interrupted(f"{subject}: {error}; whether its statement ran is not known; {left}, run it again", done=executed)
+
+
+class Interrupted(ConnectionFailed):
+    """The server went while it was changed: the statement it was sent last may have run."""
+
+    @property
+    def details(self) -> dict[str, t.Any]:
+        return {**super().details, "changed": True}
 
 
 def _known(reader: Reader, allow: t.Collection[str]) -> Found:
