@@ -21,7 +21,7 @@ class Step:
 
     C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is called before
     the statement, and returns what it has executed by itself; C(release) is called when it fails, and returns what to add to
-    the message.
+    the message. C(effect) says what the statement does to rows that are there, C(rows) and C(bytes) how many these are.
     """
 
     target: tuple[str, ...]
@@ -30,6 +30,20 @@ class Step:
     shared: bool = False
     prepare: t.Callable[[], list[str]] | None = field(default=None, compare=False)
     release: t.Callable[[], str] | None = field(default=None, compare=False)
+    effect: str = field(default="", compare=False)
+    rows: int = field(default=0, compare=False)
+    bytes: int = field(default=0, compare=False)
+
+    @property
+    def result(self) -> dict[str, t.Any]:
+        name = ".".join(filter(None, self.target))
+        return {"name": name, "statement": self.shown, "effect": self.effect, "rows": self.rows, "bytes": self.bytes}
+
+    @property
+    def described(self) -> str:
+        """The statement behind a comment that says what it costs."""
+        size = f": {self.rows} rows, {self.bytes} bytes" if self.rows else ""
+        return f"-- {self.effect}{size}\n{self.shown}\n" if self.effect else f"{self.shown}\n"
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,7 @@ class Plan:
                 "after_header": f"{state.kind} {state.name}",
                 "before": _lines(state.before),
                 "after": _lines(state.after),
+                "prepared": "".join(step.described for step in self.steps if step.target == state.key),
             }
             for state in self.objects
             if state.before != state.after
@@ -105,6 +120,7 @@ class Plan:
         return {
             "changed": self.changed,
             "statements": self.statements,
+            "plan": [step.result for step in self.steps],
             "objects": [state.result for state in self.objects],
             "diff": self.diff,
         }

@@ -343,6 +343,36 @@ statements:
   elements: str
   sample:
     - CREATE DATABASE shop
+plan:
+  description:
+    - The same statements with what each does to rows that are there. V(instant) changes nothing but the definition. V(mutation) renames
+      or removes files of all parts, V(rewrite) reads and writes a column or the table; the run waits for both. V(copy) fills another
+      table, and V(drop) removes rows.
+    - The figures are the server's own, before the run. With C(--diff) they stand beside what changes.
+  returned: success, or when objects differ
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the object.
+      type: str
+      sample: shop.orders
+    statement:
+      description: The statement; secrets are hidden.
+      type: str
+      sample: ALTER TABLE shop.orders (MODIFY COLUMN `total` Decimal(18, 2))
+    effect:
+      description: V(instant), V(mutation), V(rewrite), V(copy) or V(drop).
+      type: str
+      sample: rewrite
+    rows:
+      description: Rows of the table, unless the statement is instant.
+      type: int
+      sample: 1000000
+    bytes:
+      description: Compressed bytes that are rewritten, copied or dropped.
+      type: int
+      sample: 4194304
 objects:
   description: Every declared object, in the order of creation. Only those that exist, when the run fails because some differ.
   returned: success, or when objects differ

@@ -667,6 +667,48 @@ def test_messages_name_the_place(server: ClickHouse, run: Run) -> None:
     assert "column a has values that are no Enum8('x' = 1), such as 'y'" in fewer["msg"]
 
 
+def test_the_plan_says_what_each_statement_costs(server: ClickHouse, run: Run) -> None:
+    """By the server's own figures, in check mode as in the run, and beside the difference."""
+    table = "CREATE TABLE shop.t (k UInt32, a UInt8, b String, c UInt8) ENGINE = MergeTree ORDER BY k SETTINGS min_bytes_for_wide_part = 0"
+    run([DATABASE, {"ddl": table}, {"ddl": table.replace("shop.t", "shop.u")}])
+    server.query("INSERT INTO shop.t SELECT number, 1, randomString(100), 2 FROM numbers(1000)")
+    declared = table.replace("a UInt8", "a UInt16").replace(", c UInt8", "").replace("b String", "b String COMMENT 'x'")
+    objects = [{"ddl": declared}, {"ddl": declared.replace("shop.t", "shop.u")}, {"ddl": table.replace("shop.t", "shop.new")}]
+    check, do = run(objects, check=True, allow=["drop_column"]), run(objects, allow=["drop_column"])
+    assert check["plan"] == do["plan"]
+    assert [entry["statement"] for entry in do["plan"]] == do["statements"]
+    effects = {entry["name"]: (entry["effect"], entry["rows"]) for entry in do["plan"]}
+    assert effects == {"shop.t": ("rewrite", 1000), "shop.u": ("instant", 0), "shop.new": ("instant", 0)}
+    # The column alone, of a table with 100 bytes of text in each row.
+    (rewritten,) = [entry["bytes"] for entry in do["plan"] if entry["name"] == "shop.t"]
+    assert 0 < rewritten < 10_000
+    (shown,) = [entry["prepared"] for entry in check["diff"] if entry["after_header"] == "table shop.t"]
+    assert shown == f"-- rewrite: 1000 rows, {rewritten} bytes\n{do['plan'][0]['statement']}\n"
+    rebuilt = declared.replace("ORDER BY k", "ORDER BY (k, a)")
+    copied = run([{"ddl": rebuilt}], check=True, allow=["rebuild"])["plan"]
+    assert {entry["effect"]: entry["rows"] for entry in copied}["copy"] == 1000
+    assert next(entry["bytes"] for entry in copied if entry["effect"] == "copy") > 100_000
+    gone = run([{"kind": "table", "name": "shop.t", "state": "absent"}], check=True, allow=["drop_table"])["plan"]
+    assert [(entry["effect"], entry["rows"]) for entry in gone] == [("drop", 1000)]
+
+
+def test_values_that_would_be_lost_with_another_column(server: ClickHouse, run: Run) -> None:
+    table = "CREATE TABLE shop.t (k UInt8, old String{}) ENGINE = MergeTree ORDER BY k"
+    run([DATABASE, {"ddl": table.format("")}])
+    server.query("INSERT INTO shop.t VALUES (1, 'a')")
+    run([{"ddl": table.format(", new String DEFAULT old")}])
+    last = [{"ddl": table.format(", new String").replace("old String, ", "")}]
+    for check in (True, False):
+        refused = run(last, check=check, allow=["drop_column"])
+        assert "column new has values that were never written and are computed from old" in refused["msg"]
+        assert "renamed_columns" in refused["msg"]
+    server.query("ALTER TABLE shop.t MATERIALIZE COLUMN new SETTINGS mutations_sync = 2")
+    assert run(last, allow=["drop_column"])["changed"]
+    assert server.query("SELECT * FROM shop.t") == "1\ta"
+    named = run([{"ddl": last[0]["ddl"].replace("new String", "newer String")}])
+    assert "if newer is its new name, declare renamed_columns: {newer: new}" in named["msg"]
+
+
 def test_a_connection_that_breaks_while_reading(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read again, in the same session, over what the first attempt has left in it."""
     execute = client.ClickHouse.execute

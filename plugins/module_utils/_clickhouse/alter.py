@@ -64,7 +64,8 @@ class Alteration:
     What goes before it: columns that make place for columns below their name (C(b) for C(b.x)); a server that does both at once while it
     rewrites rows dies (26.7). What goes after it: columns that others were computed from, for the server asks the table as it is before.
     C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type or a TTL changes, C(sample)
-    names the columns of a row that shows whether the server can rewrite one.
+    names the columns of a row that shows whether the server can rewrite one. C(unwritten) are columns whose values may be computed from
+    one that is dropped, by its name.
     """
 
     commands: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class Alteration:
     impossible: tuple[str, ...] = ()
     casts: tuple[str, ...] = ()
     sample: tuple[str, ...] = ()
+    unwritten: t.Mapping[str, str] = field(default_factory=dict)
 
     def statements(self, name: str) -> tuple[str, ...]:
         """One where the server allows it: it checks all commands before it does the first."""
@@ -127,7 +129,7 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     columns = _columns(kept, new.columns, needs)
     gone = [column for name, column in old.columns.items() if name not in new.columns]
     lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
-    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped") for name in lost]
+    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped{_new_name(name, old, new)}") for name in lost]
     used = _computed_from(kept[name] for name in new.columns if name in kept)
     drops = {column.name: f"DROP COLUMN {ddl.quote_name(column.name)}" for column in gone}
     below = {name.rpartition(".")[0] for name in new.columns if name not in old.columns}
@@ -147,7 +149,25 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
         impossible=tuple(impossible),
         casts=tuple(filter(None, casts)),
         sample=tuple(stored) if rewrites else (),
+        unwritten=_unwritten(old, new, lost),
     )
+
+
+def _new_name(name: str, old: Elements, new: Elements) -> str:
+    """The hint that a column which goes may be one that comes, under another name."""
+    same = [other for other, column in new.columns.items() if other not in old.columns and column.type == old.columns[name].type]
+    return f"; if {same[0]} is its new name, declare renamed_columns: {{{same[0]}: {name}}}" if len(same) == 1 else ""
+
+
+def _unwritten(old: Elements, new: Elements, lost: t.Sequence[str]) -> dict[str, str]:
+    """Columns whose values, as far as they were never written, are computed from one that is dropped; with that one's name."""
+    found: dict[str, str] = {}
+    for name, column in old.columns.items():
+        if name in new.columns and column.default_kind == "DEFAULT":
+            used = [other for other in lost if other in _computed_from([column])]
+            if used:
+                found[name] = ", ".join(used)
+    return found
 
 
 def without_lookups(have: t.Sequence[ddl.Clause]) -> Alteration:

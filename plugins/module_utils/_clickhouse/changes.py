@@ -40,7 +40,16 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
     shared = is_replicated(want)
     if not plan.commands and not plan.impossible:
         return Change(impossible=("no ALTER makes this difference",))
-    return Change(plan.statements(item.sql_name), plan.needs, plan.impossible, plan.casts, plan.sample, shared, item.sql_name)
+    return Change(
+        plan.statements(item.sql_name),
+        plan.needs,
+        plan.impossible,
+        plan.casts,
+        plan.sample,
+        plan.unwritten,
+        shared,
+        item.sql_name,
+    )
 
 
 def is_replicated(clauses: t.Sequence[ddl.Clause]) -> bool:

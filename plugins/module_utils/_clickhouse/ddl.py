@@ -466,6 +466,20 @@ def arguments(text: str) -> list[str]:
     return [] if opened is None else [text[start:end] for start, end in _arguments(tokens, opened)]
 
 
+def alter_commands(statement: str) -> list[str]:
+    """Commands of an C(ALTER TABLE), without the parentheses around each."""
+    tokens = tokenize(statement)
+    start = 5 if len(tokens) > 3 and tokens[3].text == "." else 3
+    groups: list[list[Token]] = [[]]
+    for token in tokens[start:]:
+        if token.text == "," and token.depth == 0:
+            groups.append([])
+        else:
+            groups[-1].append(token)
+    texts = [group[1:-1] if group[0].text == "(" and group[-1].text == ")" else group for group in groups if group]
+    return [statement[group[0].start : group[-1].end] for group in texts if group]
+
+
 def engine_clause(name: str, arguments: t.Sequence[str]) -> str:
     return f"ENGINE = {name}({', '.join(arguments)})" if arguments else f"ENGINE = {name}"
 

@@ -59,6 +59,7 @@ class Differences:
             if made is not None:
                 found[item.key] = made
         found.update(self._rehearsed(found))
+        found.update(self._losing(found))
         found.update(self._replaced(found))
         return found
 
@@ -103,6 +104,25 @@ class Differences:
         made = collection(item, have, item.statement)
         self.have[item.key] = collection_text(item.name, ddl.collection_entries(have))
         return made if made.statements else None
+
+    def _losing(self, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+        """Changes that drop a column from which another's values are computed where they were never written: these would be gone."""
+        found: dict[Key, Change] = {}
+        for item in self.reader.tables:
+            made = changes.get(item.key)
+            if made is None or made.impossible:
+                continue
+            for name, source in made.unwritten.items():
+                where = f"active AND database = {ddl.quote_string(item.database)} AND table = {ddl.quote_string(item.name)}"
+                written = f"SELECT name FROM system.parts_columns WHERE {where} AND column = {ddl.quote_string(name)}"
+                if self.client.rows(f"SELECT count() FROM system.parts WHERE {where} AND rows > 0 AND name NOT IN ({written})")[0][0]:
+                    write = f"ALTER TABLE {item.sql_name} MATERIALIZE COLUMN {ddl.quote_name(name)}"
+                    reason = (
+                        f"column {name} has values that were never written and are computed from {source}, which would be dropped: "
+                        f"declare renamed_columns instead of both, or write them first ({write})"
+                    )
+                    found[item.key] = dataclasses.replace(made, impossible=(reason,))
+        return found
 
     def _replaced(self, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
         """Tables that no ALTER makes as declared, and replacements that an earlier run has left in the middle."""

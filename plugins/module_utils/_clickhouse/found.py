@@ -35,7 +35,8 @@ class Change:
     """What makes an existing object as declared: statements, permissions that they need, and why there are none.
 
     C(casts), C(sample) and C(renamed) (new column names to old ones) are for the rehearsal, C(source) is where its row is taken from.
-    C(shared) says that replicas make the same change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
+    C(unwritten) are columns that may have values computed from one that is dropped. C(shared) says that replicas make the same
+    change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
     C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
     """
 
@@ -44,6 +45,7 @@ class Change:
     impossible: tuple[str, ...] = ()
     casts: tuple[str, ...] = ()
     sample: tuple[str, ...] = ()
+    unwritten: t.Mapping[str, str] = field(default_factory=dict)
     shared: bool = False
     source: str = ""
     renamed: t.Mapping[str, str] = field(default_factory=dict)

@@ -139,6 +139,8 @@ def converge(
         unsure = None
         if plan.drifted and not keep_drift:
             plan = _without_steps(plan)
+        if plan.steps:
+            plan = _with_effects(client, plan, found)
         if not apply or not plan.steps:
             return _with_done(plan, done)
         for position, step in enumerate(plan.steps):
@@ -181,6 +183,15 @@ def converge(
             return _with_done(dataclasses.replace(plan, steps=()), done)
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _PAUSE_AT_MOST)
+
+
+def _with_effects(client: ClickHouse, plan: Plan, found: Found) -> Plan:
+    """What each statement costs, where the server has anything yet."""
+    if not found.changes:
+        return dataclasses.replace(plan, steps=tuple(dataclasses.replace(step, effect="instant") for step in plan.steps))
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.effects import with_effects
+
+    return client.patiently(lambda: with_effects(client, plan, found))
 
 
 def _gone(
