@@ -32,12 +32,13 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     for group, names in members.items():
         for host in names:
             of_host[host.name].append(group)
+    server = next(iter(members["clickhouse"]), None)
     checks = OptionChecks()
     by_problem: dict[str, list[str]] = {}
     for host in hosts.values():
         own = of_host[host.name]
         roles = dict.fromkeys(role for group in own for role in ("common", *GROUP_ROLES[group]))
-        problems = variable_problems(host, roles, checks) + host_contradictions(host, own, groups) + setting_problems(host, own)
+        problems = variable_problems(host, roles, checks) + host_contradictions(host, own, groups, server) + setting_problems(host, own)
         for problem in dict.fromkeys(problems):
             by_problem.setdefault(problem, []).append(host.name)
     found = [f"{', '.join(names)}: {problem}" for problem, names in by_problem.items()]

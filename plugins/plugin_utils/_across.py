@@ -65,22 +65,23 @@ def listeners(host: Host, groups: t.Iterable[str]) -> list[Listener]:
     return found
 
 
-def host_contradictions(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
+def host_contradictions(host: Host, groups: t.Sequence[str], site: Groups, server: Host | None) -> list[str]:
     """Options of one host that cannot work together, one line each.
 
     :param host: the host.
     :param groups: those groups of ours that it is in.
     :param site: ansible's C(groups).
+    :param server: the first host of group C(clickhouse), whose settings others follow.
     """
     found = _ports(host, groups) + _folders(host, groups)
     if groups:
         found += _certificates(host)
     if set(groups) & set(MODES):
-        found += _collector(host, groups, site)
+        found += _collector(host, groups, site, server)
     if "clickhouse" in groups:
         found += _clickhouse(host) + _schema(host)
     if "grafana" in groups:
-        found += _grafana(host, site)
+        found += _grafana(host, server)
     return found
 
 
@@ -122,7 +123,7 @@ def _certificates(host: Host) -> list[str]:
     ]
 
 
-def _collector(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
+def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host | None) -> list[str]:
     found = []
     agents = [mode for mode in MODES[1:] if mode in groups]
     if agents and not site.get("gateway") and not host.text("otel_collector_gateway_endpoint"):
@@ -130,7 +131,7 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
             f"{', '.join(agents)}: group gateway is empty and otel_collector_gateway_endpoint is not set, so there is nothing to send to"
         )
     if "gateway" in groups:
-        found += _gateway(host, site)
+        found += _gateway(host, server)
     token = host.value("otel_collector_gateway_token")
     if token and token == host.value("otel_collector_agent_token"):
         found.append("otel_collector_gateway_token and otel_collector_agent_token are the same: an application could pass as an agent")
@@ -141,22 +142,22 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups) -> list[str]:
     return found
 
 
-def _gateway(host: Host, site: Groups) -> list[str]:
+def _gateway(host: Host, server: Host | None) -> list[str]:
     if host.text("otel_collector_clickhouse_endpoint"):
         return []
-    if not site.get("clickhouse"):
+    if server is None:
         return ["gateway: group clickhouse is empty and otel_collector_clickhouse_endpoint is not set, so there is nothing to write to"]
     found = []
     if host.text("otel_collector_clickhouse_table_suffix"):
         found.append("otel_collector_clickhouse_table_suffix is only used with otel_collector_clickhouse_endpoint: take it out")
-    return found + _differs(host, "otel_collector_clickhouse_database", "telemetry_schema_database", "the tables are there")
+    return found + _differs(host, "otel_collector_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
 
 
-def _differs(host: Host, name: str, owner: str, why: str) -> list[str]:
-    """An option that repeats another one's value, with another value."""
+def _differs(host: Host, name: str, server: Host, owner: str, why: str) -> list[str]:
+    """An option that repeats the value of an option of the servers, with another value."""
     if name not in host.given:
         return []
-    own, wanted = host.text(name), host.text(owner)
+    own, wanted = host.text(name), server.text(owner)
     if not own or not wanted or own == wanted:
         return []
     return [f"{name} ({own}) is not {owner} ({wanted}): {why}. Set only {owner}"]
@@ -177,6 +178,12 @@ def _clickhouse(host: Host) -> list[str]:
     ratio = config.get("max_server_memory_usage_to_ram_ratio", 0.5)
     if not _positive(ratio) or float(ratio) > 1:
         found.append(f"clickhouse_config.max_server_memory_usage_to_ram_ratio is {ratio!r}: it has to be above 0 and at most 1")
+    users = [host.text(f"clickhouse_{purpose}_user") for purpose in ("admin", "ingest", "grafana", "monitor")]
+    if len(users) != len(set(users)):
+        found.append(
+            f"clickhouse_admin_user, clickhouse_ingest_user, clickhouse_grafana_user and clickhouse_monitor_user are {', '.join(users)}: "
+            "each has to have its own name"
+        )
     named = [tuple(map(str, (node.get("host"), node.get("port")))) for node in _dictionaries(host.value("clickhouse_zookeeper_hosts"))]
     if len(named) != len(set(named)):
         found.append("clickhouse_zookeeper_hosts names a member twice")
@@ -195,25 +202,25 @@ def _dictionaries(values: t.Any) -> list[dict[str, t.Any]]:
 
 
 def _schema(host: Host) -> list[str]:
-    found = _differs(host, "telemetry_schema_cluster", "clickhouse_cluster", "Distributed tables need a cluster that the servers know")
+    found = _differs(host, "telemetry_schema_cluster", host, "clickhouse_cluster", "Distributed tables need one that the servers know")
     for name in ("telemetry_schema_database", "telemetry_schema_history"):
         if host.text(name).lower() in ("system", "information_schema"):
             found.append(f"{name} is {host.text(name)}, which belongs to the server: name another")
     if "telemetry_schema_login_host" not in host.given:
-        found += _differs(host, "telemetry_schema_login_port", "clickhouse_https_port", "the server listens there")
+        found += _differs(host, "telemetry_schema_login_port", host, "clickhouse_https_port", "the server listens there")
         if str(host.value("telemetry_schema_secure", True)).lower() in ("false", "no", "0"):
             found.append("telemetry_schema_secure is off, and the role's servers listen by TLS only: take it out")
     return found
 
 
-def _grafana(host: Host, site: Groups) -> list[str]:
+def _grafana(host: Host, server: Host | None) -> list[str]:
     found = []
     if not host.text("grafana_clickhouse_host"):
-        if not site.get("clickhouse"):
+        if server is None:
             found.append("group clickhouse is empty: set grafana_clickhouse_host to the ClickHouse that dashboards ask")
         else:
-            found += _differs(host, "grafana_clickhouse_port", "clickhouse_https_port", "the servers listen there")
-            found += _differs(host, "grafana_clickhouse_database", "telemetry_schema_database", "the tables are there")
+            found += _differs(host, "grafana_clickhouse_port", server, "clickhouse_https_port", "the servers listen there")
+            found += _differs(host, "grafana_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
     sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
     for key in ("name", "uid"):
         values = [source[key] for source in sources if source.get(key)]

@@ -26,6 +26,11 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     ),
     (
         ("clickhouse",),
+        tuple(f"clickhouse_{purpose}_user" for purpose in ("admin", "ingest", "grafana", "monitor")),
+        "others name it",
+    ),
+    (
+        ("clickhouse",),
         ("clickhouse_admin_password", "clickhouse_ingest_password", "clickhouse_grafana_password", "clickhouse_monitor_password"),
         "a user may be sent to any server",
     ),

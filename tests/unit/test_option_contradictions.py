@@ -46,6 +46,18 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.join("zk1", "clickhouse", **REPLICA, clickhouse_https_port=8090, clickhouse_listen=["::"]),
         ("zk1", "clickhouse_https_port", "zookeeper_admin_port"),
     ),
+    "a gateway's health at the node agent's": (
+        lambda i: i.set(otel_collector_gateway_health_port=13134),
+        ("otel_collector_gateway_health_port", "otel_collector_node_agent_health_port", "13134"),
+    ),
+    "two kinds of OTLP at one port": (
+        lambda i: i.set(otel_collector_gateway_grpc_port=4318),
+        ("otel_collector_gateway_grpc_port", "otel_collector_gateway_http_port"),
+    ),
+    "an agent's metrics at Grafana's port, everywhere": (
+        lambda i: i.set(grafana_address="0.0.0.0", otel_collector_cluster_agent_metrics_port=3000),
+        ("otel_collector_cluster_agent_metrics_port", "grafana_port"),
+    ),
     # Folders of a host.
     "two services in one folder": (
         lambda i: i.join("zk1", "clickhouse", **REPLICA, zookeeper_data_dir="/srv/data", clickhouse_data_dir="/srv/data"),
@@ -114,6 +126,8 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set("ch1", clickhouse_ingest_password="another-0123456789"),
         ("clickhouse_ingest_password differs",),
     ),
+    "two names of a user": (lambda i: i.set("ch1", clickhouse_monitor_user="watcher"), ("clickhouse_monitor_user differs",)),
+    "one name for two users": (lambda i: i.set(clickhouse_monitor_user="ingest"), ("clickhouse_admin_user", "ingest", "its own name")),
     "two databases": (lambda i: i.set("ch2", telemetry_schema_database="other"), ("telemetry_schema_database differs",)),
     "two lifetimes of rows": (lambda i: i.set("ch2", telemetry_schema_logs_ttl_days=1), ("telemetry_schema_logs_ttl_days differs",)),
     "replicated on one of two": (lambda i: i.set("ch2", telemetry_schema_replicated=False), ("telemetry_schema_replicated differs",)),
@@ -183,6 +197,9 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
 }
 
 RIGHT: dict[str, Change] = {
+    "the servers' own database, named once more": lambda i: i.set("ch1 ch2", telemetry_schema_database="other").set(
+        "gw1", otel_collector_clickhouse_database="other", grafana_clickhouse_database="other"
+    ),
     "a group of some of ours": lambda i: i.groups.update(clickhouse1=["ch1"]),
     "a group of another name": lambda i: i.add("db1", "database"),
     "one port on two addresses": lambda i: i.set(zookeeper_metrics_port=8090),
