@@ -13,7 +13,7 @@ from ansible.utils.collection_loader._collection_finder import _AnsibleCollectio
 
 LONGEST = (
     *("test_clickhouse_alter", "test_preflight", "test_mirror", "test_clickhouse_replicas", "test_clickhouse_rebuild"),
-    *("test_telemetry_schema", "test_clickhouse_join", "test_collector_configs", "test_clickhouse_roundtrips"),
+    *("test_telemetry_schema", "test_clickhouse_corpus", "test_clickhouse_join", "test_collector_configs", "test_clickhouse_roundtrips"),
 )
 
 _AnsibleCollectionFinder(paths=[str(Path(__file__).parents[1] / ".collections")])._install()

@@ -71,7 +71,10 @@ options:
       ddl:
         description:
           - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY), C(CREATE FUNCTION) or
-            C(CREATE NAMED COLLECTION) statement. The name must be qualified by its database; functions and named collections have none.
+            C(CREATE NAMED COLLECTION) statement. The name is qualified by its database, or is in O(login_database); functions and named
+            collections have none.
+          - C(CREATE OR REPLACE) is read as C(CREATE); nothing is ever replaced with its rows. A table without C(ENGINE) gets the
+            server's default engine (V(default_table_engine) in O(session_settings)).
           - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
             password alone is not seen as a difference, because the server does not show it. Of a named collection no value is
             shown; a key that comes, goes, or changes in being overridable is a difference, a changed value is one only where the
@@ -79,7 +82,8 @@ options:
         type: str
       engine:
         description:
-          - Engine of a database, for example V(Atomic), or of a table that is declared by options, with its arguments.
+          - Engine of a database, for example V(Atomic), or of a table that is declared by options, with its arguments. The server's
+            default, if not given.
         type: str
       comment:
         description:

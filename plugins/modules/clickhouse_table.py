@@ -33,13 +33,14 @@ options:
     type: str
   ddl:
     description:
-      - The C(CREATE TABLE) statement, with the name qualified by its database. Either this, or O(columns) and O(engine).
+      - The C(CREATE TABLE) statement, with the name qualified by its database or in O(login_database). Either this, or O(columns).
+      - C(CREATE OR REPLACE) is read as C(CREATE); nothing is ever replaced with its rows.
       - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
         password alone is not seen as a difference, because the server does not show it.
     type: str
   engine:
     description:
-      - Engine with its arguments, where the table is declared by options.
+      - Engine with its arguments, where the table is declared by options. The server's default, if not given.
     type: str
   comment:
     description:
