@@ -22,7 +22,7 @@ from tests.testbed.core import CACHE, TestbedError, heartbeat, say
 
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
-SCENARIOS = ("default", "cluster")
+SCENARIOS = ("default", "alternative", "cluster")
 # A file's tests share servers, so a file stays in one process; tests/conftest.py puts them in order.
 PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
 # Pairs of `make soak`, and how many share a seed.
@@ -207,7 +207,8 @@ def soak_one(what: tuple[str, ...]) -> Result:
 
 def scenario_environment(scenario: str) -> dict[str, str]:
     """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
-    inventory, verbosity = ("single", "3") if scenario == "default" else (scenario, "0")
+    inventory = "cluster" if scenario == "cluster" else "single"
+    verbosity = "3" if scenario == "default" else "0"
     suite = image.BOOKWORM
     return {"GROUNDWORK_INVENTORY": inventory, "GROUNDWORK_SUITE": suite, "ANSIBLE_VERBOSITY": verbosity, "ANSIBLE_DIFF_ALWAYS": "1"}
 

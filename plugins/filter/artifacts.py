@@ -32,6 +32,23 @@ def artifact_release(spec: t.Mapping[str, t.Any], version: str, arch: str) -> di
     return _artifacts.release(spec, str(version), arch)
 
 
+def artifact_markers(
+    wanted: t.Mapping[str, str], artifacts: t.Mapping[str, t.Any], pinned: t.Mapping[str, t.Any], arch: str, folder: str
+) -> list[str]:
+    """The files on a host that are there when the wanted versions are installed, complete and in use.
+
+    :param wanted: artifact -> version.
+    :param artifacts: the table C(common_artifacts).
+    :param pinned: archive -> its entry in the lock.
+    :param arch: the host's platform.
+    :param folder: the folder on the host that archives are unpacked below.
+    """
+    archives = {artifact: artifact_release(artifacts[artifact], version, arch)["archive"] for artifact, version in wanted.items()}
+    return [
+        f"{folder}/{artifact.replace('_', '-')}/current/.sha256-{pinned[archive]['sha256']}" for artifact, archive in archives.items()
+    ]
+
+
 def controller_arch(machines: t.Mapping[str, str]) -> str:
     """The controller's platform, as the vendors name it.
 
@@ -197,6 +214,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "artifact_markers": artifact_markers,
             "artifact_release": artifact_release,
             "controller_arch": controller_arch,
             "lock_problems": lock_problems,

@@ -58,6 +58,30 @@ def required_secrets(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     )
 
 
+def distinct_collectors(
+    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], hosts: t.Sequence[str]
+) -> list[dict[str, str]]:
+    """One host for each distinct configuration of a collector, as C(mode) and C(host).
+
+    Hosts are alike where the inventory sets the same options of role otel_collector, to the same values.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    :param hosts: names of the hosts to choose from.
+    """
+    chosen: dict[tuple[str, str], str] = {}
+    settings: dict[str, str] = {}
+    for mode in (group for group, roles in GROUP_ROLES.items() if "otel_collector" in roles):
+        members = set(groups.get(mode, []))
+        for name in (name for name in hosts if name in members):
+            if name not in settings:
+                host = Host(name, hostvars, groups)
+                options = sorted(option for option in host.given if option.startswith("otel_collector_"))
+                settings[name] = repr([(option, host.value(option)) for option in options])
+            chosen.setdefault((mode, settings[name]), name)
+    return [{"mode": mode, "host": host} for (mode, _settings), host in chosen.items()]
+
+
 def _groups_of(name: str, groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     return [group for group in GROUP_ROLES if name in groups.get(group, [])]
 
@@ -92,6 +116,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "distinct_collectors": distinct_collectors,
             "host_problems": host_problems,
             "host_requirements": host_requirements,
             "inventory_problems": inventory_problems,

@@ -43,7 +43,7 @@ PLAY = """
     - name: Know the collection-wide settings
       ansible.builtin.import_role: {name: groundwork.observability.common}
     - name: Check the inventory
-      ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: preflight}
+      ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: check}
     - name: Check the program
       ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: components}
     - name: Write the files

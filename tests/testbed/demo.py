@@ -47,7 +47,8 @@ def listed(inventories: Sequence[str | Path]) -> dict[str, Any]:
     """What ansible-inventory says about inventories together."""
     program = Path(sys.executable).with_name("ansible-inventory")
     argv = [program, *(word for inventory in inventories for word in ("-i", inventory)), "--list"]
-    environment = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg")}
+    # What it prints has secrets: it must not reach a log.
+    environment = {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_LOG_PATH": os.devnull}
     found: dict[str, Any] = json.loads(run(argv, cwd=CHECKOUT, env=environment, what="read the inventory"))
     return found
 

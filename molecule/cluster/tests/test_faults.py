@@ -61,7 +61,8 @@ def records(platform: Any, host: str, run: str, suffix: str = "") -> tuple[int, 
     """Rows and different records of a run, of all signals, as one server sees them."""
     rows = [0, 0]
     for table, attributes, _ in telemetry_load.TABLES.values():
-        query = f"SELECT count(), uniqExact({attributes}['load.id']) FROM otel.{table}{suffix} WHERE ServiceName = 'load-{run}'"
+        where = f"FROM {platform.database}.{table}{suffix} WHERE ServiceName = 'load-{run}'"
+        query = f"SELECT count(), uniqExact({attributes}['load.id']) {where}"
         rows = [total + int(number) for total, number in zip(rows, platform.query(host, query)[0], strict=True)]
     return rows[0], rows[1]
 
@@ -85,9 +86,9 @@ def accepted_by_shard(sent: telemetry_load.Sent) -> dict[str, int]:
     return {dict(headers)["x-clickhouse-shard"]: count for headers, count in sent.by_headers.items()}
 
 
-def queued(gateway: Any, exporter: str) -> float:
+def queued(gateway: Any, port: int, exporter: str) -> float:
     """Bytes in the gateway's queues of an exporter, from its own metrics."""
-    program = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8888/metrics', timeout=5).read().decode())"
+    program = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{port}/metrics', timeout=5).read().decode())"
     lines = gateway.run("python3 -c %s", program).stdout.splitlines()
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("otelcol_exporter_queue_size") and exporter in line)
 
@@ -97,14 +98,16 @@ def assert_roll_ups_are_exact(platform: Any, run: str) -> None:
     for host in (hosts[0] for hosts in SHARDS.values()):
         for roll_up, (column, table) in ROLL_UPS.items():
             where = f"WHERE ServiceName = 'load-{run}'"
-            counted = platform.query(host, f"SELECT sum({column}) FROM otel.{roll_up}_local {where}")[0][0]
-            assert int(counted) == int(platform.query(host, f"SELECT count() FROM otel.{table}_local {where}")[0][0]), (host, roll_up)
+            counted = platform.query(host, f"SELECT sum({column}) FROM {platform.database}.{roll_up}_local {where}")[0][0]
+            stored = platform.query(host, f"SELECT count() FROM {platform.database}.{table}_local {where}")[0][0]
+            assert int(counted) == int(stored), (host, roll_up)
 
 
 def test_a_shard_that_is_away_holds_up_no_other(
     hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]
 ) -> None:
     """Both replicas of a shard are killed again and again: the other shard's records arrive, those of this one later, each once."""
+    port = platform.setting("otel_collector_gateway_metrics_port", "gw1")
     counter = "systemctl show --property=NRestarts --value clickhouse-server"
     restarts = {name: int(hosts[name].check_output(counter)) for name in SHARDS["1"]}
     for name in SHARDS["1"]:
@@ -113,11 +116,11 @@ def test_a_shard_that_is_away_holds_up_no_other(
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(load.send, AWAY_SECONDS)
         try:
-            until(lambda: queued(hosts["gw1"], "clickhouse/1"), "something in the queue of the shard that is away", 30)
+            until(lambda: queued(hosts["gw1"], port, "clickhouse/1"), "something in the queue of the shard that is away", 30)
             sent = sending.result()
             accepted = accepted_by_shard(sent)
             until(lambda: records(platform, "ch3", load.run, "_local")[1] == accepted["2"], "all of the other shard", 30)
-            assert queued(hosts["gw1"], "clickhouse/1") > 0
+            assert queued(hosts["gw1"], port, "clickhouse/1") > 0
             assert all(hosts[name].service("killer").is_running for name in SHARDS["1"])
         finally:
             load.stop()
@@ -190,7 +193,7 @@ def test_a_dead_zookeeper_member_changes_nothing(hosts: dict[str, Any], platform
     assert answer["accepted"] == {"logs": COUNT, "traces": COUNT}
     for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
         query = (
-            f"SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM otel.{table}"
+            f"SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM {platform.database}.{table}"
             f" WHERE {attributes}['groundwork.probe_id'] = '{probe}'"
         )
         until(lambda query=query: [int(number) for number in platform.query("ch1", query)[0]] == [COUNT, COUNT], "all there once", 60)

@@ -136,3 +136,15 @@ def test_what_could_not_be_verified() -> None:
         "otelcol-1.0_amd64.tgz: checksum none published",
         "otelcol-1.0_amd64.tgz: signature not verified: cosign is not installed",
     ]
+
+
+def test_markers_name_the_pinned_archives() -> None:
+    specs = {
+        "grafana_plugin": {"archive": "plugin-{version}.zip", "arch": ["any"], "url": "x"},
+        "otelcol": {"archive": "otelcol_{version}_{arch}.tar.gz", "arch": ["amd64", "arm64"], "url": "x"},
+    }
+    pinned = {"plugin-2.0.zip": {"sha256": "aa"}, "otelcol_1.1_arm64.tar.gz": {"sha256": "bb"}}
+    assert artifacts.artifact_markers({"grafana_plugin": "2.0", "otelcol": "1.1"}, specs, pinned, "arm64", "/srv") == [
+        "/srv/grafana-plugin/current/.sha256-aa",
+        "/srv/otelcol/current/.sha256-bb",
+    ]

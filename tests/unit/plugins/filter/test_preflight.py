@@ -90,3 +90,18 @@ def test_identities_are_compared_as_text(shard: t.Any) -> None:
 
 def test_clickhouse_needs_an_ensemble() -> None:
     assert [line for line in problems(groups={"zookeeper": []}) if "clickhouse_zookeeper_hosts" in line]
+
+
+def test_hosts_with_the_same_settings_are_checked_once() -> None:
+    hosts = [f"h{number}" for number in range(6)]
+    hostvars: dict[str, dict[str, t.Any]] = {host: {"otel_collector_config": {"a": 1}} for host in hosts}
+    hostvars["h2"] = hostvars["h3"] = {"otel_collector_config": {"a": 2}}
+    hostvars["h4"] = {"grafana_port": 3001}
+    groups = {"node_agent": hosts, "gateway": ["h1"]}
+
+    def chosen(limit: list[str]) -> list[tuple[str, str]]:
+        return [(entry["mode"], entry["host"]) for entry in preflight.distinct_collectors(hostvars, groups, limit)]
+
+    assert chosen(hosts) == [("gateway", "h1"), ("node_agent", "h0"), ("node_agent", "h2"), ("node_agent", "h4")]
+    # With --limit, another host stands for the same settings.
+    assert chosen(["h3", "h5"]) == [("node_agent", "h3"), ("node_agent", "h5")]

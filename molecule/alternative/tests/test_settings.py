@@ -1,0 +1,57 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The scenario changes what it says it changes, and the running platform is what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography import x509
+
+from tests.testbed.demo import role_defaults
+
+CHANGED = Path(__file__).parents[1] / "inventory/group_vars/all/main.yml"
+
+
+def test_every_port_path_and_name_is_another_one() -> None:
+    """Also those of options that are made later."""
+    changed, defaults = yaml.safe_load(CHANGED.read_text()), role_defaults()
+    ends = ("_port", "_dir", "_user", "_cluster", "_database", "_interval")
+    constant = {name for name, value in defaults.items() if name.endswith(ends) and "{{" not in str(value)}
+    assert {name for name in constant if changed.get(name, defaults[name]) == defaults[name]} == set()
+
+
+def test_certificates_live_as_long_as_they_should(platform: Any) -> None:
+    (file,) = (platform.folder / "pki/hosts").glob("*.crt")
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == platform.setting("observability_tls_days")
+
+
+def test_clickhouse_is_where_it_should_be(platform: Any) -> None:
+    said = platform.query(platform.server, "SELECT currentUser(), path, getMacro('cluster') FROM system.disks WHERE name = 'default'")
+    assert said == [["dba", "/srv/clickhouse/", "telemetry_cluster"]]
+    assert platform.query(platform.server, "SELECT name FROM system.databases WHERE name = 'otel'") == []
+
+
+def test_no_service_has_files_in_a_default_folder(hosts: dict[str, Any]) -> None:
+    (host,) = hosts.values()
+    assert host.run("ls -d /opt/* /var/lib/zookeeper /var/lib/clickhouse /var/lib/grafana").stdout == ""
+    for folder in ("/srv/zookeeper/snapshots/version-2", "/srv/zookeeper/transactions/version-2", "/srv/clickhouse/store", "/srv/grafana"):
+        assert host.file(folder).is_directory, folder
+
+
+def test_metrics_come_as_often_as_they_should(platform: Any, until: Callable[..., Any]) -> None:
+    """Host metrics, every five seconds instead of every thirty."""
+    gaps = (
+        f"SELECT count(), max(gap) FROM (SELECT dateDiff('second', lagInFrame(TimeUnix) OVER (ORDER BY TimeUnix), TimeUnix) AS gap"
+        f" FROM (SELECT DISTINCT TimeUnix FROM {platform.database}.otel_metrics_sum"
+        " WHERE MetricName = 'system.cpu.time' ORDER BY TimeUnix DESC LIMIT 4)) WHERE gap BETWEEN 1 AND 1000"
+    )
+
+    def often() -> bool:
+        count, longest = platform.query(platform.server, gaps)[0]
+        return int(count) >= 3 and int(longest) < 15
+
+    until(often, "three points without a gap of 15 s", 60)

@@ -1,0 +1,153 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_state
+short_description: Ask a host in one go what it has
+version_added: 0.1.0
+author: groundwork.observability maintainers (@groundwork)
+description:
+  - Looks for paths and accounts and compares files, in one call. Nothing is changed.
+  - A role asks it first, so that a run that has nothing to install asks the host one question instead of one for each path and account.
+attributes:
+  check_mode:
+    description: The module changes nothing, so it does the same in check mode.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+  platform:
+    description: The module runs on the host.
+    support: full
+    platforms: posix
+options:
+  paths:
+    description: Paths that must be there.
+    type: list
+    elements: path
+    default: []
+  accounts:
+    description: Accounts that must be there.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The account's name.
+        type: str
+        required: true
+      groups:
+        description: Groups that it must be a member of.
+        type: list
+        elements: str
+        default: []
+  unchanged:
+    description: Files that hold an identity. The module fails where one is there and holds something else.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file.
+        type: path
+        required: true
+      content:
+        description: What it must hold. White space at both ends does not count.
+        type: str
+        required: true
+      refusal:
+        description: What to say where it holds something else. V({found}) stands for that.
+        type: str
+        required: true
+"""
+
+EXAMPLES = r"""
+- name: Look for what the service needs
+  groundwork.observability.host_state:
+    paths: [/usr/bin/java]
+    accounts:
+      - name: zookeeper
+  register: zookeeper_state
+
+- name: Install what is missing
+  ansible.builtin.include_tasks: install.yml
+  when: not zookeeper_state.complete
+"""
+
+RETURN = r"""
+complete:
+  description: Whether all paths and all accounts are there.
+  returned: always
+  type: bool
+missing_paths:
+  description: Paths that are not there.
+  returned: always
+  type: list
+  elements: str
+missing_accounts:
+  description: Accounts that are not there, or that lack a group.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import grp
+import os
+import pwd
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def has_account(name: str, groups: t.Iterable[str]) -> bool:
+    """Whether the account is there and a member of the groups. A group that does not exist counts as missing."""
+    try:
+        primary = pwd.getpwnam(name).pw_gid
+        return all(name in group.gr_mem or group.gr_gid == primary for group in map(grp.getgrnam, groups))
+    except KeyError:
+        return False
+
+
+def other_content(path: str, content: str) -> t.Optional[str]:
+    """What a file holds instead of the content; None where it holds that, or is not there."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            found = stream.read(4096).strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return None if found == content.strip() else found
+
+
+def main() -> None:
+    """Entry point."""
+    account = {"name": {"type": "str", "required": True}, "groups": {"type": "list", "elements": "str", "default": []}}
+    identity = {
+        "path": {"type": "path", "required": True},
+        "content": {"type": "str", "required": True},
+        "refusal": {"type": "str", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "accounts": {"type": "list", "elements": "dict", "default": [], "options": account},
+            "unchanged": {"type": "list", "elements": "dict", "default": [], "options": identity},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        for entry in module.params["unchanged"]:
+            found = other_content(entry["path"], entry["content"])
+            if found is not None:
+                module.fail_json(msg=entry["refusal"].replace("{found}", found))
+    except OSError as error:
+        module.fail_json(msg=str(error))
+    paths = [path for path in module.params["paths"] if not os.path.exists(path)]
+    accounts = [entry["name"] for entry in module.params["accounts"] if not has_account(entry["name"], entry["groups"])]
+    module.exit_json(changed=False, complete=not paths and not accounts, missing_paths=paths, missing_accounts=accounts)
+
+
+if __name__ == "__main__":
+    main()
