@@ -154,6 +154,13 @@ def test_everything(server: ClickHouse, run: Run) -> None:
     assert result["changed_server_settings"]["mark_cache_size"]["value"] == "100000000"
 
 
+def test_database_and_settings_of_the_session(run: Run) -> None:
+    result = run(filter=["server", "settings"], login_database="shop", session_settings={"max_threads": 3})
+    assert "shop" in result["server"].values()
+    assert result["settings"]["max_threads"]["value"] == "3"
+    assert run(login_database="nowhere")["msg"].startswith("login_database: ")
+
+
 def test_users_and_roles(run: Run) -> None:
     result = run(filter=["users", "roles"], **ADMIN)
     users, roles = result["users"], result["roles"]

@@ -148,6 +148,17 @@ def test_result(server: ClickHouse, run: Run) -> None:
     assert (nothing["rows"], nothing["row_count"], len(nothing["columns"])) == ([], 0, 1)
 
 
+def test_database_and_settings_of_the_session(run: Run) -> None:
+    """Those of the statement come on top."""
+    where: Result = {"login_database": "shop", "session_settings": {"max_threads": 3, "max_block_size": 77}}
+    seen = "SELECT concat(currentDatabase(), ' ', toString(getSetting('max_threads')), ' ', toString(getSetting('max_block_size')))"
+    assert one(run(seen, **where)) == "shop 3 77"
+    assert one(run(seen, **where, database="system", settings={"max_threads": 2})) == "system 2 77"
+    assert one(run("SELECT count() FROM orders", **where)) == 0
+    missing = run(seen, login_database="nowhere")
+    assert (missing["code"], missing["msg"].split(":")[0]) == (81, "login_database")
+
+
 def test_names_that_occur_twice(run: Run) -> None:
     result = run("SELECT * FROM (SELECT 1 AS a) AS l, (SELECT 2 AS a) AS r, (SELECT 3 AS a_2) AS m")
     assert sorted(result["rows"][0].values()) == [1, 2, 3]

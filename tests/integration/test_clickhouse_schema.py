@@ -826,6 +826,17 @@ def test_tables_that_the_server_would_not_make_today(server: ClickHouse, run: Ru
     assert result["statements"] == ["ALTER TABLE shop.t (ADD COLUMN `more` String AFTER k)"]
 
 
+def test_a_changed_type_in_a_merge_table(server: ClickHouse, run: Run) -> None:
+    """It holds no rows itself, so that there is nothing to rehearse with."""
+    merge = "CREATE TABLE shop.all (a UInt8, b String) ENGINE = Merge('shop', '^part')"
+    run([DATABASE, {"ddl": "CREATE TABLE shop.part1 (a UInt8, b String) ENGINE = MergeTree ORDER BY a"}, {"ddl": merge}])
+    server.query("INSERT INTO shop.part1 VALUES (1, 'x')")
+    wider = [{"ddl": merge.replace("UInt8", "UInt16")}]
+    assert run(wider)["statements"] == ["ALTER TABLE shop.all (MODIFY COLUMN `a` UInt16)"]
+    assert not run(wider)["changed"]
+    assert server.query("SELECT toTypeName(a), a, b FROM shop.all") == "UInt16\t1\tx"
+
+
 def test_database_and_settings_of_the_session(server: ClickHouse, run: Run) -> None:
     objects = [
         {"kind": "database", "name": "shop"},
