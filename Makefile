@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test soak bench bench-gateway lint unit
+.PHONY: help demo demo-down test soak bench bench-gateway bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,6 +24,9 @@ bench: ## clickhouse_schema beside a looped task, as ratios
 
 bench-gateway: ## What a gateway costs ClickHouse and ZooKeeper with 10 to 3,000 agents, with and without batches (about 40 minutes)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.gateway
+
+bench-controller: ## What a run without changes costs the controller with 10, 100 and 1,000 hosts
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.controller
 
 lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint

@@ -173,7 +173,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.controller", description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 1000], help="sizes of the inventory, at least 9")
-    parser.add_argument("--playbooks", nargs="+", choices=("preflight", "site"), default=["preflight", "site"])
+    parser.add_argument("--playbooks", nargs="+", choices=("preflight", "site"), help="all by default; site needs a recording")
     parser.add_argument("--beside", type=Path, help="another checkout of this collection")
     parser.add_argument("--testbed", metavar="NAME", help="measure site.yml on the hosts that `python -m tests.testbed up NAME` started")
     parser.add_argument("--rounds", type=int, default=3, help="with --testbed: of so many runs of each checkout the fastest counts")
@@ -187,9 +187,12 @@ def main() -> None:
         print("real hosts of a testbed; `times` is relative to the last checkout\n")
         show(on_testbed(checkouts, arguments.testbed, arguments.rounds))
         return
+    playbooks = arguments.playbooks or ["preflight", *(["site"] if RECORDING.exists() else [])]
+    if "site" in playbooks and not RECORDING.exists():
+        parser.error(f"{RECORDING} is not there: `--record NAME` writes it, from the hosts of a running testbed")
     print("no hosts: a connection plugin answers from a recording of real ones (bench/connection/recorded.py); site.yml without")
     print("schema.yml, which asks ClickHouse's servers itself; `times` is relative to the same playbook with the fewest hosts\n")
-    show(without_hosts(checkouts, sorted(arguments.hosts), arguments.playbooks))
+    show(without_hosts(checkouts, sorted(arguments.hosts), playbooks))
 
 
 if __name__ == "__main__":
