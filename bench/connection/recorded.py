@@ -43,7 +43,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
 
 # What a module's question is about, in its arguments.
-SUBJECTS = ("unit", "path", "src", "name", "url", "accounts", "argv")
+SUBJECTS = ("unit", "path", "paths", "src", "name", "url", "accounts", "argv")
 
 
 def question(command: str, payload: bytes | None) -> str:
