@@ -15,6 +15,8 @@ from ansible_collections.groundwork.observability.plugins.filter.addresses impor
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
+# What a gateway takes at once: above what an agent batches (16 MB), as a batch that is refused for its size is lost.
+MAX_REQUEST_MIB = 64
 KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: \[([^\]]*)\]\)")
 
@@ -93,38 +95,58 @@ def clickhouse_writers(
 
 
 def gateway_pipelines(
-    writers: t.Sequence[t.Mapping[str, t.Any]], exporter: t.Mapping[str, t.Any], pipelines: t.Mapping[str, t.Any], header: str
+    writers: t.Sequence[t.Mapping[str, t.Any]],
+    exporter: t.Mapping[str, t.Any],
+    batcher: t.Mapping[str, t.Any],
+    inputs: t.Mapping[str, t.Any],
+    header: str,
+    folder: str,
 ) -> dict[str, t.Any]:
-    """The part of a gateway's configuration that depends on the number of its writers.
+    """The part of a gateway's configuration that depends on the shards that it writes to.
 
-    With one writer the pipelines end in its exporter. With several they end in a routing connector, which hands each
-    request as a whole to the writer that the request's header names: when the queue of one shard is full, only the
-    requests for it are refused, and a retried request is not stored twice on the others.
+    Requests of agents are merged in memory, and each waits until its batch is in the disk queue of its shard. The batch
+    travels there through a socket of the gateway's own, because a disk queue is at the begin of an exporter. What is
+    taken from the queue is one INSERT, also after a crash, so that ClickHouse drops a block that it has.
+
+    With several writers a routing connector hands each request as a whole to the writer that its header names: when the
+    queue of one shard is full, only the requests for it are refused, and a retried request is not stored on another one.
 
     :param writers: as clickhouse_writers returns them.
-    :param exporter: settings that all exporters have.
-    :param pipelines: signal -> C(receivers) and C(processors) of the pipeline.
-    :param header: name of the header.
-    :returns: C(exporters), C(connectors) and C(pipelines).
+    :param exporter: settings of every exporter to ClickHouse; the endpoint is added.
+    :param batcher: settings of every exporter that merges requests; the endpoint is added.
+    :param inputs: signal -> C(receivers) and C(processors) of the pipeline that takes the agents' requests.
+    :param header: name of the header that names the shard.
+    :param folder: where the sockets are.
+    :returns: C(receivers), C(exporters), C(connectors) and C(pipelines).
     """
-    exporters = {writer["name"]: {**exporter, "endpoint": writer["endpoint"]} for writer in writers}
-    if len(writers) == 1:
-        return {
-            "exporters": exporters,
-            "connectors": {},
-            "pipelines": {signal: {**pipeline, "exporters": [writers[0]["name"]]} for signal, pipeline in pipelines.items()},
-        }
-    connectors, routed = {}, {}
-    for signal, pipeline in pipelines.items():
+    shards = [str(writer["shard"]) for writer in writers]
+    sockets = {shard: f"{folder}/{shard}.sock" for shard in shards}
+    merged = {shard: f"otlp_grpc/{shard}" for shard in shards}
+    made: dict[str, t.Any] = {
+        "receivers": {
+            f"otlp/{shard}": {"protocols": {"grpc": {"endpoint": path, "transport": "unix", "max_recv_msg_size_mib": MAX_REQUEST_MIB}}}
+            for shard, path in sockets.items()
+        },
+        "exporters": {writer["name"]: {**exporter, "endpoint": writer["endpoint"]} for writer in writers}
+        | {merged[shard]: {**batcher, "endpoint": f"unix://{path}"} for shard, path in sockets.items()},
+        "connectors": {},
+        "pipelines": {},
+    }
+    for signal, pipeline in inputs.items():
+        for writer, shard in zip(writers, shards):
+            made["pipelines"][f"{signal}/store_{shard}"] = {"receivers": [f"otlp/{shard}"], "exporters": [writer["name"]]}
+        if len(writers) == 1:
+            made["pipelines"][signal] = {**pipeline, "exporters": [merged[shards[0]]]}
+            continue
+        router = f"routing/{signal}"
         table = [
-            {"context": "request", "condition": f'request["{header}"] == "{shard}"', "pipelines": [f"{signal}/{shard}"]}
-            for shard in (writer["shard"] for writer in writers)
+            {"context": "request", "condition": f'request["{header}"] == "{shard}"', "pipelines": [f"{signal}/{shard}"]} for shard in shards
         ]
-        connectors[f"routing/{signal}"] = {"default_pipelines": table[0]["pipelines"], "table": table}
-        routed[signal] = {**pipeline, "exporters": [f"routing/{signal}"]}
-        for writer in writers:
-            routed[f"{signal}/{writer['shard']}"] = {"receivers": [f"routing/{signal}"], "exporters": [writer["name"]]}
-    return {"exporters": exporters, "connectors": connectors, "pipelines": routed}
+        made["connectors"][router] = {"default_pipelines": table[0]["pipelines"], "table": table}
+        made["pipelines"][signal] = {**pipeline, "exporters": [router]}
+        for shard in shards:
+            made["pipelines"][f"{signal}/{shard}"] = {"receivers": [router], "exporters": [merged[shard]]}
+    return made
 
 
 def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, t.Any]:

@@ -93,6 +93,7 @@ class Rendered:
             "common_tls_key": self.key.read_text(encoding="utf-8"),
             "__otel_collector_root": "{{ rendered }}/{{ inventory_hostname }}/{{ otel_collector_mode }}",
             "__otel_collector_state_dir": "{{ __otel_collector_root }}/state",
+            "__otel_collector_runtime_dir": "{{ __otel_collector_root }}/run",
             "observability_address": "{{ ansible_host | default(inventory_hostname) }}",
             **variables,
         }
@@ -195,7 +196,7 @@ def unredacted(rendered: Rendered, host: str) -> dict[str, Any]:
 def test_every_gateway_writes_the_local_tables_of_each_shard(cluster: Rendered) -> None:
     """An exporter for each shard; the password is in the second file only, and arrives as it is."""
     config = cluster.load("gw2", "gateway")
-    assert list(config["exporters"]) == ["clickhouse/2", "clickhouse/1"]
+    assert list(config["exporters"]) == ["clickhouse/2", "clickhouse/1", "otlp_grpc/2", "otlp_grpc/1"]
     for shard in (1, 2):
         exporter = config["exporters"][f"clickhouse/{shard}"]
         assert exporter["endpoint"] == f"tcp://ch{shard}1:9440,ch{shard}2:9440?secure=true"
@@ -225,7 +226,9 @@ def test_agents_name_a_shard_of_their_gateway(cluster: Rendered) -> None:
 def test_batches_fit_into_memory(rendered: Rendered, variables: dict[str, Any], gateways: list[str], most: int) -> None:
     """The size follows from the memory of the gateway and the number of shards."""
     assert rendered.render(("gateway",), {**CLUSTER, "gateway": gateways}, **variables).returncode == 0
-    batch = rendered.load("gw1", "gateway")["exporters"]["clickhouse/1"]["sending_queue"]["batch"]
+    exporters = rendered.load("gw1", "gateway")["exporters"]
+    batch = exporters["otlp_grpc/1"]["sending_queue"]["batch"]
+    assert "batch" not in exporters["clickhouse/1"]["sending_queue"]
     assert batch == {"sizer": "bytes", "flush_timeout": "5s", "min_size": most // 4, "max_size": most}
 
 
@@ -235,8 +238,8 @@ def test_a_gateway_of_an_external_clickhouse(rendered: Rendered) -> None:
     variables = {"otel_collector_clickhouse_endpoint": url, "otel_collector_clickhouse_table_suffix": ""}
     assert rendered.render(("gateway",), {**CLUSTER, "clickhouse": []}, **variables).returncode == 0
     config = rendered.load("gw1", "gateway")
-    assert config["exporters"]["clickhouse"]["endpoint"] == url
-    assert config["exporters"]["clickhouse"]["traces_table_name"] == "otel_traces"
+    assert config["exporters"]["clickhouse/external"]["endpoint"] == url
+    assert config["exporters"]["clickhouse/external"]["traces_table_name"] == "otel_traces"
     assert config["connectors"] == {}
     rendered.validate("gw1", "gateway")
 
@@ -354,7 +357,10 @@ class Running:
         }
 
     def start(self, mode: str) -> None:
-        """Start one and wait until it is healthy."""
+        """Start one, with an empty folder for its sockets as systemd makes it, and wait until it is healthy."""
+        sockets = self.rendered.base / "box" / mode / "run"
+        shutil.rmtree(sockets, ignore_errors=True)
+        sockets.mkdir()
         with self.output[mode].open("ab") as output:
             argv = [str(self.rendered.program), *self.rendered.argv("box", mode)]
             self.processes[mode] = subprocess.Popen(argv, stderr=output, stdout=output)

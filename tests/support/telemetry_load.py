@@ -124,14 +124,14 @@ class Load:
         *,
         records: int = 20,
         signals: Sequence[str] = SIGNALS,
-        threads: int = 16,
     ) -> None:
         self.run, self.agents, self.token, self.context = run, agents, token, context
         self.records, self.signals = records, signals
         self.sent = Sent()
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._threads = min(threads, len(agents))
+        # A gateway answers when a batch is full or its time is over: each agent needs a thread of its own.
+        self._threads = len(agents)
 
     def send(self, seconds: float) -> Sent:
         """Send for a time; what is not acknowledged in its interval is tried again, also after the end for a bounded time."""

@@ -92,14 +92,21 @@ INPUTS = {"logs": {"receivers": ["otlp"], "processors": ["p"]}, "metrics": {"rec
 
 
 def test_one_writer_needs_no_routing() -> None:
-    """The pipelines end in its exporter."""
-    made = topology.gateway_pipelines([{"name": "clickhouse", "endpoint": "tcp://a"}], {"timeout": "1s"}, INPUTS, "x-shard")
+    """Requests are merged, travel through a socket and are stored by the one exporter."""
+    writers = [{"name": "clickhouse/7", "shard": 7, "endpoint": "tcp://a"}]
+    made = topology.gateway_pipelines(writers, {"timeout": "1s"}, {"compression": "none"}, INPUTS, "x-shard", "/run/x")
     assert made == {
-        "exporters": {"clickhouse": {"timeout": "1s", "endpoint": "tcp://a"}},
+        "receivers": {"otlp/7": {"protocols": {"grpc": {"endpoint": "/run/x/7.sock", "transport": "unix", "max_recv_msg_size_mib": 64}}}},
+        "exporters": {
+            "clickhouse/7": {"timeout": "1s", "endpoint": "tcp://a"},
+            "otlp_grpc/7": {"compression": "none", "endpoint": "unix:///run/x/7.sock"},
+        },
         "connectors": {},
         "pipelines": {
-            "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["clickhouse"]},
-            "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["clickhouse"]},
+            "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["otlp_grpc/7"]},
+            "logs/store_7": {"receivers": ["otlp/7"], "exporters": ["clickhouse/7"]},
+            "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["otlp_grpc/7"]},
+            "metrics/store_7": {"receivers": ["otlp/7"], "exporters": ["clickhouse/7"]},
         },
     }
 
@@ -107,22 +114,22 @@ def test_one_writer_needs_no_routing() -> None:
 def test_several_writers_are_chosen_by_a_header() -> None:
     """A request goes as a whole to one of them; what names none goes to the first."""
     writers = [{"name": f"clickhouse/{shard}", "shard": shard, "endpoint": f"tcp://{shard}"} for shard in (2, 1)]
-    made = topology.gateway_pipelines(writers, {"timeout": "1s"}, INPUTS, "x-shard")
-    assert made["exporters"]["clickhouse/1"] == {"timeout": "1s", "endpoint": "tcp://1"}
-    assert made["connectors"]["routing/logs"] == {
-        "default_pipelines": ["logs/2"],
-        "table": [
-            {"context": "request", "condition": 'request["x-shard"] == "2"', "pipelines": ["logs/2"]},
-            {"context": "request", "condition": 'request["x-shard"] == "1"', "pipelines": ["logs/1"]},
-        ],
+    made = topology.gateway_pipelines(writers, {}, {}, {"logs": INPUTS["logs"]}, "x-shard", "/run/x")
+    assert made["connectors"] == {
+        "routing/logs": {
+            "default_pipelines": ["logs/2"],
+            "table": [
+                {"context": "request", "condition": 'request["x-shard"] == "2"', "pipelines": ["logs/2"]},
+                {"context": "request", "condition": 'request["x-shard"] == "1"', "pipelines": ["logs/1"]},
+            ],
+        }
     }
     assert made["pipelines"] == {
         "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["routing/logs"]},
-        "logs/2": {"receivers": ["routing/logs"], "exporters": ["clickhouse/2"]},
-        "logs/1": {"receivers": ["routing/logs"], "exporters": ["clickhouse/1"]},
-        "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["routing/metrics"]},
-        "metrics/2": {"receivers": ["routing/metrics"], "exporters": ["clickhouse/2"]},
-        "metrics/1": {"receivers": ["routing/metrics"], "exporters": ["clickhouse/1"]},
+        "logs/2": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/2"]},
+        "logs/1": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/1"]},
+        "logs/store_2": {"receivers": ["otlp/2"], "exporters": ["clickhouse/2"]},
+        "logs/store_1": {"receivers": ["otlp/1"], "exporters": ["clickhouse/1"]},
     }
 
 
