@@ -68,7 +68,7 @@ def _platform(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) 
     found = []
     machine, wanted = info["machine"], host.text("common_arch") or "amd64"
     if MACHINES.get(machine) != wanted:
-        found.append(f"it is {machine}, and the archives are for {wanted}")
+        found.append(f"it is {machine}, and the archives are for {wanted}: set observability_arch in its host_vars file")
     lacking = [flag for flag in CPU_FLAGS.get(machine, ()) if flag not in info["cpu_flags"]]
     if "clickhouse" in groups and lacking:
         found.append(f"its processor lacks {', '.join(lacking)}, which ClickHouse needs")
