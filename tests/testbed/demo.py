@@ -88,7 +88,8 @@ class Platform:
 
     def setting(self, name: str, host: str = "") -> Any:
         """An option on a host, by default the ClickHouse server: the inventory's value, else the role's default."""
-        return self.hostvars[host or self.server].get(name, self.defaults[name])
+        given = self.hostvars[host or self.server]
+        return given[name] if name in given else self.defaults[name]
 
     @property
     def database(self) -> str:

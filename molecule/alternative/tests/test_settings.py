@@ -19,7 +19,7 @@ def test_every_port_path_and_name_is_another_one() -> None:
     """Also those of options that are made later."""
     changed, defaults = yaml.safe_load(CHANGED.read_text()), role_defaults()
     ends = ("_port", "_dir", "_user", "_cluster", "_database", "_interval")
-    constant = {name for name, value in defaults.items() if name.endswith(ends) and "{{" not in str(value)}
+    constant = {name for name, value in defaults.items() if name.endswith(ends) and value and "{{" not in str(value)}
     assert {name for name in constant if changed.get(name, defaults[name]) == defaults[name]} == set()
 
 
