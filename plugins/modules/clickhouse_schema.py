@@ -20,7 +20,19 @@ description:
   - What no C(ALTER TABLE) does to a MergeTree table, such as another engine, partition key or sorting key, or a plain table that
     shall be replicated, is done with V(rebuild) in O(allow), by copying the rows into a new table that takes the place of the old
     one.
-  - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first. One that it refuses, or that does not lead to
+  - Objects that depend on each other change in one call. What adds comes before what needs it, and what removes goes after what used
+    it; an C(ALTER TABLE) that would have to be on both sides of another change is made in two. While a column is renamed that a
+    materialized view reads or fills, it is kept under both names until the view has changed, so that no inserted row is missed.
+  - Views are checked against the columns that the plan leads to before the first change. A column is not dropped while a materialized
+    view that is not declared reads it.
+  - Tables that hold no rows (C(Kafka) and other queues, C(Distributed), C(Buffer), C(Merge), C(Null), C(URL) and other engines of what
+    is elsewhere) are dropped and created where no C(ALTER TABLE) makes them as declared, and so are databases of the engines
+    C(MySQL) and C(PostgreSQL). C(Buffer) and C(Distributed) tables give away what they hold back first. A queue is dropped before
+    its views change and created after, so that each message reaches all of them; its offsets stay in the broker. Where offsets or
+    messages would be lost, V(drop_table) in O(allow) is needed.
+  - Names without a database, in queries or elsewhere, belong to the database of the session, as they do to the server.
+  - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first, with a row of it where the table keeps its rows
+    itself. One that it refuses, or that does not lead to
     the declaration, changes nothing and is reported as drift, with the reason.
   - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
     table or view of the session and read back, so that neither spelling nor defaults show as a difference. What the
@@ -242,7 +254,7 @@ notes:
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
   - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server. Changed types and
     TTLs are rehearsed with one row of the table, which needs C(SELECT).
-  - The server writes a function's text into the defaults of tables that call it. After a changed function, the next run alters those.
+  - The server writes a function's text into the tables and views that call it. Those that are declared are altered with the function.
   - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
   - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA),
     too, and should see the processes of all users, to wait for those that still insert.

@@ -117,13 +117,11 @@ def test_history(nodes: list[ClickHouse], run: Run) -> None:
     run(history="d", objects=[{"ddl": secret}, {"ddl": SAME}])
     assert "hunter2" not in nodes[0].query("SELECT * FROM d.schema_history FORMAT TSVRaw")
     # The second statement fails: what was done before it is written down, with the error.
-    failed = run(
-        history="d",
-        objects=[{"ddl": SAME.replace("d.t", "d.one")}, {"ddl": "CREATE MATERIALIZED VIEW d.mv TO d.none AS SELECT k FROM d.one"}],
-    )
+    unknown = "CREATE TABLE d.queue (k UInt32) ENGINE = RabbitMQ SETTINGS rabbitmq_host_port = 'h:1', rabbitmq_exchange_name = 'e'"
+    failed = run(history="d", objects=[{"ddl": SAME.replace("d.t", "d.one")}, {"ddl": unknown}])
     assert failed["failed"]
     assert nodes[0].query("SELECT statements, error FROM d.schema_history ORDER BY at DESC LIMIT 1").startswith("['CREATE TABLE d.one")
-    assert "d.mv (objects[1].ddl): Code: 60" in nodes[0].query("SELECT error FROM d.schema_history ORDER BY at DESC LIMIT 1")
+    assert "d.queue (objects[1].ddl): Code: 56" in nodes[0].query("SELECT error FROM d.schema_history ORDER BY at DESC LIMIT 1")
     nodes[0].query("DROP TABLE d.t SYNC")
     run(history="d", **TABLE)
     assert nodes[0].query("SELECT checksum FROM d.schema_history ORDER BY at DESC LIMIT 1") == again

@@ -63,12 +63,14 @@ class Alteration:
 
     What goes before it: columns that make place for columns below their name (C(b) for C(b.x)); a server that does both at once while it
     rewrites rows dies (26.7). What goes after it: columns that others were computed from, for the server asks the table as it is before.
-    C(casts) are expressions that fail on a value that does not fit its column's new type. Where a type or a TTL changes, C(sample)
+    C(drops) are those of the commands that drop columns for good. C(casts) are expressions that fail on a value that does not fit its
+    column's new type. Where a type or a TTL changes, C(sample)
     names the columns of a row that shows whether the server can rewrite one. C(unwritten) are columns whose values may be computed from
     one that is dropped, by its name.
     """
 
     commands: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     needs: tuple[tuple[str, str], ...] = ()
@@ -79,8 +81,19 @@ class Alteration:
 
     def statements(self, name: str) -> tuple[str, ...]:
         """One where the server allows it: it checks all commands before it does the first."""
-        lists = [commands for commands in (self.earlier, self.commands, self.later) if commands]
-        return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists)
+        return _alters(name, self.earlier, self.commands, self.later)
+
+    def halves(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """The same in two halves, of which the second only drops columns; none where no column is dropped."""
+        if not (self.drops or self.later):
+            return ()
+        kept = tuple(command for command in self.commands if command not in self.drops)
+        return _alters(name, self.earlier, kept), _alters(name, (*self.drops, *self.later))
+
+
+def _alters(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
+    """A statement for each list of commands."""
+    return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists if commands)
 
 
 def elements(text: str) -> Elements:
@@ -141,8 +154,10 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
     rewrites = rewrites or _ttls(have, old) != _ttls(want, new)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
+    now = tuple(text for name, text in drops.items() if name not in used | below)
     return Alteration(
-        commands=(*dropped, *anew, *columns, *(text for name, text in drops.items() if name not in used | below), *added, *table),
+        commands=(*dropped, *anew, *columns, *now, *added, *table),
+        drops=now,
         earlier=tuple(earlier),
         later=tuple(text for name, text in drops.items() if name in used),
         needs=tuple(needs),
@@ -182,6 +197,39 @@ def without_lookups(have: t.Sequence[ddl.Clause]) -> Alteration:
     return alteration(have, ddl.replace_clause(want, "columns", f"({', '.join(pieces)})"))
 
 
+def without(parts: t.Sequence[ddl.Clause], uses: t.Callable[[str], bool]) -> list[ddl.Clause]:
+    """A table without the expressions that C(uses) says yes to."""
+    found = elements(ddl.clause(parts, "columns"))
+    pieces = [_text(column, {part: text for part, text in column.parts.items() if not uses(text)}) for column in found.columns.values()]
+    pieces += [text for items in found.items.values() for text in items.values() if not uses(text)]
+    kept = [part for part in parts if part.key != "ttl" or not uses(part.text)]
+    return ddl.replace_clause(kept, "columns", f"({', '.join(pieces)})")
+
+
+def with_again(
+    parts: t.Sequence[ddl.Clause], declared: t.Sequence[ddl.Clause], uses: t.Callable[[str], bool], spelt: t.Callable[[str], str] = str
+) -> list[ddl.Clause]:
+    """What C(without) has left, as the server writes it, with the expressions as they are declared, in the words that C(spelt) gives."""
+    ours, theirs = (elements(ddl.clause(side, "columns")) for side in (declared, parts))
+    pieces = []
+    for name, column in theirs.columns.items():
+        again = {part: spelt(text) for part, text in ours.columns[name].parts.items() if uses(text)} if name in ours.columns else {}
+        pieces.append(_text(column, {**column.parts, **again}) if again else column.text)
+    pieces += [theirs.items[keyword].get(name, spelt(text)) for keyword, items in ours.items.items() for name, text in items.items()]
+    found = ddl.replace_clause(parts, "columns", f"({', '.join(pieces)})")
+    ttl = ddl.clause(declared, "ttl")
+    if ttl and uses(ttl):
+        place = next((index for index, part in enumerate(found) if part.key in ("settings", "comment")), len(found))
+        found.insert(place, ddl.Clause("ttl", spelt(ttl)))
+    return found
+
+
+def _text(column: Column, parts: t.Mapping[str, str]) -> str:
+    """A column with other parts."""
+    words = [f"{part} {parts[part]}".strip() if part != "CODEC" else f"CODEC{parts[part]}" for part in _PARTS if part in parts]
+    return " ".join([ddl.tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
+
+
 def renames(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
     """Of the declared former names of columns (new to old), those that are still to be done."""
     if not declared:
@@ -193,6 +241,16 @@ def renames(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], declared
 def rename_commands(columns: t.Mapping[str, str]) -> str:
     """Commands of the C(ALTER TABLE) that gives columns (new to old) their names."""
     return ", ".join(f"(RENAME COLUMN {ddl.quote_name(old)} TO {ddl.quote_name(new)})" for new, old in columns.items())
+
+
+def kept_names(columns: t.Mapping[str, str], want: t.Sequence[ddl.Clause]) -> dict[str, str]:
+    """Commands that keep former names of columns (new to old) as an C(ALIAS) of the new ones, by name."""
+    new = elements(ddl.clause(want, "columns")).columns
+    return {
+        old: f"ADD COLUMN {ddl.quote_name(old)} {new[name].type} ALIAS {ddl.quote_name(name)}"
+        for name, old in columns.items()
+        if old not in new and "." not in old and new[name].default_kind != "EPHEMERAL"
+    }
 
 
 def _primary_key(clauses: t.Sequence[ddl.Clause]) -> str:

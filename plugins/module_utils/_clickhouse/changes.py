@@ -11,6 +11,12 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_TABLE, REBUILD_SUFFIX, Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.recreate import (
+    holds_no_rows,
+    is_altered,
+    is_external_database,
+    recreated,
+)
 
 # What is text to the server, and is replaced as a whole.
 _REPLACED = ("view", "dictionary", "function")
@@ -18,8 +24,8 @@ _REPLACED = ("view", "dictionary", "function")
 _ALTERED = {"select", "columns", "comment", "refresh", "definer", "security"}
 
 
-def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
-    """From what exists to what is declared, both under the declared name."""
+def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], database_engine: str = "Atomic") -> Change:
+    """From what exists to what is declared, both under the declared name. C(database_engine) is that of the object's database."""
     differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
     if not differing:
         return Change()
@@ -27,18 +33,22 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
     if "head" in differing:
         return Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
+        if differing != {"comment"} and is_external_database(ddl.clause(have, "engine").partition("= ")[2]):
+            return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement))
         if differing != {"comment"}:
             return Change(impossible=("its engine cannot be altered",))
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     if item.kind in _REPLACED:
-        return Change((item.made_as(ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1),))
+        replace = item.made_as(ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
+        return Change((replace,), halves=((_with_gone_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
     if item.kind == "materialized_view":
         return _materialized_view(item, have, want, differing, comment)
+    if holds_no_rows(have) and not is_altered(have, differing):
+        return recreated(item, have, want, database_engine)
     if ddl.HIDDEN in ddl.join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
     plan = alter.alteration(have, want, materialize=item.materialize)
-    shared = is_replicated(want)
-    if not plan.commands and not plan.impossible:
+    if not (plan.commands or plan.earlier or plan.later or plan.impossible):
         return Change(impossible=("no ALTER makes this difference",))
     return Change(
         plan.statements(item.sql_name),
@@ -47,9 +57,20 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Ch
         plan.casts,
         plan.sample,
         plan.unwritten,
-        shared,
+        is_replicated(want),
         item.sql_name,
+        halves=plan.halves(item.sql_name),
     )
+
+
+def _with_gone_attributes(item: Declared, have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> str:
+    """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
+    old, new = (alter.elements(ddl.clause(side, "columns")).columns for side in (have, want))
+    body = item.statement
+    columns = [body[start:end] for start, end in ddl.argument_spans(body)]
+    columns += [column.text for name, column in old.items() if name not in new]
+    start, end = ddl.argument_spans(body)[0][0], ddl.argument_spans(body)[-1][1]
+    return f"{body[:start]}{', '.join(columns)}{body[end:]}".replace("CREATE ", "CREATE OR REPLACE ", 1)
 
 
 def is_replicated(clauses: t.Sequence[ddl.Clause]) -> bool:

@@ -113,6 +113,9 @@ _FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "(
 # Engines to whose arguments the server adds the format that it has guessed.
 _GUESSED_FORMAT = frozenset(("AzureBlobStorage", "COSN", "GCS", "HDFS", "OSS", "S3", "URL"))
 
+# Engines for which an empty name of a database is the session's.
+SESSION_DATABASE = frozenset(("Buffer", "Merge"))
+
 # Functions whose first argument names a dictionary, or a table of the engine Join.
 _LOOKUP = re.compile(r"(dict[A-Z]|joinGet)")
 _VIEW = re.compile(r"CREATE (MATERIALIZED )?VIEW ")
@@ -316,7 +319,7 @@ def references(create: Create) -> set[tuple[str, str]]:
         if opens or (word == "AS" and token.depth == 0 and create.kind == "table"):
             cursor = _Cursor(tokens[index + 1 :])
             found |= cursor.names(create.database)
-            while cursor.take(","):
+            while cursor.take(",") or (cursor.take("AS") and cursor.identifier() and cursor.take(",")):
                 found |= cursor.names(create.database)
         if _LOOKUP.match(token.text) and _matches(tokens, index + 1, ("(",)) and index + 2 < len(tokens):
             found |= _in_text(tokens[index + 2 :], create.database)
@@ -330,6 +333,37 @@ def references(create: Create) -> set[tuple[str, str]]:
         found.add((values[1], values[2]))
     if engine == "Buffer" and len(values) > 1:
         found.add((values[0], values[1]))
+    return found
+
+
+def unqualified(text: str) -> bool:
+    """Whether a C(TO) or C(REFRESH) clause names an object without its database."""
+    return any(len(name) == 1 for name in _clause_names(text))
+
+
+def qualify(text: str, database: str) -> str:
+    """A C(TO) or C(REFRESH) clause with the database of every object: the session's, where there is none."""
+    for name in reversed(_clause_names(text)):
+        if len(name) == 1:
+            text = f"{text[: name[0].start]}{quote_name(database)}.{text[name[0].start :]}"
+    return text
+
+
+def _clause_names(text: str) -> list[list[Token]]:
+    """The names behind C(TO), and behind C(DEPENDS ON) up to what is none; each is its parts."""
+    tokens = tokenize(text)
+    found: list[list[Token]] = []
+    for index, token in enumerate(tokens):
+        if not (token.is_("TO") or (token.is_("ON") and index and tokens[index - 1].is_("DEPENDS"))):
+            continue
+        position = index + 1
+        while position < len(tokens) and tokens[position].kind in ("word", "quoted"):
+            qualified_name = position + 2 < len(tokens) and tokens[position + 1].text == "."
+            found.append([tokens[position], tokens[position + 2]] if qualified_name else [tokens[position]])
+            position += 3 if qualified_name else 1
+            if position >= len(tokens) or tokens[position].text != ",":
+                break
+            position += 1
     return found
 
 
@@ -461,9 +495,14 @@ def _arguments(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
 
 def arguments(text: str) -> list[str]:
     """What the first parenthesis of a text holds, cut at its commas."""
+    return [text[start:end] for start, end in argument_spans(text)]
+
+
+def argument_spans(text: str) -> list[tuple[int, int]]:
+    """Where each of C(arguments) stands."""
     tokens = tokenize(text)
     opened = next((index for index, token in enumerate(tokens) if token.text == "("), None)
-    return [] if opened is None else [text[start:end] for start, end in _arguments(tokens, opened)]
+    return [] if opened is None else _arguments(tokens, opened)
 
 
 def alter_commands(statement: str) -> list[str]:
@@ -620,7 +659,9 @@ def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
         if not path or [_expand(item, macros) for item in path] == [_expand(item, macros) for item in have_path]:
             arguments = have_path + arguments[len(path) :]
     elif len(arguments) == len(have_arguments) or (name in _GUESSED_FORMAT and len(arguments) < len(have_arguments)):
-        same = [unquote(theirs) in (unquote(ours), macros.get(ours)) for ours, theirs in zip(arguments, have_arguments)]
+        session = {"''": macros.get("currentDatabase()")} if name in SESSION_DATABASE else {}
+        known = {**macros, **session}
+        same = [unquote(theirs) in (unquote(ours), known.get(ours)) for ours, theirs in zip(arguments, have_arguments)]
         if all(same):
             arguments = have_arguments
         else:

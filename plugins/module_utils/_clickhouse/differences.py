@@ -11,7 +11,15 @@ import dataclasses
 import random
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, join
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
+    alter,
+    ddl,
+    dependencies,
+    join,
+    ordering,
+    views,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.bridge import bridged
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.changes import (
     change,
     collection,
@@ -21,7 +29,13 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ConnectionFailed
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, Key, collection_text
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import REBUILD, REBUILD_SUFFIX, Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
+    REBUILD,
+    REBUILD_SUFFIX,
+    Change,
+    Definition,
+    Found,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.reader import (
     Reader,
     from_temporary,
@@ -29,6 +43,12 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     reaches_outside,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild import Rebuild, blocks_of, find_misfit
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.recreate import (
+    cleared,
+    engine,
+    holds_no_rows,
+    recreated,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
 
 _WIDE = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
@@ -58,16 +78,53 @@ class Differences:
                         del self.have[item.key]
             if made is not None:
                 found[item.key] = made
+        found.update(self._in_halves(found))
         found.update(self._rehearsed(found))
+        found.update(self._recreated(found))
         found.update(self._losing(found))
         found.update(self._replaced(found))
+        found.update(views.check(self.reader, found, self.allow))
         return found
+
+    def _in_halves(self, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+        """Changes that are made in two halves, because what depends on them changes between these."""
+        found = {**changes, **bridged(self.reader.want, self.have, self.want, changes)}
+        known = Found(
+            have={key: Definition(text) for key, text in self.have.items()},
+            want={key: Definition(text) for key, text in self.want.items()},
+            changes=found,
+            database=self.reader.database,
+            former=frozenset(self.reader.former),
+        )
+        items = [item for item in self.reader.every if item.key in found or (item.key not in self.have and not item.absent)]
+        ordered = ordering.order(dependencies.nodes(items, known)) if len(items) > 1 else []
+        halved = {key for key, half in ordered if half == ordering.FIRST and found[key].halves}
+        return {**found, **{key: found[key].in_halves() for key in halved}}
+
+    def _recreated(self, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+        """Tables without rows that no ALTER makes as declared, and those that an earlier run has left beside their successor."""
+        found: dict[Key, Change] = {}
+        for item in self.reader.tables:
+            made, leftover = changes.get(item.key), self.reader.beside.get(item.key)
+            if item.kind != "table" or item.key not in self.have or item.key in self.reader.former:
+                continue
+            have, want = (ddl.split_clauses(side[item.key]) for side in (self.have, self.want))
+            if made is not None and made.impossible and holds_no_rows(have) and ddl.kind_of(self.have[item.key]) == "table":
+                made = found[item.key] = recreated(item, have, want, self._database_engine(item))
+            if leftover is not None and holds_no_rows(ddl.split_clauses(leftover)):
+                beside = ddl.qualified(item.database, item.name + REBUILD_SUFFIX)
+                statements = cleared(engine(ddl.split_clauses(leftover)), beside)
+                found[item.key] = (made or Change()).after(*statements)
+        return found
+
+    def _database_engine(self, item: Declared) -> str:
+        return self.reader.databases.get(item.database, ("", ""))[0]
 
     def _change(self, item: Declared, have: list[ddl.Clause], want: list[ddl.Clause]) -> Change:
         """From what exists to what is declared, behind renaming it and its columns."""
         columns = alter.renames(have, want, item.renamed_columns)
         try:
-            rest = change(item, self._with_renamed(item, have, columns) if columns else have, want)
+            rest = change(item, self._with_renamed(item, have, columns) if columns else have, want, self._database_engine(item))
         except ConnectionFailed:
             raise
         except ClickHouseError as error:
@@ -78,8 +135,10 @@ class Differences:
                 more = ", ".join(name for name in given if name not in own)
                 rest = Change(impossible=(f"its query gives other columns than the view's own table has ({more})",))
         if columns:
+            rename = f"ALTER TABLE {item.sql_name} {alter.rename_commands(columns)}"
             rest = dataclasses.replace(
-                rest.after(f"ALTER TABLE {item.sql_name} {alter.rename_commands(columns)}"),
+                rest.after(rename),
+                halves=self._renamed_halves(item, rest, rename, alter.kept_names(columns, want)),
                 renamed=columns,
                 shared=is_replicated(want),
                 source=item.sql_name,
@@ -87,6 +146,15 @@ class Differences:
         if item.key in self.reader.former and item.renamed_from:
             rest = renamed(item, ddl.qualified(*item.renamed_from), have, want, rest)
         return rest
+
+    def _renamed_halves(self, item: Declared, rest: Change, rename: str, kept: t.Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+        """Between the halves, columns have both names: materialized views go on with the former ones until they are altered."""
+        first, last = rest.halves or (rest.statements, ())
+        if not kept or rest.impossible or not keeps_rows(ddl.split_clauses(self.want[item.key])):
+            return ((rename, *first), last) if rest.halves else ()
+        aliases = ", ".join(f"({command})" for command in kept.values())
+        drops = ", ".join(f"(DROP COLUMN {ddl.quote_name(name)})" for name in kept)
+        return (f"{rename}, {aliases}", *first), (f"ALTER TABLE {item.sql_name} {drops}", *last)
 
     def _with_renamed(self, item: Declared, have: list[ddl.Clause], columns: t.Mapping[str, str]) -> list[ddl.Clause]:
         """The table with its columns renamed, in the server's words: other columns, keys and indices name them, too."""
@@ -134,7 +202,7 @@ class Differences:
             if made is not None and made.join:
                 continue
             if item.kind == "materialized_view":
-                if leftover is not None:
+                if leftover is not None and ddl.kind_of(leftover) == "materialized_view":
                     name = ddl.qualified(item.database, item.name + REBUILD_SUFFIX)
                     found[item.key] = (made or Change()).after(f"DROP TABLE {name} SYNC")
                 continue
@@ -160,12 +228,12 @@ class Differences:
         attempt = random.getrandbits(32)
         for number, item in enumerate(self.reader.tables):
             made_by = changes.get(item.key)
-            if made_by is None or item.kind != "table" or made_by.impossible:
+            if made_by is None or item.kind != "table" or made_by.impossible or self.reader.uses_changing(item.body):
                 continue
             alters = [text for text in made_by.statements if text.startswith("ALTER")]
             name = f"__groundwork_{attempt:08x}_twin_{number}"
             twin = ddl.split_clauses(self.have[item.key])
-            if reaches_outside(twin):
+            if not alters or reaches_outside(twin):
                 continue
             twins = {name: twin}
             # The twin of a table that passes rows on would pass this one on, and reading such a table may consume rows.

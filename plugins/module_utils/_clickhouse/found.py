@@ -38,6 +38,8 @@ class Change:
     C(unwritten) are columns that may have values computed from one that is dropped. C(shared) says that replicas make the same
     change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
     C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
+    C(halves) are other statements for the same change, where what depends on it changes between them; C(last) is the number of
+    statements in the second half, once that was decided. C(between) are objects whose change has to stand between the halves.
     """
 
     statements: tuple[str, ...] = ()
@@ -53,6 +55,14 @@ class Change:
     prepare: t.Mapping[str, t.Callable[[], list[str]]] = field(default_factory=dict)
     release: t.Callable[[], str] | None = None
     join: str = ""
+    halves: tuple[tuple[str, ...], ...] = ()
+    last: int = 0
+    between: tuple[Key, ...] = ()
+
+    def in_halves(self) -> Change:
+        """The same change as its two halves."""
+        first, last = self.halves
+        return dataclasses.replace(self, statements=(*first, *last), halves=(), last=len(last))
 
     def obstacles(self, allow: t.Collection[str]) -> list[str]:
         """Why it may not or cannot be made."""
@@ -60,7 +70,8 @@ class Change:
 
     def after(self, *statements: str) -> Change:
         """The same change behind other statements."""
-        return dataclasses.replace(self, statements=(*statements, *self.statements))
+        halves = ((*statements, *self.halves[0]), *self.halves[1:]) if self.halves else ()
+        return dataclasses.replace(self, statements=(*statements, *self.statements), halves=halves)
 
     def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
         """The statements as steps of a plan."""
@@ -88,3 +99,6 @@ class Found:
     secrets: t.Collection[str] = ()
     changes: t.Mapping[Key, Change] = field(default_factory=dict)
     purged: t.Sequence[Declared] = ()
+    # The session's database; those that are found under their former names.
+    database: str = ""
+    former: t.Collection[Key] = ()

@@ -36,10 +36,14 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     Found,
 )
 
+if t.TYPE_CHECKING:
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import inline
+
 # A declaration that needs what the same plan creates cannot be tried beforehand.
 _NOT_THERE_YET = {60, 81}
 _CREATED_FIRST = {"function": 46, "named_collection": 669}
 _UNKNOWN_DICTIONARY = 36
+_ACCESS_DENIED = 497
 # Engines that cannot be tried as a temporary table.
 _NOT_TEMPORARY = 80
 # Beginnings of engines that reach beyond the server's own tables as soon as one is created: they register with ZooKeeper or a
@@ -53,6 +57,7 @@ _OUTSIDE = (
 _KEEP_ROWS = ("Memory",)
 # Behind the name of what shows a materialized view's own columns; what its query gives is shown without them.
 _OWN_COLUMNS = "_columns"
+VIEWS = ("view", "materialized_view")
 _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 # Of a statement that was formatted before: the server has no temporary views yet.
 _NO_TEMPORARY_VIEWS = 62
@@ -100,14 +105,32 @@ class Reader:
         self.texts: dict[Key, str] = {}
         self.joined: dict[Key, list[ddl.Clause]] = {}
         self.databases: dict[str, tuple[str, str]] = {}
+        self._database: str | None = None
+        # Functions and dictionaries that are created or changed.
+        self.changing: set[Key] = set()
+        # Functions as declared, where one of them is created or changed.
+        self.functions: dict[str, inline.Function] = {}
         self.purged: list[Declared] = []
         # What exists, and may have to be altered.
         self.differing: list[Declared] = []
 
     @property
-    def equal(self) -> bool:
-        """Whether all that exists is as declared, and nothing is to go."""
-        return not (self.differing or self.beside or any(item.absent for item in self.every))
+    def to_check(self) -> bool:
+        """Whether what the plan does has to be found out, or to be checked: more than tables and the like that are created."""
+        if self.differing or self.beside or any(item.absent for item in self.every):
+            return True
+        return any(item.key not in self.have and (item.kind in VIEWS or self.is_replicated(item)) for item in self.tables)
+
+    def is_replicated(self, item: Declared) -> bool:
+        """Whether it keeps its rows in a replicated table."""
+        return ddl.engine_of(ddl.clause(ddl.split_clauses(self.texts[item.key]), "engine"))[0].startswith("Replicated")
+
+    @property
+    def database(self) -> str:
+        """The session's database, which names without one belong to."""
+        if self._database is None:
+            ((self._database,),) = self.client.rows("SELECT currentDatabase()")
+        return self._database
 
     def read(self) -> None:
         """Ask the server. C(let_go) belongs behind it, even where it fails."""
@@ -126,7 +149,10 @@ class Reader:
             if item.kind == "table" and not ddl.clause(clauses[item.key], "engine"):
                 engine = self.client.setting("default_table_engine") or "MergeTree"
                 clauses[item.key] = ddl.with_clause(clauses[item.key], ddl.Clause("engine", f"ENGINE = {engine}"))
+            if item.kind == "materialized_view":
+                clauses[item.key] = self._qualified(clauses[item.key])
         macros = self._macros(clauses)
+        self.changing = self._changing(clauses, macros)
         tried = self._tried(clauses, macros)
         clauses.update(tried)
         self.joined = self._joined(tried)
@@ -188,8 +214,56 @@ class Reader:
         if not names:
             return {}
         # The engine alone, where the server says no more.
-        query = f"SELECT name, if(engine_full = '', engine, engine_full), comment FROM system.databases WHERE name IN ({names})"
-        return {name: (engine, comment) for name, engine, comment in self.client.rows(query)}
+        query = (
+            "SELECT name, if(engine_full = '', engine, engine_full), comment, currentDatabase()"
+            f" FROM system.databases WHERE name IN ({names})"
+        )
+        found: dict[str, tuple[str, str]] = {}
+        for name, engine, comment, database in self.client.rows(query):
+            self._database = database
+            found[name] = engine, comment
+        return found
+
+    def _qualified(self, parts: list[ddl.Clause]) -> list[ddl.Clause]:
+        """A materialized view with the names that it has outside of its query as the server writes them."""
+        texts = {key: ddl.clause(parts, key) for key in ("refresh", "to")}
+        if not any(ddl.unqualified(text) for text in texts.values()):
+            return parts
+        for key, text in texts.items():
+            parts = ddl.replace_clause(parts, key, ddl.qualify(text, self.database))
+        return parts
+
+    def _changing(self, clauses: t.Mapping[Key, list[ddl.Clause]], macros: t.Mapping[str, str]) -> set[Key]:
+        """Functions and dictionaries that are created or changed, and functions that call these."""
+        kinds = ("function", "dictionary")
+        items = [item for item in self.want if item.kind in kinds]
+        found = {
+            item.key
+            for item in items
+            if item.key not in self.have
+            or ddl.mask(ddl.join_clauses(_filled(item, clauses[item.key], self.have[item.key], macros)), self.secrets)
+            != ddl.mask(self.have[item.key], self.secrets)
+        }
+        found |= {item.key for item in self.every if item.absent and item.kind in kinds}
+        if any(not database for database, _name in found):
+            from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import inline
+
+            texts = {item.name: ddl.join_clauses(clauses[item.key]) for item in items if item.kind == "function"}
+            self.functions = {name: inline.function(text) for name, text in texts.items()}
+        if found:
+            for _item in items:  # each may call the one before
+                found |= {item.key for item in items if item.kind == "function" and self.uses_changing(item.body, found)}
+        return found
+
+    def uses_changing(self, text: str, changing: t.Collection[Key] | None = None) -> bool:
+        """Whether an expression calls functions, or asks dictionaries, that are created or changed."""
+        keys = self.changing if changing is None else changing
+        if not keys:
+            return False
+        functions = {name for database, name in keys if not database}
+        if any(token.text in functions for token in ddl.tokenize(text) if token.kind in ("word", "quoted")):
+            return True
+        return not set(keys).isdisjoint(ddl.references(ddl.Create("", self.database, "", text))) if ddl.looks_up(text) else False
 
     def _tables(self) -> dict[Key, str]:
         functions = [item for item in self.every if item.kind == "function"]
@@ -235,7 +309,9 @@ class Reader:
         found: dict[str, str] = {}
         if any(name.startswith("Replicated") and ddl.replica_path(arguments) for name, arguments in engines):
             found.update(self.client.rows("SELECT macro, substitution FROM system.macros"))
-        if "DEFINER = CURRENT_USER" in definers or any("currentDatabase()" in arguments for _name, arguments in engines):
+        if "DEFINER = CURRENT_USER" in definers or any(
+            "currentDatabase()" in arguments or (name in ddl.SESSION_DATABASE and "''" in arguments) for name, arguments in engines
+        ):
             ((found["currentDatabase()"], found["currentUser()"]),) = self.client.rows("SELECT currentDatabase(), currentUser()")
         return found
 
@@ -269,7 +345,9 @@ class Reader:
         have = self.have
         made: dict[str, Declared] = {}
         waiting: dict[Key, list[ddl.Clause]] = {}
-        trials = self._trials(clauses, macros)
+        # But for calls of functions, in whose place the server has their text, they are as declared.
+        waiting.update({item.key: ddl.split_clauses(have[item.key]) for item in self.tables if self._only_calls(item, clauses, macros)})
+        trials = self._trials({key: parts for key, parts in clauses.items() if key not in waiting}, macros)
         refused = self.make_all({name: text for texts in trials.values() for name, text in texts.items()})
         for item in self.tables:
             names = list(trials.get(item.key, ()))
@@ -296,6 +374,11 @@ class Reader:
             if name + _OWN_COLUMNS in texts:
                 ours = ddl.replace_clause(ours, "columns", ddl.clause(ddl.split_clauses(texts[name + _OWN_COLUMNS]), "columns"))
             found[item.key] = from_temporary(item, ours, theirs)
+            if item.key in have and item.kind == "table" and self.uses_changing(item.body):
+                theirs = found[item.key]
+                again, now = (alter_with_again(theirs, ours, self.uses_changing, spelt) for spelt in (self._inlined, str))
+                same = ddl.join_clauses(_filled(item, again, have[item.key], macros)) == have[item.key]
+                found[item.key] = again if same else now
         return found
 
     def _trials(self, clauses: t.Mapping[Key, list[ddl.Clause]], macros: t.Mapping[str, str]) -> dict[Key, dict[str, str]]:
@@ -303,6 +386,8 @@ class Reader:
         trials: dict[Key, dict[str, str]] = {}
         attempt = random.getrandbits(32)
         for number, item in enumerate(self.tables):
+            if item.key not in clauses:
+                continue
             parts = clauses[item.key]
             exists = item.key in self.have
             if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
@@ -312,6 +397,10 @@ class Reader:
             # Declared as the server writes it: a temporary table would tell nothing new.
             if exists and ddl.join_clauses(_filled(item, parts, self.have[item.key], macros)) == self.have[item.key]:
                 continue
+            if self.uses_changing(item.body):
+                if item.kind in VIEWS:
+                    continue
+                parts = alter_without(parts, self.uses_changing) if exists else parts
             name = f"__groundwork_{attempt:08x}_{number}"
             trials[item.key] = {name: _temporary(name, item.kind, parts)}
             if item.kind == "materialized_view" and ddl.clause(parts, "columns"):
@@ -330,6 +419,10 @@ class Reader:
     def _may_be_right(self, item: Declared, error: ClickHouseError) -> bool:
         """Whether a declaration that cannot be tried may be right all the same."""
         view = item.kind != "table"
+        if view and error.code != _ACCESS_DENIED:
+            return True  # what it reads may be altered by the same plan: it is checked when all that is known
+        if item.key not in self.have and self.uses_changing(item.body):
+            return True
         if (view or item.key not in self.have) and error.code in _NOT_THERE_YET | self._created_first(item):
             return True
         return _no_temporary(error) or (view and error.code == _NO_TEMPORARY_VIEWS)
@@ -372,6 +465,19 @@ class Reader:
                     refused[lot[0]] = error
         self.loose |= {name for name, text in statements.items() if name not in refused and _is_loose(text)}
         return refused
+
+    def _only_calls(self, item: Declared, clauses: t.Mapping[Key, list[ddl.Clause]], macros: t.Mapping[str, str]) -> bool:
+        """Whether what is declared is what exists, but for calls of functions that are created or changed."""
+        if item.key not in self.have or item.kind in ("dictionary", "function") or not self.uses_changing(item.body):
+            return False
+        parts = clauses[item.key]
+        called = [ddl.Clause(part.key, self._inlined(part.text)) for part in parts]
+        return ddl.join_clauses(_filled(item, called, self.have[item.key], macros)) == self.have[item.key]
+
+    def _inlined(self, text: str) -> str:
+        from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import inline
+
+        return inline.inlined(text, self.functions)
 
     def make(self, name: str, kind: str, parts: list[ddl.Clause]) -> None:
         """Make for a moment what exists already."""
@@ -434,7 +540,26 @@ class Reader:
             databases=frozenset(self.databases),
             secrets=frozenset(self.secrets),
             purged=self.purged,
+            # Only an order of changes asks for it.
+            database=self.database if self.to_check else "",
+            former=frozenset(self.former),
         )
+
+
+def alter_without(parts: list[ddl.Clause], uses: t.Callable[[str], bool]) -> list[ddl.Clause]:
+    """The part of a table that the server can be shown before the functions and dictionaries of the plan are there."""
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter
+
+    return alter.without(parts, uses)
+
+
+def alter_with_again(
+    parts: list[ddl.Clause], declared: list[ddl.Clause], uses: t.Callable[[str], bool], spelt: t.Callable[[str], str]
+) -> list[ddl.Clause]:
+    """The opposite of C(alter_without)."""
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter
+
+    return alter.with_again(parts, declared, uses, spelt)
 
 
 def _filled(item: Declared, clauses: list[ddl.Clause], have: str, macros: t.Mapping[str, str]) -> list[ddl.Clause]:

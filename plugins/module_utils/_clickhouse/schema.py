@@ -46,37 +46,55 @@ _REFUSED = {497}
 
 def plan_schema(want: t.Sequence[Declared], found: Found, secrets: t.Collection[str] = (), allow: t.Collection[str] = ()) -> Plan:
     """What has to be done. Pure: two structures in, a plan out."""
-    steps: list[Step] = []
+    steps: dict[Key, list[Step]] = {}
     states: list[ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(found.databases)
-    for item in (*_by_dependency(want, found.have), *_by_dependency(found.purged, found.have)):
+    items = (*_by_dependency(want, found.have), *_by_dependency(found.purged, found.have))
+    for item in items:
         if item.database and item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
+        made: list[Step] = []
         have = found.have.get(item.key)
         shown = "" if item.absent else item.shown(secrets)
         canonical = found.want.get(item.key, Definition(shown, shown))
         if have is None:
             if not item.absent:
                 text = item.made_as(canonical.text)
-                steps.append(Step(item.key, text, shown if text == item.statement else text))
+                made.append(Step(item.key, text, shown if text == item.statement else text))
             states.append(_state(item, ABSENT if item.absent else CREATED, "", canonical.pretty))
         elif have.text == canonical.text and item.key not in found.changes:
             states.append(_state(item, PRESENT, have.pretty, have.pretty))
         else:
-            made = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
-            obstacles = made.obstacles(allow)
-            status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if made.join else ALTERED
+            change = found.changes.get(item.key, Change(impossible=("it cannot be altered",)))
+            obstacles = change.obstacles(allow)
+            status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if change.join else ALTERED
             before = "" if status == CREATED else have.pretty
             states.append(_state(item, status, before, canonical.pretty, "; ".join(obstacles)))
-            if made.join:
-                steps.append(Step(item.key, made.join, ddl.mask(made.join, secrets)))
+            if change.join:
+                made.append(Step(item.key, change.join, ddl.mask(change.join, secrets)))
             if not obstacles:
-                steps += made.steps(item.key, secrets)
-    hidden = {step.target for step in steps if ddl.holds_hidden(step.statement)}
+                made += change.steps(item.key, secrets)
+        if made:
+            steps[item.key] = made
+    hidden = {key for key, made in steps.items() if any(ddl.holds_hidden(step.statement) for step in made)}
     for item in want:
         if item.key in hidden:
             raise ClickHouseError(f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself")
-    return Plan(tuple(steps), tuple(states))
+    return Plan(_ordered(items, found, steps), tuple(states))
+
+
+def _ordered(items: t.Sequence[Declared], found: Found, steps: t.Mapping[Key, list[Step]]) -> tuple[Step, ...]:
+    """The steps of all objects, each behind those that it needs."""
+    if len(steps) < 2:
+        return tuple(step for made in steps.values() for step in made)
+    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import dependencies, ordering
+
+    ordered: list[Step] = []
+    for key, half in ordering.order(dependencies.nodes([item for item in items if item.key in steps], found)):
+        last = found.changes[key].last if half != ordering.WHOLE else 0
+        cut = len(steps[key]) - last
+        ordered += steps[key] if half == ordering.WHOLE else steps[key][:cut] if half == ordering.FIRST else steps[key][cut:]
+    return tuple(ordered)
 
 
 def _state(item: Declared, status: str, before: str, after: str, reason: str = "") -> ObjectState:
@@ -221,7 +239,7 @@ def _known(reader: Reader, allow: t.Collection[str]) -> Found:
     """What the reader finds, and what makes it as declared."""
     try:
         reader.read()
-        if reader.equal:
+        if not reader.to_check:
             return reader.found({})
         from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.differences import Differences
 

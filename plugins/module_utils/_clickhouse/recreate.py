@@ -1,0 +1,103 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables and databases without rows of their own are dropped and created where no ALTER makes them as declared. Pure.
+
+(Private: may change at any time.) A table that consumes a stream is dropped first, so that nothing is consumed until it is there
+again: each message then reaches all views that read from it. Where such a view changes as well, an empty table stands in for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_TABLE, REBUILD_SUFFIX, Change
+
+# Engines of tables that consume what they read.
+_STREAMS = ("AzureQueue", "FileLog", "Kafka", "NATS", "RabbitMQ", "S3Queue")
+# Engines of tables that hold nothing by themselves, or give it away first.
+_WITHOUT_ROWS = (
+    *("Alias", "AzureBlobStorage", "Buffer", "COSN", "Dictionary", "Distributed", "Executable", "ExecutablePool", "GCS", "GenerateRandom"),
+    *("HDFS", "JDBC", "Merge", "MongoDB", "MySQL", "Null", "ODBC", "OSS", "PostgreSQL", "Redis", "Remote", "RemoteSecure", "S3", "URL"),
+    "YTsaurus",
+)
+# Those of them that take and leave columns.
+_ALTERED = ("Buffer", "Distributed", "Merge", "Null")
+# Engines of databases whose tables are elsewhere, and whose arguments the server shows as they were given.
+_EXTERNAL_DATABASES = ("MySQL", "PostgreSQL")
+# Databases in which one table takes another's place at once.
+_ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
+
+
+def engine(clauses: t.Sequence[ddl.Clause]) -> str:
+    """Name of a table's engine."""
+    return ddl.unquote(ddl.engine_of(ddl.clause(clauses, "engine"))[0])
+
+
+def is_stream(clauses: t.Sequence[ddl.Clause]) -> bool:
+    """Whether a table consumes what it reads."""
+    return engine(clauses) in _STREAMS
+
+
+def holds_no_rows(clauses: t.Sequence[ddl.Clause]) -> bool:
+    """Whether no row is lost with a table."""
+    return engine(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
+
+
+def is_altered(clauses: t.Sequence[ddl.Clause], differing: t.Collection[str]) -> bool:
+    """Whether ALTER may do to a table without rows what differs; the server rehearses it where it can."""
+    name = engine(clauses)
+    if set(differing) <= {"comment"}:
+        return True
+    if name in ("AzureQueue", "S3Queue"):
+        return set(differing) <= {"comment", "settings"}
+    return name in _ALTERED and set(differing) <= {"columns", "comment", "settings"}
+
+
+def is_external_database(text: str) -> bool:
+    """Whether nothing is lost with a database. C(text) is its engine with its arguments."""
+    return text.partition("(")[0].strip() in _EXTERNAL_DATABASES
+
+
+def lost(clauses: t.Sequence[ddl.Clause]) -> str:
+    """What is lost when a table that consumes a stream is dropped and created; empty where nothing is."""
+    name, settings = engine(clauses), ddl.settings(ddl.clause(clauses, "settings"))
+    if name == "Kafka" and "kafka_keeper_path" in settings:
+        return "its offsets in ZooKeeper would be dropped with it"
+    if name == "RabbitMQ" and ddl.unquote(settings.get("rabbitmq_queue_consume", "0")) not in ("1", "true"):
+        return "its queues, and the messages that wait in them, would be dropped with it"
+    if name == "NATS" and not ("nats_stream" in settings and "nats_consumer_name" in settings):
+        return "messages that are published while it is made anew would be lost"
+    if name in ("AzureQueue", "S3Queue"):
+        return "its record of processed files in ZooKeeper would be dropped with it, and files that are still there read again"
+    if name == "FileLog":
+        return "its offsets would be dropped with it, and files that are still there read again"
+    return ""
+
+
+def recreated(item: Declared, have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], database_engine: str) -> Change:
+    """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
+    reason = lost(have)
+    needs = ((DROP_TABLE, reason),) if reason else ()
+    drop = f"DROP TABLE {item.sql_name} SYNC"
+    replace = item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)
+    atomic = database_engine.partition("(")[0] in _ATOMIC
+    if engine(have) in _STREAMS:
+        stand_in = f"CREATE TABLE {item.sql_name} {ddl.clause(want, 'columns')} ENGINE = Null"
+        halves = ((drop, stand_in), (replace,)) if atomic else ((drop, stand_in), (drop, item.statement))
+        return Change((drop, item.statement), needs, halves=halves if ddl.clause(want, "columns") else ())
+    if engine(have) == "Distributed" and atomic:
+        beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
+        exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
+        return Change((beside.statement, exchange, *cleared("Distributed", beside.sql_name)), needs)
+    if not atomic:
+        return Change((*cleared(engine(have), item.sql_name), item.statement), needs)
+    return Change((*cleared(engine(have), item.sql_name)[:-1], replace), needs)
+
+
+def cleared(name: str, table: str) -> tuple[str, ...]:
+    """What drops a table of an engine, behind what gives away the rows that it holds for others."""
+    flush = {"Buffer": f"OPTIMIZE TABLE {table}", "Distributed": f"SYSTEM FLUSH DISTRIBUTED {table}"}.get(name)
+    return (*((flush,) if flush else ()), f"DROP TABLE {table} SYNC")
