@@ -105,7 +105,8 @@ class Reader:
         self.texts: dict[Key, str] = {}
         self.joined: dict[Key, list[ddl.Clause]] = {}
         self.databases: dict[str, tuple[str, str]] = {}
-        self._database: str | None = None
+        # The connection's, also while it does not exist yet; the user's where the connection has none.
+        self._database: str | None = client.connection.database
         # Functions and dictionaries that are created or changed.
         self.changing: set[Key] = set()
         # Functions as declared, where one of them is created or changed.
@@ -220,7 +221,7 @@ class Reader:
         )
         found: dict[str, tuple[str, str]] = {}
         for name, engine, comment, database in self.client.rows(query):
-            self._database = database
+            self._database = self._database or database
             found[name] = engine, comment
         return found
 
