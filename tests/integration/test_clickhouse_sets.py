@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client as client_module
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ConnectionFailed
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
 
 from tests.integration.test_clickhouse_alter import EVERYTHING, converge
 from tests.support.clickhouse import ClickHouse
@@ -24,8 +20,6 @@ from tests.support.connect import connection
 
 pytestmark = pytest.mark.integration
 
-# `make soak` asks for more.
-SETS = int(os.environ.get("GROUNDWORK_SETS", "300"))
 KAFKA = "ENGINE = Kafka('127.0.0.1:1', 'topic', 'group', 'JSONEachRow')"
 Objects = list[t.Any]
 
@@ -316,140 +310,3 @@ def test_a_materialized_view_that_is_not_declared_keeps_its_columns(server: Clic
     (state,) = converge(client, table("k UInt32, b String"), allow=EVERYTHING).drifted
     assert "the materialized view d.m, which is not declared, reads what would be gone" in state.reason
     assert go(server, client, table("k UInt32, a String")).changed
-
-
-@dataclass(frozen=True)
-class Set:
-    """Declarations of one set of objects, and the names that they have in it."""
-
-    objects: tuple[t.Any, ...]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [text.split()[1] for text in self.objects if isinstance(text, str)]
-
-
-COLUMNS = ("a", "b", "c")
-NUMBERS = ("UInt32", "UInt64")
-
-
-@st.composite
-def sets(draw: st.DrawFn) -> Set:
-    """Tables with columns of some names and types, and what reads them; every object refers only to those before it."""
-
-    def some(names: t.Sequence[str], least: int = 0) -> list[str]:
-        return draw(st.lists(st.sampled_from(list(names)), min_size=min(least, len(names)), max_size=3, unique=True)) if names else []
-
-    objects: list[t.Any] = []
-    called = ""
-    if draw(st.booleans()):
-        function = draw(st.sampled_from(("(x) -> x + 1", "(x) -> x * 3", "(x, y) -> x + y")))
-        objects.append(f"CREATE FUNCTION f AS {function}")
-        called = "f({0}, {0})" if "y" in function else "f({0})"
-    columns: dict[str, list[str]] = {}
-    for name in ("t", "u"):
-        own = columns[name] = some(COLUMNS)
-        texts = [f"{column} {draw(st.sampled_from(NUMBERS))}" for column in own]
-        if called and own and draw(st.booleans()):
-            texts[-1] += f" DEFAULT {called.format('k')}"
-        objects.append(table(", ".join(["k UInt64", *texts]), name))
-    if draw(st.booleans()):
-        own = some(columns["t"])
-        attributes = "".join(f", {column} UInt64" for column in own)
-        source = "SOURCE(CLICKHOUSE(TABLE 't' DB 'd'))"
-        objects.append(f"CREATE DICTIONARY d.dict (k UInt64{attributes}) PRIMARY KEY k {source} LAYOUT(HASHED()) LIFETIME(0)")
-        asked = [f"n UInt64 DEFAULT dictGet('d.dict', '{column}', k)" for column in own[:1]]
-        objects.append(table(", ".join(["k UInt64", *asked]), "asks"))
-    columns["v"] = some(columns["t"])
-    if draw(st.booleans()):
-        own = [f"{column} UInt64" for column in columns["t"]]
-        objects.append(table(", ".join(["k UInt64", *own]), "all", "ENGINE = Distributed(one, d, t)"))
-    reads = ["k", *columns["v"]]
-    computed = f", {called.format(reads[-1])} AS z" if called and draw(st.booleans()) else ""
-    objects.append(f"CREATE VIEW d.v AS SELECT {', '.join(reads)}{computed} FROM d.t")
-    if draw(st.booleans()):
-        join = " INNER JOIN d.u AS o ON v.k = o.k" if draw(st.booleans()) else ""
-        objects.append(f"CREATE VIEW d.w AS SELECT {', '.join(f'v.{column}' for column in ['k', *some(columns['v'])])} FROM d.v{join}")
-    for name in ("m", "n")[: draw(st.integers(0, 2))]:
-        given = [column for column in some(columns["u"]) if column in columns["t"]]
-        given_as = [f"{column} + 1 AS {column}" if draw(st.booleans()) else column for column in given]
-        objects.append(feed(f"SELECT {', '.join(['k', *given_as])} FROM d.t", name, "d.u"))
-    return Set(tuple(draw(st.permutations(objects))))
-
-
-def absent(first: Set, second: Set) -> list[dict[str, str]]:
-    """What is in the first set only, as objects to be removed."""
-
-    def named(objects: Set) -> dict[str, str]:
-        kinds = {"TABLE": "table", "VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary", "FUNCTION": "function"}
-        found = {}
-        for text in objects.objects:
-            words = text.split()
-            found[words[3] if words[1] == "MATERIALIZED" else words[2]] = kinds[words[1]]
-        return found
-
-    return [{"kind": kind, "name": name, "state": "absent"} for name, kind in named(first).items() if name not in named(second)]
-
-
-@settings(max_examples=SETS, deadline=None, derandomize=SETS <= 300, suppress_health_check=list(HealthCheck))
-@given(first=sets(), second=sets())
-def test_any_set_to_any_other(server: ClickHouse, client: Client, first: Set, second: Set) -> None:
-    """In one call, as check mode has said; then it is as declared, and rows are where they were."""
-    clear(server)
-    converge(client, *first.objects)
-    server.query("INSERT INTO d.t (k) SELECT number FROM numbers(3)")
-    fed = server.query("SELECT count() FROM d.u")
-    wanted = [*second.objects, *absent(first, second)]
-    untouched = everything(server)
-    announced = converge(client, *wanted, apply=False, allow=EVERYTHING)
-    assert everything(server) == untouched
-    done = converge(client, *wanted, allow=EVERYTHING)
-    assert announced.statements == done.statements
-    assert done.drifted == []
-    event("changed" if done.changed else "the same")
-    again = converge(client, *wanted, allow=())
-    assert again.statements == []
-    assert server.query("SELECT (SELECT count() FROM d.t), (SELECT count() FROM d.u)") == f"3\t{fed}"
-    server.query("SELECT * FROM d.v FORMAT Null")
-    server.query("INSERT INTO d.t (k) VALUES (7)")
-
-
-def test_an_interrupted_run_is_finished_by_the_next(server: ClickHouse, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection breaks before or after any statement of a change of many objects; what was done is told, and the rest follows."""
-    before = [item for what in ("one column for another",) for item in TOGETHER[what][0]]
-    after = [item for what in ("one column for another",) for item in TOGETHER[what][1]]
-    before += [table("k UInt32", "q", KAFKA), feed("SELECT k FROM d.q", "n"), table("k UInt32", "all", "ENGINE = Distributed(one, d, t)")]
-    after += [
-        *(table("k UInt32, b UInt8", "q", KAFKA), feed("SELECT k, b FROM d.q", "n")),
-        table("k UInt32", "all", "ENGINE = Distributed(one, d, t, k)"),
-    ]
-    go(server, client, *before)
-    total = len(converge(client, *after, apply=False, allow=EVERYTHING).statements)
-    execute = Client.execute
-    for killed_at in range(total):
-        for runs in (False, True):
-            clear(server)
-            converge(client, *before)
-            server.query("INSERT INTO d.t (k) VALUES (1)")
-            ran: list[str] = []
-
-            def breaking(self: Client, statement: str, killed_at: int = killed_at, runs: bool = runs, ran: list[str] = ran) -> None:
-                if "__groundwork" in statement:
-                    return execute(self, statement)
-                if len(ran) == killed_at and not runs:
-                    raise ConnectionFailed("it broke")
-                execute(self, statement)
-                ran.append(statement)
-                if len(ran) > killed_at:
-                    raise ConnectionFailed("it broke")
-                return None
-
-            with monkeypatch.context() as patched:
-                patched.setattr(client_module.ClickHouse, "execute", breaking)
-                patched.setattr("time.sleep", lambda _seconds: None)
-                with pytest.raises(ClickHouseError) as caught:
-                    converge(client, *after, allow=EVERYTHING)
-            assert list(caught.value.done) == [statement for statement in ran if statement in caught.value.done]
-            assert len(ran) - len(caught.value.done) in (0, 1), (killed_at, runs)
-            go(server, client, *after)
-            assert server.query("SELECT (SELECT count() FROM d.t), (SELECT count() FROM d.x)") == "1\t1", (killed_at, runs)
