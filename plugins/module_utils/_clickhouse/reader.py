@@ -51,7 +51,7 @@ _NOT_TEMPORARY = 80
 # tried as Memory, for their columns.
 _OUTSIDE = (
     *("Azure", "DeltaLake", "Dictionary", "EmbeddedRocksDB", "FileLog", "Hudi", "Iceberg", "KeeperMap", "MaterializedPostgreSQL"),
-    *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite"),
+    *("NATS", "Paimon", "RabbitMQ", "S3Queue", "SQLite", "TimeSeries"),
 )
 # Engines that keep rows themselves, beside the MergeTree family: a temporary table of theirs may hold a row.
 _KEEP_ROWS = ("Memory",)

@@ -239,7 +239,7 @@ class Planned:
 
     def undeclared(self) -> list[tuple[Key, str]]:
         """Tables that lose columns which a materialized view reads that is not declared, with the reason why they cannot."""
-        tables = sorted(key for key in self.loses if self.items[key].kind == "table" and not self.items[key].absent)
+        tables = sorted(key for key in self.loses if any("DROP COLUMN" in text for text in self.changes[key].statements))
         if not tables:
             return []
         keys = ", ".join(f"({ddl.quote_string(database)}, {ddl.quote_string(name)})" for database, name in tables)
