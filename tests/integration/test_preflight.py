@@ -224,7 +224,7 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
         ("obs1 as cluster_agent", "batch", "otel_collector_cluster_agent_config"),
     ),
     "secret of a wrong type": (
-        set_all(otel_collector_secret_config={"gateway": {"exporters": {"clickhouse": {"timeout": "hush-4711"}}}}),
+        set_all(otel_collector_secret_config={"gateway": {"exporters": {"clickhouse/1": {"timeout": "hush-4711"}}}}),
         ("obs1 as gateway", "(hidden)", "otel_collector_secret_config"),
     ),
 }

@@ -51,6 +51,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
 
+# NOT_FOUND_COLUMN_IN_BLOCK, NO_SUCH_COLUMN_IN_TABLE, UNKNOWN_IDENTIFIER.
+_NO_SUCH_COLUMN = {10, 16, 47}
 _WIDE = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
 
 
@@ -218,6 +220,21 @@ class Differences:
                 found[item.key] = rebuild.change(made) if REBUILD in self.allow else rebuild.hint(made)
         return found
 
+    def _copy_row(self, source: str, target: str, columns: str) -> bool:
+        """Copy a row. False where the source lacks a column that it had a moment ago: a peer is altering it.
+
+        Its own ALTER fails then, too, and is planned again.
+        """
+        try:
+            self.client.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} LIMIT 1")
+        except ConnectionFailed:
+            raise
+        except ClickHouseError as error:
+            if error.code not in _NO_SUCH_COLUMN:
+                raise
+            return False
+        return True
+
     def _rehearsed(self, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
         """Changes of tables, tried on a twin of each with one row at most: a refused one, or one that leads elsewhere, is none.
 
@@ -250,7 +267,7 @@ class Differences:
                 continue
             real = made_by.source or item.sql_name
             sample = ", ".join(ddl.quote_name(made_by.renamed.get(column, column)) for column in made_by.sample)
-            misfit = ""
+            misfit, current = "", True
             try:
                 if made_by.casts and with_row and not made_by.obstacles(self.allow):
                     # A value that does not fit would stop the mutation, and everything behind it.
@@ -258,8 +275,8 @@ class Differences:
                     misfit = find_misfit(self.client, f"(SELECT *{former} FROM {real})" if former else real, made_by.casts)
                 for table in () if misfit else twins:
                     if sample and with_row:
-                        self.client.execute(f"INSERT INTO {table} ({sample}) SELECT {sample} FROM {real} LIMIT 1")
-                    for statement in alters:
+                        current = self._copy_row(real, table, sample)
+                    for statement in alters if current else ():
                         self.reader.alter(table, statement.replace(item.sql_name, table, 1))
             except ConnectionFailed:
                 raise
@@ -267,7 +284,7 @@ class Differences:
                 misfit = str(error)
             if misfit:
                 found[item.key] = dataclasses.replace(made_by, impossible=(misfit,))
-            else:
+            elif current:
                 made[name] = item
         if made:
             for name, text in self.reader.read_back(made).items():
