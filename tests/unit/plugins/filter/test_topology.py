@@ -219,3 +219,12 @@ def test_missing_components_without_answer() -> None:
     """A program that does not run is not one without components."""
     with pytest.raises(AnsibleFilterError, match="cannot execute binary file"):
         topology.collector_missing_components({}, "cannot execute binary file")
+
+
+def test_a_refusal_shows_no_text_of_the_secret_configuration() -> None:
+    """Also where the program repeats it; what it says about files of the host is no refusal."""
+    verdict = {"rc": 1, "stderr": "Error: 'timeout'\ntime: invalid duration \"hush-4711\""}
+    said = topology.collector_refusal(verdict, {"exporters": {"clickhouse/1": {"timeout": "hush-4711"}}})
+    assert said == "Error: 'timeout' time: invalid duration \"(hidden)\""
+    assert topology.collector_refusal({"rc": 0, "stderr": ""}, {}) == ""
+    assert topology.collector_refusal({"rc": 1, "stderr": "open x: no such file or directory"}, {}) == ""
