@@ -64,7 +64,8 @@ _NO_TEMPORARY_VIEWS = 62
 _SYNTAX_ERROR = 62
 _EXISTS_ALREADY = 57
 # Statements in one request. Many more take the server longer than several requests (1,000 at once ten times as long as 200, 26.7).
-_LOT = 200
+# One: the engine 26.7 was aborted by lots under load (not explained), so each definition is tried in a request of its own.
+_LOT = 1
 # What a table of the engine AggregatingMergeTree may need to be made again: columns that are neither keys nor aggregates.
 _PERMISSIVE_TABLE = {"allow_dimensions_outside_sorting_key": "1"}
 # What a rebuild makes beside a table for a while.
