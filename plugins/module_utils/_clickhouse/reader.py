@@ -63,8 +63,7 @@ _TRIED_AS_MEMORY = ("head", "columns", "source", "engine")
 _NO_TEMPORARY_VIEWS = 62
 _SYNTAX_ERROR = 62
 _EXISTS_ALREADY = 57
-# Statements in one request. Many more take the server longer than several requests (1,000 at once ten times as long as 200, 26.7).
-# One: the engine 26.7 was aborted by lots under load (not explained), so each definition is tried in a request of its own.
+# Statements in one request. One: the engine 26.7 aborted under load when there were more, for a reason that is not known.
 _LOT = 1
 # What a table of the engine AggregatingMergeTree may need to be made again: columns that are neither keys nor aggregates.
 _PERMISSIVE_TABLE = {"allow_dimensions_outside_sorting_key": "1"}
