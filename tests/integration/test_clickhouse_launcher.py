@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
 import urllib.error
@@ -169,6 +170,27 @@ def test_users_and_settings_come_from_the_configuration() -> None:
         server.query("INSERT INTO otel.t FORMAT CSV", "1\n2\n", **admin)
         server.restart()
         assert server.query("SELECT count(), serverUUID() FROM otel.t", **admin) == f"2\t{identity}"
+
+
+def test_connections_that_fail_do_not_end_the_server() -> None:
+    """As with a real server: a client that resets its connection before the answer, and a wrong password on the native port."""
+
+    def text(value: str) -> bytes:
+        return bytes([len(value)]) + value.encode()
+
+    # The protocol's Hello: client, version 1.1.54058, database, user, password.
+    hello = b"\x00" + text("test") + b"\x01\x01\xaa\xa6\x03" + text("default") + text("default") + text("wrong")
+    with ClickHouse(users="<users><default><password replace='1'>right</password></default></users>") as server:
+        with socket.create_connection((server.host, server.tcp_port), timeout=10) as native:
+            native.sendall(hello)
+            assert b"Authentication failed" in native.recv(4096)
+            assert native.recv(4096) == b""
+        for _ in range(2000):
+            client = socket.create_connection((server.host, server.port))
+            client.sendall(b"not HTTP\r\n\r\n" * 50)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        assert server.query("SELECT 1", user="default", password="right") == "1"
 
 
 def test_tls_only_and_the_clients_own_address(pki: Pki) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, reader, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import run as run_module
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
@@ -777,6 +777,39 @@ def test_unchanged_objects_cost_few_requests(run: Run, monkeypatch: pytest.Monke
     assert time.monotonic() - start < 10
     assert not result["changed"]
     assert len(requests) == 1 + 4
+
+
+class OldClient(client.ClickHouse):
+    """As before version 25.4, which added PARALLEL WITH."""
+
+    def execute(self, statement: str, *arguments: t.Any) -> None:
+        if "PARALLEL WITH" in statement:
+            raise ClickHouseError("Syntax error", 62)
+        super().execute(statement, *arguments)
+
+
+@pytest.mark.parametrize("kind", [client.ClickHouse, OldClient])
+def test_definitions_are_tried_together(server: ClickHouse, kind: type[client.ClickHouse], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused among many is found by halves, and all others are made."""
+    connected = kind(connection(server.port))
+    sent: list[str] = []
+    execute = client.ClickHouse.execute
+
+    def count(self: client.ClickHouse, statement: str, *arguments: t.Any) -> None:
+        sent.append(statement)
+        execute(self, statement, *arguments)
+
+    monkeypatch.setattr(client.ClickHouse, "execute", count)
+    columns = {**{f"t{number}": "a UInt8" for number in range(100)}, "t7": "a UInt8 DEFAULT nope()", "t90": "a Nope"}
+    statements = {name: f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({text})" for name, text in columns.items()}
+    try:
+        errors = reader.Reader(connected, [], []).make_all(statements)
+        assert {name: error.code for name, error in errors.items()} == {"t7": 46, "t90": 50}
+        made = {name for (name,) in connected.rows("SELECT name FROM system.tables WHERE is_temporary")}
+        assert made == statements.keys() - errors.keys()
+    finally:
+        connected.close()
+    assert len(sent) <= (100 if kind is OldClient else 30)
 
 
 def test_create_or_replace_and_no_engine_are_declarations_like_others(server: ClickHouse, run: Run) -> None:

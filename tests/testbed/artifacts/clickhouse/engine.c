@@ -2,7 +2,7 @@
  *
  * Runs ClickHouse's own engine (libchdb.so) as `clickhouse local`, and with GROUNDWORK_SETTINGS set switches on what a
  * server has and `local` leaves off: the interserver server, its address and credentials, the server's UUID, and
- * system.zookeeper.
+ * system.zookeeper. Also a connection that fails does not end the process, as `local` wants it.
  *
  *   engine LIBCHDB [argument of clickhouse local ...]
  *
@@ -41,6 +41,8 @@ enum {
     /* attachSystemTablesServer(): the two branches taken when has_zookeeper is set, and when it is not */
     HAS_ZOOKEEPER = 0x11e7d951,
     HAS_NO_ZOOKEEPER = 0x11e7d988,
+    /* KillingErrorHandler::exception(), all three of them: std::terminate() for an exception that leaves a connection */
+    END_FOR_AN_EXCEPTION = 0xf113480,
 };
 
 struct result { char *buf; size_t len; void *vec; double elapsed; uint64_t rows, bytes; char *error; };
@@ -269,6 +271,9 @@ static void attach_zookeeper_tables(void) {
     write_code(base + HAS_NO_ZOOKEEPER, "\x66\x0f\x1f\x44\x00\x00", 6); /* je -> nop */
 }
 
+/* `local` ends when a connection throws: a client that goes before its answer, a wrong password on the native port. */
+static void survive_connections(void) { write_code(base + END_FOR_AN_EXCEPTION, "\xc3", 1); /* ret */ }
+
 /* Lines `key value`; the file holds the interserver password, so it is neither in argv nor in the environment. */
 static void read_settings(const char *path) {
     static char line[4096];
@@ -331,6 +336,7 @@ int main(int argc, char **argv) {
         signal(SIGTERM, SIG_IGN); /* systemd signals the whole group; the end of its stdin ends the engine */
         signal(SIGINT, SIG_IGN);
         read_settings(getenv("GROUNDWORK_SETTINGS"));
+        survive_connections();
         original_authenticate = hook(AUTHENTICATE, AUTHENTICATE_PROLOGUE, (void *)authenticate);
         if (host)
             switch_on_replication();
