@@ -3,6 +3,7 @@
 
 python -m bench.gateway [agents ...]; 10, 100, 1000 and 3000 by default. Starts the hosts of layout `gateways` in containers, installs
 the platform, and sends from simulated agents: each sends 20 records every 3 seconds, of logs, spans and points in turn, for a minute.
+Then something is away for 20 seconds while 100 agents send, and it is measured how long the queues need when it is back.
 
 configurations:
   unbatched     one gateway; each request is one INSERT into Distributed tables (how it was before gateways made batches)
@@ -15,6 +16,8 @@ depends on its numbers.
 
 from __future__ import annotations
 
+import bisect
+import importlib
 import json
 import os
 import subprocess
@@ -22,15 +25,18 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.groundwork.observability.plugins.filter import topology
 
+from tests import conftest  # noqa: F401  makes the collection importable
 from tests.support import telemetry_load
 from tests.testbed import demo, hosts, mirror
 from tests.testbed.core import say
+
+topology = importlib.import_module("ansible_collections.groundwork.observability.plugins.filter.topology")
 
 NAME, LAYOUT = "bench", "gateways"
 AGENTS = (10, 100, 1000, 3000)
@@ -38,8 +44,15 @@ LOAD_SECONDS = 60
 IDLE_SECONDS = 60
 # The most that is waited for records to arrive after the end; what takes longer is printed as such.
 DRAIN_SECONDS = 240
+AWAY_SECONDS = 20
 SERVERS = ("ch1", "ch2", "ch3", "ch4")
 ENSEMBLE = ("zk1", "zk2", "zk3")
+# What is stopped while 100 agents send -> its hosts and its unit.
+OUTAGES = {
+    "all of ZooKeeper": (ENSEMBLE, "zookeeper"),
+    "a replica": (("ch1",), "clickhouse-server"),
+    "both replicas of a shard": (("ch1", "ch2"), "clickhouse-server"),
+}
 
 _UNBATCHED = {
     "otel_collector_clickhouse_endpoint": "tcp://{servers}?secure=true",
@@ -60,9 +73,7 @@ CONFIGURATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "one gateway": (("gw1",), {}),
     "two gateways": (("gw1", "gw2"), {}),
 }
-CPU = (
-    "cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || awk '/^usage_usec/ {print $2 * 1000}' /sys/fs/cgroup/cpu.stat"
-)
+CPU = "cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || awk '/^usage_usec/ {print $2 * 1000}' /sys/fs/cgroup/cpu.stat"
 INSERTS = "SELECT sum(value) FROM system.events WHERE event = 'InsertQuery'"
 PACKETS = "curl -s http://127.0.0.1:8090/commands/monitor"
 
@@ -103,6 +114,7 @@ class Bench:
         for name in ("playbooks/secrets.yml", "playbooks/site.yml"):
             demo.playbook(self.inventory, name, what=name, arguments=self.arguments)
         self.platform = demo.Platform(self.inventory)
+        self.ca = (self.platform.folder / "pki/ca.crt").read_bytes()
 
     def agents(self, count: int) -> list[telemetry_load.Agent]:
         """Simulated agents, spread over gateways and shards as the role spreads hosts."""
@@ -112,7 +124,7 @@ class Bench:
         }
         hostvars |= {host: {"ansible_host": self.platform.addresses[host]} for host in self.gateways}
         groups = {"clickhouse": list(identities), "gateway": list(self.gateways)}
-        made, option = [], "otel_collector_gateway_http_port"
+        made, option = [], "otel_collector_gateway_grpc_port"
         for number in range(count):
             chosen = topology.gateway_for(hostvars, groups, f"agent{number}")
             address = f"{self.platform.addresses[chosen['name']]}:{self.platform.setting(option, chosen['name'])}"
@@ -135,14 +147,14 @@ class Bench:
     def row(self, agents: int) -> dict[str, str]:
         """Load for a minute, then wait until all is there."""
         run = f"{time.time_ns():x}"
-        load = telemetry_load.Load(run, self.agents(agents), self.platform.secrets["otel_collector_gateway_token"], self.platform.context)
+        load = telemetry_load.Load(run, self.agents(agents), self.platform.secrets["otel_collector_gateway_token"], self.ca)
         before = self.counters()
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(load.send, LOAD_SECONDS)
             lags = []
             while not sending.done():
                 time.sleep(3)
-                lags.append(self.lag(run))
+                lags.append(self.lag(load))
             sent = sending.result()
         during = self.counters()
         end = time.monotonic()
@@ -171,6 +183,36 @@ class Bench:
             "ZooKeeper requests/s": f"{min(packets):.0f} to {max(packets):.0f}",
         }
 
+    def recovery(self, outage: str) -> dict[str, str]:
+        """Stop something for a while under load, and wait from its start until everything sent before that is stored."""
+        stopped, unit = OUTAGES[outage]
+        agents = self.agents(100)
+        load = telemetry_load.Load(f"{time.time_ns():x}", agents, self.platform.secrets["otel_collector_gateway_token"], self.ca)
+        with ThreadPoolExecutor(8) as pool:
+            sending = pool.submit(load.send, 3600)
+            try:
+                time.sleep(10)
+                list(pool.map(lambda host: inside(host, f"systemctl stop {unit}"), stopped))
+                time.sleep(AWAY_SECONDS)
+                begin = time.time()
+                list(pool.map(lambda host: inside(host, f"systemctl start {unit}"), stopped))
+                started = time.time()
+                while self.behind(load) > time.time() - begin and time.time() < begin + DRAIN_SECONDS:
+                    time.sleep(0.2)
+                drained = time.time() - begin
+            finally:
+                load.stop()
+            sent = sending.result()
+        seconds = f"{drained:.0f} s (started after {started - begin:.0f} s)"
+        return {"agents": f"100, {outage} away for {AWAY_SECONDS} s", "refused": str(sent.refused), "drained after": seconds}
+
+    def behind(self, load: telemetry_load.Load) -> float:
+        """The lag, also while a server does not answer."""
+        try:
+            return self.lag(load)
+        except OSError:
+            return float("inf")
+
     def idle(self) -> dict[str, str]:
         """What it costs when only the hosts' own agents send."""
         before = self.counters()
@@ -188,14 +230,22 @@ class Bench:
             "ZooKeeper requests/s": f"{min(packets):.0f} to {max(packets):.0f}",
         }
 
-    def lag(self, run: str) -> float:
-        """Seconds by which the newest stored log is behind, on the shard that is furthest behind."""
-        sql = (
-            f"SELECT max(lag) FROM (SELECT dateDiff('millisecond', max(Timestamp), now64(3)) / 1000 AS lag FROM otel.otel_logs"
-            f" WHERE ServiceName = 'load-{run}' GROUP BY _shard_num)"
-        )
-        rows = self.platform.query("ch1", sql)
-        return float(rows[0][0] or 0)
+    def lag(self, load: telemetry_load.Load) -> float:
+        """Seconds since the first request after the newest stored record was made, the most of all shards and signals."""
+        lags = [0.0]
+        for signal, (name, _, when) in telemetry_load.TABLES.items():
+            sql = (
+                f"SELECT _shard_num, toUnixTimestamp64Micro(toDateTime64(max({when}), 6)) / 1e6 FROM otel.{name}"
+                f" WHERE ServiceName = 'load-{load.run}' GROUP BY _shard_num"
+            )
+            newest = {str(shard): float(stored) for shard, stored in self.platform.query("ch1", sql)}
+            now = time.time()
+            for (headers, requested), made in list(load.made.items()):
+                # A request is noted at most this long after the time of its records.
+                later = made[bisect.bisect(made, newest.get(dict(headers)["x-clickhouse-shard"], 0.0) + 0.1) :]
+                if requested == signal and later:
+                    lags.append(now - later[0])
+        return max(lags)
 
 
 def table(rows: list[dict[str, str]]) -> str:
@@ -214,8 +264,10 @@ def main() -> None:
     try:
         for name in chosen:
             bench.configure(*CONFIGURATIONS[name])
-            for row in [bench.idle(), *(bench.row(count) for count in counts)]:
-                rows.append({"configuration": name, **row})
+            makers = [bench.idle, *(partial(bench.row, count) for count in counts)]
+            makers += [partial(bench.recovery, outage) for outage in OUTAGES if name != "unbatched"]
+            for make in makers:
+                rows.append({"configuration": name, **make()})
                 print(table(rows[-1:]), flush=True)
     finally:
         print(table(rows), flush=True)

@@ -58,9 +58,7 @@ def _rendezvous(host: str, candidates: t.Iterable[t.Any]) -> t.Any:
     return max(candidates, key=lambda candidate: hashlib.sha256(f"{host} {candidate}".encode()).digest())
 
 
-def clickhouse_writers(
-    hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str
-) -> list[dict[str, t.Any]]:
+def clickhouse_writers(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str) -> list[dict[str, t.Any]]:
     """One writer for each shard, each with the addresses of that shard's replicas only.
 
     So every INSERT goes to local tables, and a retried block meets the replicas that know its hash. Every gateway can
@@ -83,10 +81,7 @@ def clickhouse_writers(
             "name": f"clickhouse/{shard}",
             "shard": shard,
             "endpoint": "tcp://{}?secure=true".format(
-                ",".join(
-                    f"{address_of(hostvars, host)}:{setting(hostvars, host, 'clickhouse_native_port')}"
-                    for host in shards[shard]
-                )
+                ",".join(f"{address_of(hostvars, host)}:{setting(hostvars, host, 'clickhouse_native_port')}" for host in shards[shard])
             ),
             "hosts": shards[shard],
         }
@@ -98,6 +93,7 @@ def gateway_pipelines(
     writers: t.Sequence[t.Mapping[str, t.Any]],
     exporter: t.Mapping[str, t.Any],
     batcher: t.Mapping[str, t.Any],
+    queue: t.Mapping[str, t.Any],
     inputs: t.Mapping[str, t.Any],
     header: str,
     folder: str,
@@ -106,7 +102,9 @@ def gateway_pipelines(
 
     Requests of agents are merged in memory, and each waits until its batch is in the disk queue of its shard. The batch
     travels there through a socket of the gateway's own, because a disk queue is at the begin of an exporter. What is
-    taken from the queue is one INSERT, also after a crash, so that ClickHouse drops a block that it has.
+    taken from the queue goes to the relay, and from there through another socket to ClickHouse. It is one INSERT, also
+    after a crash, so that ClickHouse drops a block that it has. A second exporter, which ignores errors of materialized
+    views, is for what the first one is refused.
 
     With several writers a routing connector hands each request as a whole to the writer that its header names: when the
     queue of one shard is full, only the requests for it are refused, and a retried request is not stored on another one.
@@ -114,6 +112,7 @@ def gateway_pipelines(
     :param writers: as clickhouse_writers returns them.
     :param exporter: settings of every exporter to ClickHouse; the endpoint is added.
     :param batcher: settings of every exporter that merges requests; the endpoint is added.
+    :param queue: settings of every disk queue; the shard is added to its endpoint, that of the relay.
     :param inputs: signal -> C(receivers) and C(processors) of the pipeline that takes the agents' requests.
     :param header: name of the header that names the shard.
     :param folder: where the sockets are.
@@ -126,15 +125,39 @@ def gateway_pipelines(
         "receivers": {
             f"otlp/{shard}": {"protocols": {"grpc": {"endpoint": path, "transport": "unix", "max_recv_msg_size_mib": MAX_REQUEST_MIB}}}
             for shard, path in sockets.items()
+        }
+        | {
+            f"otlp/{shard}_{what}": {
+                "protocols": {
+                    "http": {
+                        "endpoint": f"{folder}/{shard}_{what}.sock",
+                        "transport": "unix",
+                        "max_request_body_size": MAX_REQUEST_MIB * 1024 * 1024,
+                    }
+                }
+            }
+            for shard in shards
+            for what in ("write", "ignore_views")
         },
         "exporters": {writer["name"]: {**exporter, "endpoint": writer["endpoint"]} for writer in writers}
-        | {merged[shard]: {**batcher, "endpoint": f"unix://{path}"} for shard, path in sockets.items()},
+        | {
+            f"{writer['name']}_ignore_views": {
+                **exporter,
+                "endpoint": writer["endpoint"],
+                "connection_params": {**exporter["connection_params"], "materialized_views_ignore_errors": "1"},
+            }
+            for writer in writers
+        }
+        | {merged[shard]: {**batcher, "endpoint": f"unix://{path}"} for shard, path in sockets.items()}
+        | {f"otlp_http/{shard}": {**queue, "endpoint": f"{queue['endpoint']}/{shard}"} for shard in shards},
         "connectors": {},
         "pipelines": {},
     }
     for signal, pipeline in inputs.items():
         for writer, shard in zip(writers, shards):
-            made["pipelines"][f"{signal}/store_{shard}"] = {"receivers": [f"otlp/{shard}"], "exporters": [writer["name"]]}
+            made["pipelines"][f"{signal}/queue_{shard}"] = {"receivers": [f"otlp/{shard}"], "exporters": [f"otlp_http/{shard}"]}
+            for what, name in (("write", writer["name"]), ("ignore_views", f"{writer['name']}_ignore_views")):
+                made["pipelines"][f"{signal}/{what}_{shard}"] = {"receivers": [f"otlp/{shard}_{what}"], "exporters": [name]}
         if len(writers) == 1:
             made["pipelines"][signal] = {**pipeline, "exporters": [merged[shards[0]]]}
             continue

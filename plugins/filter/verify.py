@@ -31,13 +31,18 @@ def _queued(text: str, signal: str) -> bool:
     return _sum(text, "otelcol_exporter_queue_size", f'data_type="{signal}"') > 0
 
 
-def _given_up(text: str, signal: str, *, queue: bool) -> int:
-    """Records that a collector lost since its start: the next hop refused them for good, or its queue was full.
-
-    A gateway refuses what its full queue does not take, and the agent keeps it: only an agent loses such records.
-    """
+def _lost_by_agent(text: str, signal: str) -> int:
+    """Records that an agent lost since its start: the gateway refused them for good, or its own queue was full."""
     kind = SIGNALS[signal][1]
-    return int(sum(_sum(text, f"otelcol_exporter_{what}_failed_{kind}") for what in (("send", "enqueue") if queue else ("send",))))
+    return int(sum(_sum(text, f"otelcol_exporter_{what}_failed_{kind}") for what in ("send", "enqueue")))
+
+
+def _lost_by_gateway(text: str, signal: str) -> int:
+    """Records that a gateway lost since its start.
+
+    Only its disk queues can lose any: what fails before them is refused and stays with the agent, what fails behind them is tried again.
+    """
+    return int(_sum(text, f"otelcol_exporter_send_failed_{SIGNALS[signal][1]}", 'exporter="otlp_http/'))
 
 
 def _because(collector: t.Mapping[str, t.Any]) -> str:
@@ -76,10 +81,10 @@ def _upstream(observed: Observations, signal: str, missing: int) -> str:
     if _queued(agent["text"], signal):
         return f"{accepted} and still queues it, gateway {names} does not take it{_because(agent)}"
     for name, gateway in gateways:
-        lost = _given_up(gateway["text"], signal, queue=False)
+        lost = _lost_by_gateway(gateway["text"], signal)
         if lost:
             return f"gateway {name} gave up {lost} records since its start{_because(gateway)}"
-    lost = _given_up(agent["text"], signal, queue=True)
+    lost = _lost_by_agent(agent["text"], signal)
     if lost:
         return f"node agent on {agent['host']} gave up {lost} records since its start{_because(agent)}"
     for name, gateway in gateways:

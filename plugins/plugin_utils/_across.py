@@ -29,6 +29,7 @@ LISTENERS: dict[str, dict[str, str]] = {
         "otel_collector_gateway_http_port": "otel_collector_gateway_listen_address",
         "otel_collector_gateway_health_port": LOOPBACK,
         "otel_collector_gateway_metrics_port": LOOPBACK,
+        "otel_collector_gateway_relay_port": LOOPBACK,
     },
     "node_agent": {f"otel_collector_node_agent_{what}_port": LOOPBACK for what in ("grpc", "http", "health", "metrics")},
     "cluster_agent": {f"otel_collector_cluster_agent_{what}_port": LOOPBACK for what in ("health", "metrics")},

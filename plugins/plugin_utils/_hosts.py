@@ -128,6 +128,7 @@ def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) ->
     parts = {}
     if "gateway" in groups:
         parts["otel_collector_gateway_queue_bytes"] = 3 * (host.number("otel_collector_gateway_queue_bytes") or 0)
+        parts["otel_collector_gateway_dead_letter_bytes"] = host.number("otel_collector_gateway_dead_letter_bytes") or 0
     agents = len(set(groups) & set(MODES[1:]))
     if agents:
         parts["otel_collector_agent_queue_bytes"] = 3 * agents * (host.number("otel_collector_agent_queue_bytes") or 0)

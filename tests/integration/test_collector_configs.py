@@ -196,14 +196,16 @@ def unredacted(rendered: Rendered, host: str) -> dict[str, Any]:
 def test_every_gateway_writes_the_local_tables_of_each_shard(cluster: Rendered) -> None:
     """An exporter for each shard; the password is in the second file only, and arrives as it is."""
     config = cluster.load("gw2", "gateway")
-    assert list(config["exporters"]) == ["clickhouse/2", "clickhouse/1", "otlp_grpc/2", "otlp_grpc/1"]
+    kinds = ("clickhouse/{}", "clickhouse/{}_ignore_views", "otlp_grpc/{}", "otlp_http/{}")
+    assert list(config["exporters"]) == [kind.format(shard) for kind in kinds for shard in (2, 1)]
     for shard in (1, 2):
         exporter = config["exporters"][f"clickhouse/{shard}"]
         assert exporter["endpoint"] == f"tcp://ch{shard}1:9440,ch{shard}2:9440?secure=true"
         assert exporter["logs_table_name"] == "otel_logs_local"
-        assert exporter["sending_queue"]["queue_size"] == 2500000000
+        assert config["exporters"][f"otlp_http/{shard}"]["sending_queue"]["queue_size"] == 2500000000
         assert "password" not in exporter
-        assert unredacted(cluster, "gw2")["exporters"][f"clickhouse/{shard}"]["password"] == PASSWORD
+        for name in (f"clickhouse/{shard}", f"clickhouse/{shard}_ignore_views"):
+            assert unredacted(cluster, "gw2")["exporters"][name]["password"] == PASSWORD
     assert config["connectors"]["routing/traces"]["default_pipelines"] == ["traces/2"]
 
 
@@ -228,7 +230,7 @@ def test_batches_fit_into_memory(rendered: Rendered, variables: dict[str, Any], 
     assert rendered.render(("gateway",), {**CLUSTER, "gateway": gateways}, **variables).returncode == 0
     exporters = rendered.load("gw1", "gateway")["exporters"]
     batch = exporters["otlp_grpc/1"]["sending_queue"]["batch"]
-    assert "batch" not in exporters["clickhouse/1"]["sending_queue"]
+    assert "batch" not in exporters["otlp_http/1"]["sending_queue"]
     assert batch == {"sizer": "bytes", "flush_timeout": "5s", "min_size": most // 4, "max_size": most}
 
 

@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import http.client
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import LogsServiceStub
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
@@ -26,13 +28,16 @@ TABLES = {
     "traces": ("otel_traces", "SpanAttributes", "Timestamp"),
     "metrics": ("otel_metrics_gauge", "Attributes", "TimeUnix"),
 }
+SERVICES = {"logs": LogsServiceStub, "traces": TraceServiceStub, "metrics": MetricsServiceStub}
 INTERVAL = 3.0
 TIMEOUT = 30
+# What a failure says when the gateway has surely not taken the request.
+ANSWERED = ("failed to connect", "Connection refused", "queue is full", "data refused", "RESOURCE_EXHAUSTED")
 
 
 @dataclass(frozen=True)
 class Agent:
-    """One simulated agent: its host's name, the gateway's host and port for OTLP by HTTP, and headers such as the one for the shard."""
+    """One simulated agent: its host's name, the gateway's host and port for OTLP over gRPC, and headers such as the one for the shard."""
 
     host: str
     address: str
@@ -67,8 +72,8 @@ def _attributes(values: Mapping[str, str | int]) -> list[KeyValue]:
     ]
 
 
-def request_body(signal: str, run: str, host: str, sequence: int, count: int) -> bytes:
-    """One request of an agent with C(count) records, numbered from C(sequence), as OTLP in protobuf."""
+def request(signal: str, run: str, host: str, sequence: int, count: int) -> Any:
+    """One request of an agent with C(count) records, numbered from C(sequence), as an OTLP message."""
     resource = Resource(attributes=_attributes({"service.name": f"load-{run}", "host.name": host}))
     now = time.time_ns()
     records: list[dict[str, Any]] = []
@@ -86,7 +91,7 @@ def request_body(signal: str, run: str, host: str, sequence: int, count: int) ->
                 time_unix_nano=record["time"], severity_number=9, severity_text="INFO", attributes=record["attributes"]
             )
             log.body.string_value = text
-        return logs.SerializeToString()
+        return logs
     if signal == "traces":
         traces = ExportTraceServiceRequest()
         spans = traces.resource_spans.add(resource=resource).scope_spans.add()
@@ -100,19 +105,19 @@ def request_body(signal: str, run: str, host: str, sequence: int, count: int) ->
                 end_time_unix_nano=record["time"] + 1_000_000 * (record["number"] % 97),
                 attributes=record["attributes"],
             )
-        return traces.SerializeToString()
+        return traces
     metrics = ExportMetricsServiceRequest()
     gauge = metrics.resource_metrics.add(resource=resource).scope_metrics.add().metrics.add(name="load.gauge", unit="1").gauge
     for record in records:
         gauge.data_points.add(time_unix_nano=record["time"], as_double=float(record["number"]), attributes=record["attributes"])
-    return metrics.SerializeToString()
+    return metrics
 
 
 class Load:
     """Agents that send until they are told to stop.
 
-    Each sends a number of records of one signal at a time, of another signal the next time. Every request is sent until it is
-    acknowledged, as an agent's queue does.
+    Each sends a number of records every interval, of one signal after the other, whether or not those before are acknowledged, as an
+    agent's queue does. Every request is sent until it is acknowledged. Each agent has a connection of its own.
     """
 
     def __init__(
@@ -120,78 +125,72 @@ class Load:
         run: str,
         agents: Sequence[Agent],
         token: str,
-        context: ssl.SSLContext,
+        ca: bytes,
         *,
         records: int = 20,
         signals: Sequence[str] = SIGNALS,
     ) -> None:
-        self.run, self.agents, self.token, self.context = run, agents, token, context
+        self.run, self.agents, self.token, self.ca = run, agents, token, ca
         self.records, self.signals = records, signals
         self.sent = Sent()
-        self._lock = threading.Lock()
+        # Headers and signal -> when each request was made, Unix time in seconds.
+        self.made: dict[tuple[tuple[tuple[str, str], ...], str], list[float]] = {}
         self._stop = threading.Event()
-        # A gateway answers when a batch is full or its time is over: each agent needs a thread of its own.
-        self._threads = len(agents)
 
     def send(self, seconds: float) -> Sent:
-        """Send for a time; what is not acknowledged in its interval is tried again, also after the end for a bounded time."""
-        with ThreadPoolExecutor(self._threads) as pool:
-            lots = [self.agents[number :: self._threads] for number in range(self._threads)]
-            list(pool.map(lambda lot: self._worker(lot, seconds), lots))
+        """Send for a time; what is not acknowledged then is tried again for a bounded time."""
+        asyncio.run(self._send(seconds))
         return self.sent
 
     def stop(self) -> None:
         """End before the time is over."""
         self._stop.set()
 
-    def _worker(self, agents: Sequence[Agent], seconds: float) -> None:
-        """A part of the agents, evenly over the interval, on one connection to each gateway."""
-        connections: dict[str, http.client.HTTPSConnection] = {}
-        begin, turn, signals = time.monotonic(), 0, self.signals
-        while not self._stop.is_set() and turn * INTERVAL < seconds:
-            for index, agent in enumerate(agents):
-                due = begin + (turn + index / len(agents)) * INTERVAL
-                if self._stop.wait(max(0.0, due - time.monotonic())):
-                    break
-                signal = signals[(turn + index) % len(signals)]
-                body = request_body(signal, self.run, agent.host, turn * self.records, self.records)
-                self._deliver(connections, agent, signal, body)
-            turn += 1
+    async def _send(self, seconds: float) -> None:
+        await asyncio.gather(*(self._agent(number, agent, seconds) for number, agent in enumerate(self.agents)))
 
-    def _deliver(self, connections: dict[str, http.client.HTTPSConnection], agent: Agent, signal: str, body: bytes) -> None:
+    async def _agent(self, number: int, agent: Agent, seconds: float) -> None:
+        """Agents begin evenly over the interval."""
+        options = (
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.initial_reconnect_backoff_ms", 200),
+        )
+        credentials = grpc.ssl_channel_credentials(self.ca)
+        begin, turn, requests = time.monotonic(), 0, []
+        async with grpc.aio.secure_channel(agent.address, credentials, options) as channel:
+            stubs = {signal: SERVICES[signal](channel) for signal in self.signals}
+            while not self._stop.is_set() and turn * INTERVAL < seconds:
+                due = begin + (turn + number / len(self.agents)) * INTERVAL
+                while not self._stop.is_set() and (pause := due - time.monotonic()) > 0:
+                    await asyncio.sleep(min(pause, 0.5))
+                signal = self.signals[(turn + number) % len(self.signals)]
+                made = request(signal, self.run, agent.host, turn * self.records, self.records)
+                self.made.setdefault((agent.headers, signal), []).append(time.time())
+                requests.append(asyncio.create_task(self._deliver(stubs[signal], agent, signal, made)))
+                turn += 1
+            await asyncio.gather(*requests)
+
+    async def _deliver(self, stub: Any, agent: Agent, signal: str, made: Any) -> None:
         """One request until it is acknowledged, for as long as the load may take to give up."""
-        headers = {"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {self.token}", **dict(agent.headers)}
+        metadata = (("authorization", f"Bearer {self.token}"), *agent.headers)
         deadline = time.monotonic() + 10 * TIMEOUT
         while True:
-            reason, answered = self._post(connections, agent.address, f"/v1/{signal}", body, headers)
-            with self._lock:
-                if not reason:
-                    self.sent.accepted[signal] += self.records
-                    self.sent.by_headers[agent.headers] = self.sent.by_headers.get(agent.headers, 0) + self.records
-                    return
+            try:
+                await stub.Export(made, timeout=TIMEOUT, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
                 self.sent.refused += 1
-                self.sent.unanswered += 0 if answered else self.records
-                self.sent.reasons = [*self.sent.reasons, reason][:5]
-                if time.monotonic() > deadline:
-                    self.sent.unsent += self.records
-                    return
-            time.sleep(1)
-
-    def _post(
-        self, connections: dict[str, http.client.HTTPSConnection], address: str, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[str, bool]:
-        """Why the request was not acknowledged, empty when it was; whether there was an answer or surely no request."""
-        connection = connections.get(address)
-        if connection is None:
-            connection = connections[address] = http.client.HTTPSConnection(address, timeout=TIMEOUT, context=self.context)
-        try:
-            connection.request("POST", path, body, dict(headers))
-            answer = connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            return f"{type(error).__name__}: {error}", isinstance(error, ConnectionRefusedError)
-        return "" if answer.status == 200 else f"{answer.status} {text[:200]!r}", True
+                said = f"{error.code().name}: {error.details()}"
+                self.sent.unanswered += 0 if any(word in said for word in ANSWERED) else self.records
+                self.sent.reasons = [*self.sent.reasons, said[:300]][:5]
+            else:
+                self.sent.accepted[signal] += self.records
+                self.sent.by_headers[agent.headers] = self.sent.by_headers.get(agent.headers, 0) + self.records
+                return
+            if time.monotonic() > deadline:
+                self.sent.unsent += self.records
+                return
+            await asyncio.sleep(1)
 
 
 def stored(query: Callable[[str], list[list[Any]]], run: str, signals: Sequence[str] = SIGNALS) -> dict[str, tuple[int, int]]:

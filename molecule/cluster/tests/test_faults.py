@@ -51,10 +51,10 @@ ROLL_UPS = {
 @pytest.fixture
 def load(platform: Any) -> telemetry_load.Load:
     """Twenty agents, ten for each shard."""
-    gateway = f"{platform.addresses['gw1']}:{platform.setting('otel_collector_gateway_http_port', 'gw1')}"
+    gateway = f"{platform.addresses['gw1']}:{platform.setting('otel_collector_gateway_grpc_port', 'gw1')}"
     agents = [telemetry_load.Agent(f"agent{number}", gateway, (("x-clickhouse-shard", str(1 + number % 2)),)) for number in range(20)]
     token = platform.secrets["otel_collector_gateway_token"]
-    return telemetry_load.Load(f"{time.time_ns():x}", agents, token, platform.context)
+    return telemetry_load.Load(f"{time.time_ns():x}", agents, token, (platform.folder / "pki/ca.crt").read_bytes())
 
 
 def records(platform: Any, host: str, run: str, suffix: str = "") -> tuple[int, int]:
@@ -116,11 +116,11 @@ def test_a_shard_that_is_away_holds_up_no_other(
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(load.send, AWAY_SECONDS)
         try:
-            until(lambda: queued(hosts["gw1"], port, "clickhouse/1"), "something in the queue of the shard that is away", 30)
+            until(lambda: queued(hosts["gw1"], port, "otlp_http/1"), "something in the queue of the shard that is away", 30)
             sent = sending.result()
             accepted = accepted_by_shard(sent)
             until(lambda: records(platform, "ch3", load.run, "_local")[1] == accepted["2"], "all of the other shard", 30)
-            assert queued(hosts["gw1"], port, "clickhouse/1") > 0
+            assert queued(hosts["gw1"], port, "otlp_http/1") > 0
             assert all(hosts[name].service("killer").is_running for name in SHARDS["1"])
         finally:
             load.stop()
@@ -135,9 +135,48 @@ def test_a_shard_that_is_away_holds_up_no_other(
         assert int(hosts[name].check_output(counter)) > restarts[name]
 
 
-def test_random_faults_lose_nothing(
-    hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]
+def test_a_refused_record_holds_up_no_other(
+    hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any], playbook: Callable[..., Any]
 ) -> None:
+    """A log that a user's view refuses is in the table; one that a user's constraint refuses is a dead letter until that is gone."""
+    table, view = f"{platform.database}.otel_logs_local", f"{platform.database}.refuses_one"
+    record = f"ServiceName = 'load-{load.run}' AND LogAttributes['load.id'] = '%s'"
+    folder = "/var/lib/otelcol/gateway/dead_letters"
+    letters = f"find {folder} -name '*.otlp' | wc -l"
+    before = int(hosts["gw1"].check_output(letters))
+    try:
+        for server in SHARDS["1"]:
+            query = f"SELECT throwIf({record % 'agent2/25'}, 'no such customer') AS refused FROM {table}"
+            platform.query(server, f"CREATE MATERIALIZED VIEW {view} ENGINE = Null AS {query}")
+        platform.query("ch1", f"ALTER TABLE {table} ADD CONSTRAINT only_some CHECK NOT ({record % 'agent4/45'})")
+        sent = load.send(len(telemetry_load.SIGNALS) * telemetry_load.INTERVAL)
+        accepted = accepted_by_shard(sent)
+        assert sent.unsent == 0 and accepted["1"] == accepted["2"]
+        until(lambda: int(hosts["gw1"].check_output(letters)) == before + 1, "a dead letter", DRAIN_SECONDS)
+        others = {shard: count - (shard == "1") for shard, count in accepted.items()}
+        stored = until(on_both_replicas(platform, load.run, others), f"all of {others} on both replicas", DRAIN_SECONDS)
+        assert {shard: rows for shard, (rows, _) in stored.items()} == {shard: (count, count) for shard, count in others.items()}
+        assert platform.query("ch1", f"SELECT count() FROM {table} WHERE {record % 'agent2/25'}") == [[1]]
+        about = json.loads(hosts["gw1"].check_output(f"grep -l load-{load.run} {folder}/*.otlp | sed s/otlp$/json/ | xargs cat"))
+        assert (about["signal"], about["shard"], about["records"]) == ("logs", "1", 1)
+        assert about["refused"].startswith("VIOLATED_CONSTRAINT") and "only_some" in about["refused"]
+        said = hosts["gw1"].check_output("journalctl -u otelcol-gateway-relay --since=-5min -o cat --no-pager")
+        assert "a view of shard 1 misses a batch of" in said and "no such customer" in said
+        still = playbook("playbooks/dead_letters.yml")
+        assert still.returncode != 0 and f"ClickHouse still refuses dead letters in {folder}: 1." in still.stdout
+    finally:
+        for server in SHARDS["1"]:
+            platform.query(server, f"DROP TABLE IF EXISTS {view} SYNC")
+        platform.query("ch1", f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS only_some")
+    again = playbook("playbooks/dead_letters.yml")
+    assert again.returncode == 0, again.stdout + again.stderr
+    stored = until(on_both_replicas(platform, load.run, accepted), f"all of {accepted} on both replicas", DRAIN_SECONDS)
+    assert {shard: rows for shard, (rows, _) in stored.items()} == {shard: (count, count) for shard, count in accepted.items()}
+    assert int(hosts["gw1"].check_output(letters)) == 0
+    assert_roll_ups_are_exact(platform, load.run)
+
+
+def test_random_faults_lose_nothing(hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]) -> None:
     """Gateway, replicas and ensemble meet random faults under load. Records are stored twice only where a gateway was killed."""
     seed = int(os.environ.get("GROUNDWORK_SEED", "0")) or random.randrange(2**32)
     chance = random.Random(seed)

@@ -30,7 +30,7 @@ OPEN = {
 LOCAL = {
     "zookeeper": ("zookeeper_admin_port",),
     "clickhouse": CLICKHOUSE,
-    "gateway": ("otel_collector_gateway_health_port", "otel_collector_gateway_metrics_port"),
+    "gateway": tuple(f"otel_collector_gateway_{what}_port" for what in ("health", "metrics", "relay")),
     "node_agent": tuple(f"otel_collector_node_agent_{what}_port" for what in ("grpc", "http", "health", "metrics")),
     "cluster_agent": ("otel_collector_cluster_agent_health_port", "otel_collector_cluster_agent_metrics_port"),
     "prometheus_agent": ("otel_collector_prometheus_agent_health_port", "otel_collector_prometheus_agent_metrics_port"),

@@ -92,21 +92,41 @@ INPUTS = {"logs": {"receivers": ["otlp"], "processors": ["p"]}, "metrics": {"rec
 
 
 def test_one_writer_needs_no_routing() -> None:
-    """Requests are merged, travel through a socket and are stored by the one exporter."""
+    """Requests are merged, travel through a socket into the queue, and from the relay through another one to the one exporter."""
     writers = [{"name": "clickhouse/7", "shard": 7, "endpoint": "tcp://a"}]
-    made = topology.gateway_pipelines(writers, {"timeout": "1s"}, {"compression": "none"}, INPUTS, "x-shard", "/run/x")
+    made = topology.gateway_pipelines(
+        writers,
+        {"timeout": "1s", "connection_params": {"x": "1"}},
+        {"compression": "none"},
+        {"endpoint": "http://relay"},
+        INPUTS,
+        "x-shard",
+        "/run/x",
+    )
+    write = {"endpoint": "/run/x/7_write.sock", "transport": "unix", "max_request_body_size": 67108864}
+    ignoring = {"x": "1", "materialized_views_ignore_errors": "1"}
     assert made == {
-        "receivers": {"otlp/7": {"protocols": {"grpc": {"endpoint": "/run/x/7.sock", "transport": "unix", "max_recv_msg_size_mib": 64}}}},
+        "receivers": {
+            "otlp/7": {"protocols": {"grpc": {"endpoint": "/run/x/7.sock", "transport": "unix", "max_recv_msg_size_mib": 64}}},
+            "otlp/7_write": {"protocols": {"http": write}},
+            "otlp/7_ignore_views": {"protocols": {"http": {**write, "endpoint": "/run/x/7_ignore_views.sock"}}},
+        },
         "exporters": {
-            "clickhouse/7": {"timeout": "1s", "endpoint": "tcp://a"},
+            "clickhouse/7": {"timeout": "1s", "connection_params": {"x": "1"}, "endpoint": "tcp://a"},
+            "clickhouse/7_ignore_views": {"timeout": "1s", "connection_params": ignoring, "endpoint": "tcp://a"},
             "otlp_grpc/7": {"compression": "none", "endpoint": "unix:///run/x/7.sock"},
+            "otlp_http/7": {"endpoint": "http://relay/7"},
         },
         "connectors": {},
         "pipelines": {
             "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["otlp_grpc/7"]},
-            "logs/store_7": {"receivers": ["otlp/7"], "exporters": ["clickhouse/7"]},
+            "logs/queue_7": {"receivers": ["otlp/7"], "exporters": ["otlp_http/7"]},
+            "logs/write_7": {"receivers": ["otlp/7_write"], "exporters": ["clickhouse/7"]},
+            "logs/ignore_views_7": {"receivers": ["otlp/7_ignore_views"], "exporters": ["clickhouse/7_ignore_views"]},
             "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["otlp_grpc/7"]},
-            "metrics/store_7": {"receivers": ["otlp/7"], "exporters": ["clickhouse/7"]},
+            "metrics/queue_7": {"receivers": ["otlp/7"], "exporters": ["otlp_http/7"]},
+            "metrics/write_7": {"receivers": ["otlp/7_write"], "exporters": ["clickhouse/7"]},
+            "metrics/ignore_views_7": {"receivers": ["otlp/7_ignore_views"], "exporters": ["clickhouse/7_ignore_views"]},
         },
     }
 
@@ -114,7 +134,9 @@ def test_one_writer_needs_no_routing() -> None:
 def test_several_writers_are_chosen_by_a_header() -> None:
     """A request goes as a whole to one of them; what names none goes to the first."""
     writers = [{"name": f"clickhouse/{shard}", "shard": shard, "endpoint": f"tcp://{shard}"} for shard in (2, 1)]
-    made = topology.gateway_pipelines(writers, {}, {}, {"logs": INPUTS["logs"]}, "x-shard", "/run/x")
+    made = topology.gateway_pipelines(
+        writers, {"connection_params": {}}, {}, {"endpoint": "r"}, {"logs": INPUTS["logs"]}, "x-shard", "/run/x"
+    )
     assert made["connectors"] == {
         "routing/logs": {
             "default_pipelines": ["logs/2"],
@@ -128,8 +150,12 @@ def test_several_writers_are_chosen_by_a_header() -> None:
         "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["routing/logs"]},
         "logs/2": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/2"]},
         "logs/1": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/1"]},
-        "logs/store_2": {"receivers": ["otlp/2"], "exporters": ["clickhouse/2"]},
-        "logs/store_1": {"receivers": ["otlp/1"], "exporters": ["clickhouse/1"]},
+        "logs/queue_2": {"receivers": ["otlp/2"], "exporters": ["otlp_http/2"]},
+        "logs/queue_1": {"receivers": ["otlp/1"], "exporters": ["otlp_http/1"]},
+        "logs/write_2": {"receivers": ["otlp/2_write"], "exporters": ["clickhouse/2"]},
+        "logs/write_1": {"receivers": ["otlp/1_write"], "exporters": ["clickhouse/1"]},
+        "logs/ignore_views_2": {"receivers": ["otlp/2_ignore_views"], "exporters": ["clickhouse/2_ignore_views"]},
+        "logs/ignore_views_1": {"receivers": ["otlp/1_ignore_views"], "exporters": ["clickhouse/1_ignore_views"]},
     }
 
 
