@@ -103,7 +103,19 @@ options:
   validate:
     description:
       - Command that checks the tree, as a list of arguments. V({root}) in an argument stands for the folder that holds the files to check.
-      - It runs when something below O(root) would be written. In check mode it is skipped where its program is not installed yet.
+      - It runs when something below O(root) would be written, and when O(unit) is older than what it reads, such as after an upgrade.
+      - In check mode it is skipped where its program is not installed yet.
+    type: list
+    elements: str
+    default: []
+  validate_files:
+    description: Files that only O(validate) sees, below V({root}), such as an account for the check. They are never written below O(root).
+    type: list
+    elements: dict
+    default: []
+    suboptions: *suboptions
+  validate_options:
+    description: Names of the options that the checked files are made from. They are named when O(validate) fails.
     type: list
     elements: str
     default: []
@@ -310,7 +322,9 @@ class Tree:
             status, out, err = module.run_command(argv)
             if status != 0:
                 said = (err.strip() or out.strip()).replace(staged, self.root)
-                raise TreeError(f"{argv[0]} refuses the new configuration, the old one is still in place: {said[-2000:]}")
+                options = module.params["validate_options"]
+                todo = f" Look at {' and '.join(options)}." if options else ""
+                raise TreeError(f"{argv[0]} refuses the new configuration, the old one is still in place: {said[-2000:]}{todo}")
         finally:
             shutil.rmtree(staged)
 
@@ -360,9 +374,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
 
     command = params["validate"]
     within = any(change.rewrites and change.path.startswith(root + "/") for change in changes)
-    if within and command and (not module.check_mode or os.path.exists(command[0])):
-        tree.validate(module, want, command)
     state = unit_state(module, params["unit"])
+    watched = [file.path for file in want] + params["watch"]
+    older = state["active"] and newest(watched) > state["started"]
+    if (within or older) and command and (not module.check_mode or os.path.exists(command[0])):
+        tree.validate(module, [*want, *wanted(params, ("validate_files",), lenient=module.check_mode)], command)
     if not module.check_mode:
         for folder in missing:
             os.makedirs(folder.path, exist_ok=True)
@@ -370,14 +386,13 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             os.chown(folder.path, folder.uid, folder.gid)
         for change in changes:
             tree.apply(change)
-    watched = [file.path for file in want] + params["watch"]
     unit_changed = any(params["unit"] and os.path.basename(change.path) == params["unit"] for change in changes)
     return {
         "changed": bool(changes or missing),
         "changed_files": [folder.path for folder in missing] + [change.path for change in changes],
         "active": state["active"],
         "enabled": state["enabled"],
-        "restart_needed": state["active"] and (bool(changes) or newest(watched) > state["started"]),
+        "restart_needed": older or (state["active"] and bool(changes)),
         "daemon_reload_needed": unit_changed or state["reload"],
         "diff": diff([*(Change(folder.path, None, folder, False) for folder in missing), *changes]),
     }
@@ -415,6 +430,8 @@ def main() -> None:
             "secret_files": {"type": "list", "elements": "dict", "default": [], "options": entry(True), "no_log": False},
             "purge": {"type": "bool", "default": False},
             "validate": {"type": "list", "elements": "str", "default": []},
+            "validate_files": {"type": "list", "elements": "dict", "default": [], "options": entry(False)},
+            "validate_options": {"type": "list", "elements": "str", "default": []},
             "unit": {"type": "str"},
             "watch": {"type": "list", "elements": "path", "default": []},
         },

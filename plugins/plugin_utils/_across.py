@@ -43,6 +43,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "grafana": ("grafana_data_dir",),
 }
 COLLECTOR_STATE = "/var/lib/otelcol"
+# Folders of archives below observability_install_dir.
+PROGRAMS = ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource")
 
 
 class Listener(t.NamedTuple):
@@ -105,6 +107,8 @@ def _folders(host: Host, groups: t.Sequence[str]) -> list[str]:
     own = [(group, name, host.text(name).rstrip("/")) for group in groups for name in FOLDERS.get(group, ()) if host.text(name)]
     if set(groups) & set(MODES):
         own.append(("collector", "the collectors' folder", COLLECTOR_STATE))
+    install = host.text("observability_install_dir").rstrip("/")
+    own += [("programs", f"{name} below observability_install_dir", f"{install}/{name}") for name in PROGRAMS if install]
     return [
         f"{name} ({path}) and {other} ({beside}) are in each other: give each service a folder of its own"
         for number, (group, name, path) in enumerate(own)
@@ -133,14 +137,25 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
         )
     if "gateway" in groups:
         found += _gateway(host, server)
-    token = host.value("otel_collector_gateway_token")
-    if token and token == host.value("otel_collector_agent_token"):
-        found.append("otel_collector_gateway_token and otel_collector_agent_token are the same: an application could pass as an agent")
+    if "cluster_agent" in groups and server is not None:
+        found += _stranger(host, "otel_collector_clickhouse_monitor_username", server, "clickhouse_monitor_user")
+    tokens = {end: _tokens(host, end) for end in ("gateway", "agent")}
+    for name in tokens["gateway"]:
+        for other in tokens["agent"]:
+            if tokens["gateway"][name] & tokens["agent"][other]:
+                found.append(f"{name} and {other} are the same: an application could pass as an agent")
     secret = host.value("otel_collector_secret_config")
     unknown = sorted(str(key) for key in secret if key not in MODES) if isinstance(secret, dict) else []
     if unknown:
         found.append(f"otel_collector_secret_config has {', '.join(unknown)}: its keys are {', '.join(MODES)}")
     return found
+
+
+def _tokens(host: Host, end: str) -> dict[str, set[str]]:
+    """The tokens that gateways, or agents, accept, by option."""
+    new, old = f"otel_collector_{end}_token", f"otel_collector_{end}_old_tokens"
+    values = host.value(old)
+    return {new: {host.text(new)} - {""}, old: set(map(str, values)) if isinstance(values, list) else set()}
 
 
 def _gateway(host: Host, server: Host | None) -> list[str]:
@@ -151,7 +166,8 @@ def _gateway(host: Host, server: Host | None) -> list[str]:
     found = []
     if host.text("otel_collector_clickhouse_table_suffix"):
         found.append("otel_collector_clickhouse_table_suffix is only used with otel_collector_clickhouse_endpoint: take it out")
-    return found + _differs(host, "otel_collector_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
+    found += _differs(host, "otel_collector_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
+    return found + _stranger(host, "otel_collector_clickhouse_username", server, "clickhouse_ingest_user")
 
 
 def _differs(host: Host, name: str, server: Host, owner: str, why: str) -> list[str]:
@@ -162,6 +178,15 @@ def _differs(host: Host, name: str, server: Host, owner: str, why: str) -> list[
     if not own or not wanted or own == wanted:
         return []
     return [f"{name} ({own}) is not {owner} ({wanted}): {why}. Set only {owner}"]
+
+
+def _stranger(host: Host, name: str, server: Host, owner: str) -> list[str]:
+    """A user that the servers do not have: neither the role's nor one of clickhouse_users_config."""
+    config = server.value("clickhouse_users_config")
+    further = config.get("users") if isinstance(config, dict) else None
+    if name not in host.given or host.text(name) in (further or ()):
+        return []
+    return _differs(host, name, server, owner, "the servers have no such user")
 
 
 def _clickhouse(host: Host) -> list[str]:
@@ -208,6 +233,7 @@ def _schema(host: Host) -> list[str]:
         if host.text(name).lower() in ("system", "information_schema"):
             found.append(f"{name} is {host.text(name)}, which belongs to the server: name another")
     if "telemetry_schema_login_host" not in host.given:
+        found += _stranger(host, "telemetry_schema_login_user", host, "clickhouse_admin_user")
         found += _differs(host, "telemetry_schema_login_port", host, "clickhouse_https_port", "the server listens there")
         if str(host.value("telemetry_schema_secure", True)).lower() in ("false", "no", "0"):
             found.append("telemetry_schema_secure is off, and the role's servers listen by TLS only: take it out")
@@ -222,6 +248,7 @@ def _grafana(host: Host, server: Host | None) -> list[str]:
         else:
             found += _differs(host, "grafana_clickhouse_port", server, "clickhouse_https_port", "the servers listen there")
             found += _differs(host, "grafana_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
+            found += _stranger(host, "grafana_clickhouse_user", server, "clickhouse_grafana_user")
     sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
     for key in ("name", "uid"):
         values = [source[key] for source in sources if source.get(key)]

@@ -31,9 +31,13 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     ),
     (
         ("clickhouse",),
-        ("clickhouse_admin_password", "clickhouse_ingest_password", "clickhouse_grafana_password", "clickhouse_monitor_password"),
+        ("clickhouse_admin_password",),
         "a user may be sent to any server",
     ),
+    (("clickhouse", "gateway"), ("clickhouse_ingest_password",), "gateways log in with it"),
+    (("clickhouse", "grafana"), ("clickhouse_grafana_password",), "Grafana logs in with it"),
+    (("clickhouse", "cluster_agent"), ("clickhouse_monitor_password",), "the cluster agent logs in with it"),
+    (("grafana", "cluster_agent"), ("grafana_metrics_password",), "the cluster agent asks Grafana for its metrics with it"),
     (("clickhouse",), ("clickhouse_zookeeper_hosts",), "servers of a cluster use one ensemble"),
     (
         ("clickhouse",),
@@ -124,9 +128,11 @@ def _groups(site: Site) -> list[str]:
     for group, hosts in site.groups.items():
         if group in GROUP_ROLES:
             continue
-        for close in difflib.get_close_matches(group.lower().replace("-", "_"), GROUP_ROLES, n=1, cutoff=0.9):
+        name = group.lower().replace("-", "_")
+        for close in difflib.get_close_matches(name, GROUP_ROLES, n=1, cutoff=0.8):
             outside = [host for host in hosts if host not in site.groups.get(close, [])]
-            if outside:
+            # clickhouse_old is a name of its own, clickhouses is not.
+            if outside and not (close in name and len(name) > len(close) + 1):
                 found.append(f"group {group} ({', '.join(outside)}) is none of the collection's: did you mean {close}?")
     return found
 

@@ -3,7 +3,8 @@
 
 """Private: settings that pass through to a program, compared with those that it knows. May change at any time.
 
-The lists are in roles/<role>/files/known_settings.yml; those of ZooKeeper and ClickHouse are read from the programs themselves.
+The lists are in roles/<role>/files/known_settings.yml; those of ZooKeeper and ClickHouse are read from the programs themselves, that of
+Grafana is from its documentation. What ClickHouse alone can judge, it is asked before it is restarted (role clickhouse).
 A newer program than the list may know more: then only what stands in the list is checked.
 """
 
@@ -140,26 +141,52 @@ def _zookeeper(settings: dict[str, t.Any], version: str) -> list[str]:
         return []
     prefixes = tuple(_file("zookeeper")["prefixes"].split())
     own = {name: value for name, value in settings.items() if not str(name).startswith(prefixes)}
-    return found + _compared("zookeeper_config", own, known_settings("zookeeper", "settings"), version, "zookeeper")
+    found += _compared("zookeeper_config", own, known_settings("zookeeper", "settings"), version, "zookeeper")
+    return found or _zookeeper_numbers(own)
 
 
-def _grafana(sections: dict[str, t.Any], version: str) -> list[str]:
-    """The list is not complete, and Grafana passes over what it does not know: only what is nearly a name of the list is refused."""
-    found = _owned("grafana_ini", sections)
-    if not sections or _is_newer("grafana", version):
-        return found
-    known = _file("grafana")["sections"].split()
-    for section, settings in sections.items():
-        if section not in known:
-            found += _nearly("grafana_ini", str(section), known)
-        names = _file("grafana")["settings"].get(section, "").split()
-        for name in settings if isinstance(settings, dict) and names else ():
-            found += _nearly(f"grafana_ini.{section}", str(name), names) if name not in names else []
+def _zookeeper_numbers(settings: dict[str, t.Any]) -> list[str]:
+    """Numbers that ZooKeeper refuses. Source: its QuorumPeerConfig, which reads them as Java's int."""
+    known = known_settings("zookeeper", "settings")
+    numbers = {name: str(value) for name, value in settings.items() if known.get(name) == "number"}
+    wrong = {name for name, text in numbers.items() if not re.fullmatch(r"-?[0-9]{1,10}", text) or abs(int(text)) >= 2**31}
+    found = [f"zookeeper_config.{name} is {numbers[name]!r}, and has to be a whole number below {2**31}" for name in sorted(wrong)]
+    for name in ("tickTime", "initLimit", "syncLimit"):
+        if name in numbers and name not in wrong and int(numbers[name]) < 1:
+            found.append(f"zookeeper_config.{name} is {numbers[name]}, and has to be at least 1")
+    least, most = numbers.get("minSessionTimeout", "-1"), numbers.get("maxSessionTimeout", "-1")
+    if not found and int(least) > int(most) > 0:
+        found.append(f"zookeeper_config.minSessionTimeout ({least}) is above maxSessionTimeout ({most})")
     return found
 
 
-def _nearly(where: str, name: str, known: list[str]) -> list[str]:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+def _grafana(sections: dict[str, t.Any], version: str) -> list[str]:
+    """Grafana passes over what it does not know: a name that is nearly one of the list is a typo, one that is unlike all may be right."""
+    found = _owned("grafana_ini", sections)
+    if not sections or _is_newer("grafana", version):
+        return found
+    lists = _file("grafana")
+    known = lists["sections"].split()
+    for section, settings in sections.items():
+        if section not in known and not str(section).startswith(_GRAFANA_PREFIXES):
+            found += _nearly("grafana_ini", str(section), known, 0.75)
+        names = [] if section in lists["open"].split() else lists["settings"].get(section, "").split()
+        for name in settings if isinstance(settings, dict) and names else ():
+            found += _nearly(f"grafana_ini.{section}", str(name), names, 0.75) if name not in names else []
+            kind = "boolean" if name in lists["booleans"].split() else "number" if name in lists["numbers"].split() else "text"
+            # What Grafana takes from elsewhere: an environment variable, a file, another setting.
+            taken = any(mark in str(settings[name]) for mark in ("$", "%(")) or settings[name] == ""
+            found += [] if taken else filter(None, [_kind_problem(f"grafana_ini.{section}.{name}", kind, settings[name])])
+    return found
+
+
+# Sections that end in the name of a plugin or of a kind of object.
+_GRAFANA_PREFIXES = ("plugin.", "unified_storage.")
+
+
+def _nearly(where: str, name: str, known: list[str], cutoff: float = 0.85) -> list[str]:
+    # Two letters of three that changed places leave two thirds alike.
+    close = difflib.get_close_matches(name, known, n=1, cutoff=min(cutoff, 0.65) if len(name) < 4 else cutoff)
     return [_unknown(where, name, close)] if close else []
 
 

@@ -194,6 +194,37 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a group that is nearly ours": (lambda i: i.add("ch9", "clickhause"), ("group clickhause (ch9)", "did you mean clickhouse?")),
     "a plural": (lambda i: i.add("gw9", "gateways"), ("group gateways", "did you mean gateway?")),
     "a dash": (lambda i: i.add("n9", "node-agent"), ("group node-agent", "did you mean node_agent?")),
+    # Users and passwords of one role that another logs in with.
+    "a gateway's user that the servers do not have": (
+        lambda i: i.set("gw1", otel_collector_clickhouse_username="nobody"),
+        ("gw1", "otel_collector_clickhouse_username (nobody)", "clickhouse_ingest_user"),
+    ),
+    "the cluster agent's user": (
+        lambda i: i.set("gw1", otel_collector_clickhouse_monitor_username="nobody"),
+        ("otel_collector_clickhouse_monitor_username (nobody)", "clickhouse_monitor_user"),
+    ),
+    "Grafana's user": (
+        lambda i: i.set("gw1", grafana_clickhouse_user="nobody"),
+        ("grafana_clickhouse_user (nobody)", "clickhouse_grafana_user"),
+    ),
+    "the schema's user": (
+        lambda i: i.set("ch1 ch2", telemetry_schema_login_user="nobody"),
+        ("telemetry_schema_login_user (nobody)", "clickhouse_admin_user"),
+    ),
+    **{
+        f"{name} of its own": (lambda i, name=name: i.set("gw1", **{name: "another-0123456789"}), (f"{name} differs between", "gw1"))  # type: ignore[misc]
+        for name in ("clickhouse_ingest_password", "clickhouse_grafana_password", "clickhouse_monitor_password")
+    },
+    "an old token of gateways is an agent's": (
+        lambda i: i.set(otel_collector_gateway_old_tokens=["the-same-0123456789"], otel_collector_agent_token="the-same-0123456789"),
+        ("otel_collector_gateway_old_tokens and otel_collector_agent_token",),
+    ),
+    "programs in the folder of data": (
+        lambda i: i.set(observability_install_dir="/srv/x", clickhouse_data_dir="/srv/x/clickhouse"),
+        ("clickhouse below observability_install_dir (/srv/x/clickhouse)", "clickhouse_data_dir"),
+    ),
+    "a group that sounds like ours": (lambda i: i.add("db1", "graphana", ansible_host="192.0.2.99"), ("did you mean grafana?", "db1")),
+    "clickhouses": (lambda i: i.add("db1", "clickhouses", ansible_host="192.0.2.99"), ("did you mean clickhouse?", "db1")),
 }
 
 RIGHT: dict[str, Change] = {
@@ -218,6 +249,11 @@ RIGHT: dict[str, Change] = {
     "gateway elsewhere": lambda i: i.drop("gateway").set(otel_collector_gateway_endpoint="gw.example.com:4317"),
     "networks of all": lambda i: i.set(clickhouse_networks=["127.0.0.0/8", "192.0.2.0/24"]),
     "another data source": lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}]),
+    "users that the inventory adds": lambda i: i.set(clickhouse_users_config={"users": {"mine": {"profile": "ingest"}}}).set(
+        "gw1", otel_collector_clickhouse_username="mine", grafana_clickhouse_user="mine"
+    ),
+    "data below the programs' folder": lambda i: i.set(observability_install_dir="/srv", clickhouse_data_dir="/srv/data"),
+    "a group of other servers": lambda i: i.add("db1", "clickhouse_old", ansible_host="192.0.2.99"),
     "log beside the data": lambda i: i.set(zookeeper_data_dir="/srv/zk", zookeeper_log_dir="/srv/zk/log"),
 }
 

@@ -44,6 +44,16 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("grafana_ini", {"auth.anonymos": {"enabled": False}}, ("did you mean auth.anonymous?",)),
     ("grafana_ini", {"server": {"rooturl": "https://x/"}}, ("grafana_ini.server.rooturl", "did you mean root_url?")),
     ("grafana_ini", {"security": {"cookie_samsite": "lax"}}, ("did you mean cookie_samesite?",)),
+    ("grafana_ini", {"server": {"enable_gzip": "perhaps"}}, ("grafana_ini.server.enable_gzip", "true or false")),
+    ("grafana_ini", {"database": {"max_open_conn": "many"}}, ("grafana_ini.database.max_open_conn", "a number")),
+    ("zookeeper_config", {"tickTime": 0}, ("zookeeper_config.tickTime is 0", "at least 1")),
+    ("zookeeper_config", {"initLimit": "5k"}, ("zookeeper_config.initLimit is '5k'", "whole number")),
+    ("zookeeper_config", {"snapCount": 99999999999}, ("zookeeper_config.snapCount", "2147483648")),
+    (
+        "zookeeper_config",
+        {"minSessionTimeout": 60000, "maxSessionTimeout": 4000},
+        ("minSessionTimeout (60000)", "maxSessionTimeout (4000)"),
+    ),
     ("grafana_ini", {"server": {"http_port": 3001}}, ("server.http_port", "grafana_port")),
     ("grafana_ini", {"paths": {"data": "/srv/grafana"}}, ("grafana_data_dir",)),
     ("grafana_ini", {"security": {"admin_user": "root"}}, ("grafana_admin_user",)),
@@ -80,6 +90,8 @@ RIGHT: list[dict[str, Any]] = [
             "smtp": {"host": "x:25"},
         }
     },
+    {"grafana_ini": {"server": {"enable_gzip": "$__env{GZIP}", "router_logging": ""}, "database": {"max_open_conn": "%(x)s", "wal": True}}},
+    {"zookeeper_config": {"tickTime": 3000, "minSessionTimeout": -1, "maxSessionTimeout": 90000}},
     {"grafana_ini": {"sever": {"root_url": "https://x/"}}, "grafana_version": "13.0.0"},
     {"grafana_ini": {"users": {"default_theme": "light"}, "auth.generic_oauth": {"enabled": True}}},
 ]
@@ -115,3 +127,53 @@ def test_the_lists_are_of_the_versions_that_are_installed() -> None:
         listed = yaml.safe_load((ROLES / role / "files/known_settings.yml").read_text(encoding="utf-8"))["version"]
         pinned = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text(encoding="utf-8"))[variable]
         assert re.findall(r"\d+", listed)[:2] == re.findall(r"\d+", pinned)[:2]
+
+
+def grafana_names() -> list[tuple[str, str]]:
+    """Each section and setting of grafana.ini that the list has."""
+    known = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))
+    return [(section, name) for section, names in known["settings"].items() for name in names.split()]
+
+
+def problems_of(sections: dict[str, dict[str, Any]]) -> list[str]:
+    host = Inventory().set("all", grafana_ini=sections)
+    return [line for line in host.problems() if "is no setting" in line]
+
+
+def test_every_setting_of_grafana_is_accepted() -> None:
+    sections: dict[str, dict[str, Any]] = {}
+    for section, name in grafana_names():
+        sections.setdefault(section, {})[name] = "x"
+    # Values are another matter, see above.
+    assert len(sections) > 90
+    assert problems_of(sections) == []
+
+
+def test_a_misspelt_setting_is_named_in_every_section_of_grafana() -> None:
+    """One letter too many, and two that changed places."""
+    names = grafana_names()
+    known = set(names)
+    misspelt = [(section, f"{name[:3]}x{name[3:]}", name) for section, name in names]
+    misspelt += [(section, name[:-2] + name[:-3:-1], name) for section, name in names]
+    sections: dict[str, dict[str, Any]] = {}
+    for section, wrong, _name in misspelt:
+        if (section, wrong) not in known:
+            sections.setdefault(section, {})[wrong] = "x"
+    said = problems_of(sections)
+    count = sum(map(len, sections.values()))
+    together = " ".join(said)
+    every = [f"grafana_ini.{section}.{wrong} " for section, settings in sections.items() for wrong in settings]
+    assert [path for path in every if path not in together] == []
+    assert count > 1500
+
+
+def test_a_misspelt_section_of_grafana_is_named() -> None:
+    known = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))["sections"].split()
+    wrong = {f"{section[:2]}x{section[2:]}": {"a": 1} for section in known}
+    assert len(problems_of(wrong)) == len(wrong)
+
+
+def test_names_of_the_users_own_are_accepted() -> None:
+    own: dict[str, Any] = {"plugin.my-app": {"x": 1}, "unified_storage.folders": {"mode": 1}, "feature_toggles": {"alertRule": True}}
+    more: dict[str, Any] = dict.fromkeys(("server.custom_response_headers", "smtp.static_headers"), {"X-Anything": "x"})
+    assert problems_of({**own, **more}) == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -61,3 +62,20 @@ def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable
         assert "host_vars" in done.stdout or "inventory" in done.stdout
         assert recap(done.stdout)[1] == 0, done.stdout
     assert host.file("/var/lib/zookeeper/data/myid").content_string.strip() == "1"
+
+
+def test_a_setting_that_clickhouse_refuses_restarts_nothing(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
+    """The controller cannot know it: the choices of a setting are the program's own."""
+    (host,) = hosts.values()
+    started = "systemctl show clickhouse-server --property=ExecMainStartTimestampMonotonic,ActiveState"
+    before = host.check_output(started)
+    settings = {"clickhouse_users_config": {"profiles": {"default": {"join_algorithm": "fast"}}}}
+    done = playbook("playbooks/site.yml", "--tags", "clickhouse", "-e", json.dumps(settings))
+    assert done.returncode != 0
+    for word in ("join_algorithm", "clickhouse_users_config", "the old one is still in place"):
+        assert word in done.stdout
+    assert recap(done.stdout)[1] == 0, done.stdout
+    assert host.check_output(started) == before
+    assert "ActiveState=active" in before
+    again = playbook("playbooks/site.yml", "--tags", "clickhouse")
+    assert (again.returncode, recap(again.stdout)[1]) == (0, 0), again.stdout
