@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -54,17 +55,26 @@ OUTAGES = {
     "both replicas of a shard": (("ch1", "ch2"), "clickhouse-server"),
 }
 
+# As it was before gateways made batches: from the agents to the disk queue of the exporter.
 _UNBATCHED = {
     "otel_collector_clickhouse_endpoint": "tcp://{servers}?secure=true",
     "otel_collector_gateway_config": {
         "exporters": {
-            "clickhouse": {
+            "clickhouse/external": {
                 "connection_params": {"distributed_foreground_insert": "1", "connection_open_strategy": "in_order", "dial_timeout": "5s"},
-                "retry_on_failure": {"initial_interval": "1s", "max_interval": "10s"},
+                "retry_on_failure": {"enabled": True, "initial_interval": "1s", "max_interval": "10s", "max_elapsed_time": "0s"},
                 "timeout": "60s",
-                "sending_queue": {"block_on_overflow": True, "batch": None},
+                "sending_queue": {
+                    "enabled": True,
+                    "storage": "file_storage",
+                    "sizer": "bytes",
+                    "queue_size": 5000000000,
+                    "block_on_overflow": True,
+                    "num_consumers": 4,
+                },
             }
-        }
+        },
+        "service": {"pipelines": {signal: {"exporters": ["clickhouse/external"]} for signal in telemetry_load.SIGNALS}},
     },
 }
 # Configuration -> gateways, variables.
@@ -264,7 +274,7 @@ def main() -> None:
     try:
         for name in chosen:
             bench.configure(*CONFIGURATIONS[name])
-            makers = [bench.idle, *(partial(bench.row, count) for count in counts)]
+            makers: list[Callable[[], dict[str, str]]] = [bench.idle, *(partial(bench.row, count) for count in counts)]
             makers += [partial(bench.recovery, outage) for outage in OUTAGES if name != "unbatched"]
             for make in makers:
                 rows.append({"configuration": name, **make()})
