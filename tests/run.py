@@ -246,6 +246,34 @@ STAGES: dict[str, Callable[[], Result]] = {
 }
 
 
+# Those of a row keep one core busy each, so two of them run at a time.
+SIDE_BY_SIDE = ({"lint", "unit", "unit-newest"}, {"molecule-default", "molecule-alternative"})
+
+
+def grouped(names: Sequence[str]) -> list[list[str]]:
+    """Stages in order, neighbours that run side by side together."""
+    groups: list[list[str]] = []
+    for name in names:
+        if groups and any({groups[-1][0], name} <= row for row in SIDE_BY_SIDE):
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+    return groups
+
+
+def timed(name: str, stage: Callable[[], Result]) -> Result:
+    """What a stage counted, and its seconds."""
+    say(f"stage {name}")
+    started = time.monotonic()
+    try:
+        result = stage()
+    except TestbedError as error:
+        print(error, flush=True)
+        result = Result(failed=1)
+    result.seconds = time.monotonic() - started
+    return result
+
+
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
     names = sys.argv[1:] or list(STAGES)
@@ -254,20 +282,16 @@ def main() -> int:
     if unknown:
         print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)
         return 2
+    started = time.monotonic()
     results: dict[str, Result] = {}
-    for name in names:
-        say(f"stage {name}")
-        started = time.monotonic()
-        try:
-            results[name] = stages[name]()
-        except TestbedError as error:
-            print(error, flush=True)
-            results[name] = Result(failed=1)
-        results[name].seconds = time.monotonic() - started
+    for group in grouped(names):
+        with ThreadPoolExecutor(2) as pool:
+            results |= zip(group, pool.map(lambda name: timed(name, stages[name]), group), strict=True)
     print(f"\n{'stage':<20}{'seconds':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for name, result in results.items():
         print(f"{name:<20}{result.seconds:>9.0f}{result.passed:>9}{result.failed:>9}{result.skipped:>9}")
     total = added_up(results.values())
+    total.seconds = time.monotonic() - started
     print(f"{'all':<20}{total.seconds:>9.0f}{total.passed:>9}{total.failed:>9}{total.skipped:>9}\n")
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
     return 1 if total.failed or not total.passed else 0

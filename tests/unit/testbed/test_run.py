@@ -41,3 +41,11 @@ def test_runs_in_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer to load than this takes to run
     result = run.pytest("nothing", str(tmp_path), "-p", "xdist", *run.PROCESSES)
     assert (result.passed, result.failed, result.skipped) == counts
+
+
+def test_stages_that_run_side_by_side() -> None:
+    """Every stage runs once and in order; only neighbours of one row are together."""
+    groups = run.grouped(list(run.STAGES))
+    assert [name for group in groups for name in group] == list(run.STAGES)
+    assert groups[0] == ["lint", "unit", "unit-newest"] and ["molecule-cluster"] in groups
+    assert run.grouped(["unit", "integration", "lint"]) == [["unit"], ["integration"], ["lint"]]
