@@ -85,7 +85,7 @@ def test_what_the_server_would_refuse_is_refused_by_name(ask: Ask, wrong: str) -
         ({"max_concurrent_queries": 50, "merge_tree": {"parts_to_throw_insert": 500}}, {"profiles": {"default": {"max_threads": 4}}}),
         # What would keep a user from everything must not keep the check from asking.
         ({}, {"profiles": {"default": {"readonly": 1, "max_rows_to_read": 1, "max_memory_usage": 1000, "allow_ddl": 0}}}),
-        ({}, {"users": {"default": {"password": "its own"}}}),
+        ({}, {"users": {"default": {"password_sha256_hex": "0" * 64, "profile": "default"}}}),
     ],
     ids=["the role's own", "others", "strict limits", "a user default"],
 )
