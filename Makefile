@@ -16,7 +16,7 @@ demo-down: ## Remove what `make demo` started
 test: ## Lint, unit, integration and molecule tests; prints a table of stages
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
 
-soak: ## What takes more than an hour: a site installed by the newest ansible-core; 20,000 random pairs of tables, each lot with a seed; 100 rounds of changes on four replicas; 20 random faults under load
+soak: ## What takes more than an hour: a site installed by the newest ansible-core; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; 20 random faults under load
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 bench: ## clickhouse_schema beside a looped task, as ratios

@@ -12,6 +12,7 @@ import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 LONGEST = (
+    "test_clickhouse_random_sets",
     "test_clickhouse_sets",
     *("test_clickhouse_alter", "test_preflight", "test_mirror", "test_clickhouse_replicas", "test_clickhouse_rebuild"),
     *("test_telemetry_schema", "test_clickhouse_corpus", "test_clickhouse_join", "test_collector_configs", "test_clickhouse_roundtrips"),

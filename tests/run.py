@@ -25,8 +25,9 @@ PROGRAMS = Path(sys.executable).parent
 SCENARIOS = ("default", "alternative", "cluster")
 # A file's tests share servers, so a file stays in one process; tests/conftest.py puts them in order.
 PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
-# Pairs of `make soak`, and how many share a seed.
+# Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
+SETS, SETS_LOT = 5_000, 500
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
@@ -177,14 +178,14 @@ def integration() -> Result:
 
 
 def soak() -> Result:
-    """What takes about an hour, of the same tests: other pairs at each run, in lots with a seed and a result each, two at a time.
+    """What takes about an hour, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
 
     Then the cluster with twenty random faults under load, and a shard that is away for a minute.
     """
     clickhouse.engine_library()
-    os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
+    os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
-    lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT)
+    lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT) + [("random_sets", "-k", "any_set")] * (SETS // SETS_LOT)
     with ThreadPoolExecutor(2) as pool:
         parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])]
     return added_up([*parts, molecule("cluster")()])

@@ -20,16 +20,18 @@ class Step:
     """One change: the key of the object it belongs to, what is sent, and how that may be shown.
 
     C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is called before
-    the statement, and returns what it has executed by itself; C(release) is called when it fails, and returns what to add to
-    the message. C(effect) says what the statement does to rows that are there, C(rows) and C(bytes) how many these are.
+    the statement, and C(release), which returns what to add to the message, when it fails; both with what executes and reports more
+    statements. C(lost) says what is lost with it, C(effect) what it does to rows that are there, C(rows) and C(bytes) how many
+    these are.
     """
 
     target: tuple[str, ...]
     statement: str
     shown: str
     shared: bool = False
-    prepare: t.Callable[[], list[str]] | None = field(default=None, compare=False)
-    release: t.Callable[[], str] | None = field(default=None, compare=False)
+    prepare: t.Callable[[t.Callable[[str], None]], None] | None = field(default=None, compare=False)
+    release: t.Callable[[t.Callable[[str], None]], str] | None = field(default=None, compare=False)
+    lost: str = field(default="", compare=False)
     effect: str = field(default="", compare=False)
     rows: int = field(default=0, compare=False)
     bytes: int = field(default=0, compare=False)
@@ -37,13 +39,15 @@ class Step:
     @property
     def result(self) -> dict[str, t.Any]:
         name = ".".join(filter(None, self.target))
-        return {"name": name, "statement": self.shown, "effect": self.effect, "rows": self.rows, "bytes": self.bytes}
+        size = {"rows": self.rows, "bytes": self.bytes}
+        return {"name": name, "statement": self.shown, "effect": self.effect, **size, "lost": self.lost}
 
     @property
     def described(self) -> str:
         """The statement behind a comment that says what it costs."""
         size = f": {self.rows} rows, {self.bytes} bytes" if self.rows else ""
-        return f"-- {self.effect}{size}\n{self.shown}\n" if self.effect else f"{self.shown}\n"
+        lost = f"; lost: {self.lost}" if self.lost else ""
+        return f"-- {self.effect}{size}{lost}\n{self.shown}\n" if self.effect else f"{self.shown}\n"
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,15 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class Plan:
-    """Ordered steps and the state of every declared object."""
+    """Ordered steps and the state of every declared object; C(uncertain) are statements that may have run: the connection broke."""
 
     steps: tuple[Step, ...] = ()
     objects: tuple[ObjectState, ...] = ()
+    uncertain: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        return bool(self.steps)
+        return bool(self.steps or self.uncertain)
 
     @property
     def statements(self) -> list[str]:
@@ -117,7 +122,9 @@ class Plan:
 
     @property
     def result(self) -> dict[str, t.Any]:
+        uncertain = {"uncertain": list(self.uncertain)} if self.uncertain else {}
         return {
+            **uncertain,
             "changed": self.changed,
             "statements": self.statements,
             "plan": [step.result for step in self.steps],

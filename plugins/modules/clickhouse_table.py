@@ -221,6 +221,11 @@ statements:
   elements: str
   sample:
     - CREATE DATABASE shop
+uncertain:
+  description: Statements of which it is not known whether they ran, because the connection broke before the answer; secrets are hidden.
+  returned: when there are any
+  type: list
+  elements: str
 plan:
   description:
     - The same statements with what each does to rows that are there. V(instant) changes nothing but the definition. V(mutation) renames
@@ -251,6 +256,10 @@ plan:
       description: Compressed bytes that are rewritten, copied or dropped.
       type: int
       sample: 4194304
+    lost:
+      description: What is lost with the statement; empty where nothing is.
+      type: str
+      sample: column note and its values would be dropped
 objects:
   description: The table, in a list of one.
   returned: success, or when objects differ

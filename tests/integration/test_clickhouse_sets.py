@@ -234,16 +234,45 @@ def test_objects_without_rows_are_made_anew(server: ClickHouse, client: Client, 
     assert server.query("SELECT count() FROM system.tables WHERE database = 'd'") == "2"
 
 
-def test_a_database_whose_tables_are_elsewhere_is_made_anew(server: ClickHouse, client: Client) -> None:
+ELSEWHERE = {
+    "HDFS": ("HDFS('hdfs://127.0.0.1:1')", "HDFS('hdfs://127.0.0.1:2')"),
+    "PostgreSQL": ("PostgreSQL('127.0.0.1:1', 'db', 'u', 'hunter2')", "PostgreSQL('127.0.0.1:2', 'db', 'u', 'hunter2')"),
+    "S3": ("S3('http://127.0.0.1:1/b/', 'k', 'hunter2')", "S3('http://127.0.0.1:2/b/', 'k', 'hunter2')"),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_a_database_whose_tables_are_elsewhere_is_made_anew(server: ClickHouse, client: Client, what: str) -> None:
     try:
-        for host in ("127.0.0.1:1", "127.0.0.1:2"):
-            engine = f"PostgreSQL('{host}', 'db', 'u', 'hunter2')"
+        for engine in ELSEWHERE[what]:
             done = go(server, client, {"kind": "database", "name": "remote", "engine": engine}, allow=())
             assert not any("hunter2" in statement for statement in done.statements)
         assert done.statements[0] == "DROP DATABASE remote SYNC"
+        assert [step.lost for step in done.steps] == ["nothing that is kept, but it is not there for a moment", ""]
         assert "127.0.0.1:2" in server.query("SELECT engine_full FROM system.databases WHERE name = 'remote'")
     finally:
         server.query("DROP DATABASE IF EXISTS remote")
+
+
+@pytest.mark.parametrize("engine", ["Filesystem('/')", "Memory"])
+def test_a_database_that_is_not_made_anew_is_refused_by_name(server: ClickHouse, client: Client, engine: str) -> None:
+    try:
+        server.query(f"CREATE DATABASE remote ENGINE = {engine}")
+        plan = converge(client, {"kind": "database", "name": "remote", "engine": "Atomic"}, allow=EVERYTHING, apply=False)
+        assert f"one of the engine {engine.partition('(')[0]} is not dropped for another: " in plan.drifted[0].reason
+    finally:
+        server.query("DROP DATABASE IF EXISTS remote")
+
+
+def test_the_plan_says_what_is_lost(server: ClickHouse, client: Client) -> None:
+    go(server, client, table("k UInt32, a String"), table("k UInt32", "gone"))
+    done = go(server, client, table("k UInt32"), {"kind": "table", "name": "d.gone", "state": "absent"})
+    lost = {step.statement: step.lost for step in done.steps}
+    assert lost == {
+        "DROP TABLE d.gone SYNC": "its rows would be dropped",
+        "ALTER TABLE d.t (DROP COLUMN a)": "column a and its values would be dropped",
+    }
+    assert "; lost: column a and its values would be dropped\nALTER TABLE" in "".join(entry["prepared"] for entry in done.diff)
 
 
 UNQUALIFIED = {

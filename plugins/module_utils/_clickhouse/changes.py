@@ -10,8 +10,14 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_TABLE, REBUILD_SUFFIX, Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
+    DROP_TABLE,
+    REBUILD_SUFFIX,
+    UNAVAILABLE,
+    Change,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.recreate import (
+    database_obstacle,
     holds_no_rows,
     is_altered,
     is_external_database,
@@ -33,10 +39,11 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], datab
     if "head" in differing:
         return Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
-        if differing != {"comment"} and is_external_database(ddl.clause(have, "engine").partition("= ")[2]):
-            return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement))
         if differing != {"comment"}:
-            return Change(impossible=("its engine cannot be altered",))
+            text = ddl.clause(have, "engine").partition("= ")[2]
+            if not is_external_database(text):
+                return Change(impossible=(database_obstacle(text),))
+            return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     if item.kind in _REPLACED:
         replace = item.made_as(ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
@@ -101,7 +108,7 @@ def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Cl
         rest = ", ".join(sorted(differing))
         return Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
     if refresh or other:
-        return Change((f"DROP TABLE {item.sql_name} SYNC", item.statement))
+        return Change((f"DROP TABLE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
     if "to" not in differing:
         return Change(impossible=(f"cannot be altered: {', '.join(sorted(differing - _ALTERED))}",))
     beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)

@@ -62,22 +62,27 @@ _Answer = t.TypeVar("_Answer")
 
 
 class ClickHouseError(Exception):
-    """What went wrong, on one line; C(code) is the server's error code, if the server spoke."""
+    """What went wrong, on one line; C(code) is the server's error code, if the server spoke.
 
-    def __init__(self, message: str, code: int | None = None, done: t.Sequence[str] = ()) -> None:
+    C(done) are statements that had run before, C(uncertain) those that may have run: the connection broke while they did.
+    """
+
+    def __init__(self, message: str, code: int | None = None, done: t.Sequence[str] = (), uncertain: t.Sequence[str] = ()) -> None:
         super().__init__(" ".join(message.split()))
         self.code = code
         self.done = done
+        self.uncertain = uncertain
 
     @property
     def details(self) -> dict[str, t.Any]:
-        """What a failed result says beside the message: the code, and the statements that had run before."""
+        """What a failed result says beside the message."""
         code = {} if self.code is None else {"code": self.code}
-        return {**code, "changed": bool(self.done), "statements": list(self.done)}
+        uncertain = {"uncertain": list(self.uncertain)} if self.uncertain else {}
+        return {**code, **uncertain, "changed": bool(self.done or self.uncertain), "statements": list(self.done)}
 
-    def about(self, subject: str, done: t.Sequence[str] = ()) -> ClickHouseError:
+    def about(self, subject: str, done: t.Sequence[str] = (), uncertain: t.Sequence[str] = ()) -> ClickHouseError:
         """The same error, saying which object and option it is about."""
-        return type(self)(f"{subject}: {self}", self.code, done)
+        return type(self)(f"{subject}: {self}", self.code, done, uncertain)
 
 
 class ConnectionFailed(ClickHouseError):

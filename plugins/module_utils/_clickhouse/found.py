@@ -26,6 +26,14 @@ TAIL_SUFFIX = "__tail"
 LOCK_SUFFIX = "__lock"
 
 
+# Of what is dropped and created where nothing can take its place at once.
+UNAVAILABLE = "nothing that is kept, but it is not there for a moment"
+# Words of statements that lose something, the surest first.
+_LOSE = ("EXCHANGE TABLES", "DROP TABLE", "DROP DATABASE", "DROP COLUMN", "ALTER TABLE")
+# What executes a statement and reports it.
+Do = t.Callable[[str], None]
+
+
 class Replan(ClickHouseError):
     """What was planned is no longer what is to be done: read again."""
 
@@ -40,6 +48,7 @@ class Change:
     C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
     C(halves) are other statements for the same change, where what depends on it changes between them; C(last) is the number of
     statements in the second half, once that was decided. C(between) are objects whose change has to stand between the halves.
+    C(lost) is what is lost although no permission is needed.
     """
 
     statements: tuple[str, ...] = ()
@@ -52,12 +61,13 @@ class Change:
     source: str = ""
     renamed: t.Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
-    prepare: t.Mapping[str, t.Callable[[], list[str]]] = field(default_factory=dict)
-    release: t.Callable[[], str] | None = None
+    prepare: t.Mapping[str, t.Callable[[Do], None]] = field(default_factory=dict)
+    release: t.Callable[[Do], str] | None = None
     join: str = ""
     halves: tuple[tuple[str, ...], ...] = ()
     last: int = 0
     between: tuple[Key, ...] = ()
+    lost: str = ""
 
     def in_halves(self) -> Change:
         """The same change as its two halves."""
@@ -76,8 +86,11 @@ class Change:
     def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
         """The statements as steps of a plan."""
         shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
+        lost = "; ".join(filter(None, [*(reason for need, reason in self.needs if need != REBUILD), self.lost]))
+        loses = next((text for words in _LOSE for text in self.statements if words in text), "")
         return [
-            Step(target, text, visible, self.shared, self.prepare.get(text), self.release) for text, visible in zip(self.statements, shown)
+            Step(target, text, visible, self.shared, self.prepare.get(text), self.release, lost if text == loses else "")
+            for text, visible in zip(self.statements, shown)
         ]
 
 

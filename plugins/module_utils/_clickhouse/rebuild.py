@@ -36,6 +36,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     REBUILD_SUFFIX,
     TAIL_SUFFIX,
     Change,
+    Do,
     Replan,
 )
 
@@ -232,7 +233,7 @@ class Rebuild:
         self.lock_statement = f"CREATE TABLE IF NOT EXISTS {self.lock.sql_name} (holder String) {engine} ORDER BY holder"
         return [self.lock_statement]
 
-    def acquire(self) -> list[str]:
+    def acquire(self, _do: Do) -> None:
         """Wait until no other replica rebuilds this table."""
         deadline = time.monotonic() + self.client.connection.timeout
         while True:
@@ -248,20 +249,18 @@ class Rebuild:
                     ) from error
                 time.sleep(0.5)
             else:
-                return []
+                return
 
-    def begin(self) -> list[str]:
+    def begin(self, _do: Do) -> None:
         """Whether the copies are still wanted: another replica may have made them."""
         if self._peers():
             self.client.execute(f"SYSTEM SYNC REPLICA {self.beside} LIGHTWEIGHT")
             if not self.leftover and self._parts(self.beside):
                 raise Replan(f"another replica has copied rows to {self.beside}: run it again")
-        return []
 
-    def complete(self) -> list[str]:
+    def complete(self, _do: Do) -> None:
         """Get what other replicas of the old table have inserted until now. What they insert later is theirs to copy."""
         self.client.execute(f"SYSTEM SYNC REPLICA {self.table} LIGHTWEIGHT")
-        return []
 
     def _last(self) -> list[str]:
         return [
@@ -342,12 +341,11 @@ class Rebuild:
         )
         return {name: Unit(partition, rows, digest) for name, partition, rows, digest in self.client.rows(query)}
 
-    def settle(self) -> list[str]:
+    def settle(self, do: Do) -> None:
         """Make the copy complete as far as the parts go that are there now: compare, and copy again what differs.
 
-        Returns the statements that this took. Merges are stopped, so that the parts stay.
+        Merges are stopped, so that the parts stay.
         """
-        done: list[str] = []
         replicas = self._peers()
         if replicas:
             self.client.execute(f"SYSTEM SYNC REPLICA {self.beside} LIGHTWEIGHT")
@@ -363,11 +361,12 @@ class Rebuild:
                 # What others have inserted into the new table is right; only what it lacks counts.
                 differing = [name for name in wheres if self._missing(wheres[name])]
             if not differing:
-                return done + self._mark_copied(_maxima((partition, block) for _name, partition, _first, block in parts))
+                self._mark_copied(do, _maxima((partition, block) for _name, partition, _first, block in parts))
+                return
             wrong = [name for name in differing if name in new]
             if replicas and is_replicated(self.have) and self._keeps_rows():
                 for name in differing:
-                    self._do(done, self._add(self.beside, self._lacking(self.table, self.beside, wheres[name])))
+                    do(self._add(self.beside, self._lacking(self.table, self.beside, wheres[name])))
                 continue
             if wrong and replicas:
                 raise ClickHouseError(
@@ -375,13 +374,13 @@ class Rebuild:
                     f"replica first, with nothing inserted at the others; to start again, drop {self.beside} on all"
                 )
             if wrong and not self.copy.same_partitions:
-                self._do(done, f"TRUNCATE TABLE {self.beside} SYNC")
+                do(f"TRUNCATE TABLE {self.beside} SYNC")
                 wheres = {name: f" WHERE {inside}{self._of_partition(unit.partition)}" for name, unit in old.items()}
             else:
                 for name in wrong:
-                    self._do(done, f"ALTER TABLE {self.beside} DROP PARTITION ID {ddl.quote_string(new[name].partition)}")
+                    do(f"ALTER TABLE {self.beside} DROP PARTITION ID {ddl.quote_string(new[name].partition)}")
             for where in wheres.values():
-                self._do(done, self.copy.insert(self.beside, self.table, where))
+                do(self.copy.insert(self.beside, self.table, where))
         raise ClickHouseError(f"{self.beside} does not become equal to {self.table} in {_ROUNDS} rounds")
 
     def _of_partition(self, partition: str) -> str:
@@ -407,17 +406,14 @@ class Rebuild:
         columns = ", ".join(f"__e{number}" for number in range(len(self.copy.names)))
         return f"INSERT INTO {target} ({', '.join(self.copy.names)}) SELECT {columns} FROM {lacking} {_COPY_SETTINGS}"
 
-    def _mark_copied(self, blocks: t.Mapping[str, int]) -> list[str]:
+    def _mark_copied(self, do: Do, blocks: t.Mapping[str, int]) -> None:
         """Write down which blocks have been compared."""
-        done: list[str] = []
         if mark_of(blocks) != self.planned_mark:
             self.planned_mark = mark_of(blocks)
-            self._do(done, self._marking(self.table, self.planned_mark))
-        return done
+            do(self._marking(self.table, self.planned_mark))
 
-    def catch_up(self) -> list[str]:
+    def catch_up(self, do: Do) -> None:
         """Copy what was inserted into the old table, now C(__rebuild), after it was compared, until nothing more can come."""
-        done: list[str] = []
         self._await_inserts()
         blocks = blocks_of(self.planned_mark) or {}
         late = [part for part in self._parts(self.beside) if part[3] > blocks.get(part[1], -1)]
@@ -429,43 +425,38 @@ class Rebuild:
             )
         if late:
             where = f" WHERE _part IN ({', '.join(ddl.quote_string(name) for name, *_rest in late)})"
-            self._attach(done, where, all_rows=not mixed and not self.resumed)
-        return done
+            self._attach(do, where, all_rows=not mixed and not self.resumed)
 
-    def _attach(self, done: list[str], where: str, *, all_rows: bool) -> None:
+    def _attach(self, do: Do, where: str, *, all_rows: bool) -> None:
         """Add rows of the old table, or those that the new one lacks, without an INSERT: materialized views have seen them already."""
         tail = dataclasses.replace(self.item, name=self.item.name + TAIL_SUFFIX)
         plain = ddl.without_replicas(self.want)
-        self._do(done, f"DROP TABLE IF EXISTS {tail.sql_name} SYNC")
-        self._do(done, ddl.join_clauses(ddl.replace_clause(plain, "head", f"CREATE TABLE {tail.sql_name}")))
-        self._do(done, f"SYSTEM STOP MERGES {tail.sql_name}")
+        do(f"DROP TABLE IF EXISTS {tail.sql_name} SYNC")
+        do(ddl.join_clauses(ddl.replace_clause(plain, "head", f"CREATE TABLE {tail.sql_name}")))
+        do(f"SYSTEM STOP MERGES {tail.sql_name}")
         if all_rows:
-            self._do(done, self.copy.insert(tail.sql_name, self.beside, where))
+            do(self.copy.insert(tail.sql_name, self.beside, where))
         else:
-            self._do(done, self._add(tail.sql_name, self._lacking(self.beside, self.table, where)))
+            do(self._add(tail.sql_name, self._lacking(self.beside, self.table, where)))
         for (partition,) in self.client.rows(f"SELECT DISTINCT _partition_id FROM {tail.sql_name} ORDER BY 1"):
-            self._do(done, f"ALTER TABLE {self.table} ATTACH PARTITION ID {ddl.quote_string(partition)} FROM {tail.sql_name}")
-        self._do(done, f"DROP TABLE {tail.sql_name} SYNC")
+            do(f"ALTER TABLE {self.table} ATTACH PARTITION ID {ddl.quote_string(partition)} FROM {tail.sql_name}")
+        do(f"DROP TABLE {tail.sql_name} SYNC")
 
-    def release(self) -> str:
+    def release(self, do: Do) -> str:
         """Let the tables merge again when the rebuild has failed; the next run goes on. Returns what could not be done, for the message."""
         still = []
         if is_replicated(self.want):
             try:
-                self.client.execute(f"DROP TABLE IF EXISTS {self.lock.sql_name} SYNC")
+                do(f"DROP TABLE IF EXISTS {self.lock.sql_name} SYNC")
             except ClickHouseError:
                 still.append(f"; {self.lock.sql_name} may still keep other replicas waiting, until the next run")
         for table, what in itertools.product((self.table, self.beside), ("FETCHES", "MERGES") if is_replicated(self.have) else ("MERGES",)):
             try:
-                self.client.execute(f"SYSTEM START {what} {table}")
+                do(f"SYSTEM START {what} {table}")
             except ClickHouseError as error:
                 if error.code != _UNKNOWN_TABLE:
                     still.append(f"; {table} may still be stopped: SYSTEM START {what} {table}")
         return "".join(still)
-
-    def _do(self, done: list[str], statement: str) -> None:
-        self.client.execute(statement)
-        done.append(statement)
 
     def _mutations(self) -> bool:
         database, table = ddl.quote_string(self.item.database), ddl.quote_string(self.item.name)

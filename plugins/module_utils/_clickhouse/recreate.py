@@ -13,20 +13,33 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_TABLE, REBUILD_SUFFIX, Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
+    DROP_TABLE,
+    REBUILD_SUFFIX,
+    UNAVAILABLE,
+    Change,
+)
 
 # Engines of tables that consume what they read.
 _STREAMS = ("AzureQueue", "FileLog", "Kafka", "NATS", "RabbitMQ", "S3Queue")
 # Engines of tables that hold nothing by themselves, or give it away first.
 _WITHOUT_ROWS = (
     *("Alias", "AzureBlobStorage", "Buffer", "COSN", "Dictionary", "Distributed", "Executable", "ExecutablePool", "GCS", "GenerateRandom"),
-    *("HDFS", "JDBC", "Merge", "MongoDB", "MySQL", "Null", "ODBC", "OSS", "PostgreSQL", "Redis", "Remote", "RemoteSecure", "S3", "URL"),
-    "YTsaurus",
+    *("HDFS", "JDBC", "Merge", "MongoDB", "MySQL", "Null", "ODBC", "OSS", "PostgreSQL", "Redis", "Remote", "RemoteSecure", "S3", "SQLite"),
+    *("URL", "YTsaurus"),
 )
 # Those of them that take and leave columns.
 _ALTERED = ("Buffer", "Distributed", "Merge", "Null")
 # Engines of databases whose tables are elsewhere, and whose arguments the server shows as they were given.
-_EXTERNAL_DATABASES = ("MySQL", "PostgreSQL")
+_EXTERNAL_DATABASES = ("HDFS", "MySQL", "PostgreSQL", "S3")
+# Why others are not dropped and created; all that are not named here keep their tables.
+_OTHER_DATABASES = {
+    "Backup": "what it shows is that of one backup",
+    "DataLakeCatalog": "the server does not show all of its settings",
+    "Filesystem": "the server shows its path in another way than it was given",
+    "MaterializedPostgreSQL": "its copies of tables and its replication slot would be dropped",
+    "SQLite": "the server does not show its file",
+}
 # Databases in which one table takes another's place at once.
 _ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
 
@@ -61,6 +74,13 @@ def is_external_database(text: str) -> bool:
     return text.partition("(")[0].strip() in _EXTERNAL_DATABASES
 
 
+def database_obstacle(text: str) -> str:
+    """Why a database is not made anew. C(text) is its engine with its arguments."""
+    name = text.partition("(")[0].strip()
+    why = _OTHER_DATABASES.get(name, "its tables would be dropped")
+    return f"its engine cannot be altered, and one of the engine {name} is not dropped for another: {why}. Drop it first (state: absent)"
+
+
 def lost(clauses: t.Sequence[ddl.Clause]) -> str:
     """What is lost when a table that consumes a stream is dropped and created; empty where nothing is."""
     name, settings = engine(clauses), ddl.settings(ddl.clause(clauses, "settings"))
@@ -93,7 +113,7 @@ def recreated(item: Declared, have: t.Sequence[ddl.Clause], want: t.Sequence[ddl
         exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
         return Change((beside.statement, exchange, *cleared("Distributed", beside.sql_name)), needs)
     if not atomic:
-        return Change((*cleared(engine(have), item.sql_name), item.statement), needs)
+        return Change((*cleared(engine(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
     return Change((*cleared(engine(have), item.sql_name)[:-1], replace), needs)
 
 

@@ -20,7 +20,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import ABSENT, Declared, Key, Purge
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change, Definition, Found, Replan
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change, Definition, Do, Found, Replan
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.reader import Reader
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
 
@@ -40,6 +40,8 @@ _READ_ONLY = 242
 _PAUSE_AT_MOST = 4.0
 # ZooKeeper has a replica of this name already.
 _REPLICA_REMAINS = 253
+# Statements that do not show whether they ran, or how far.
+_WITHOUT_TRACE = ("SYSTEM ", "OPTIMIZE ", "INSERT ", "DROP TABLE IF EXISTS ", "CREATE TABLE IF NOT EXISTS ")
 # Of a change to a replicated table: no use in trying again.
 _REFUSED = {497}
 
@@ -137,70 +139,168 @@ def converge(
 ) -> Plan:
     """Read, plan and, if asked to, apply, until nothing is left to do or somebody else's change does not end."""
     items: dict[tuple[str, ...], Declared] = {item.key: item for item in want}
-    done: list[tuple[Step, ObjectState]] = []
-    unsure: tuple[Step, ObjectState] | None = None
-    left = ""
+    run = Run(client, items)
     pause = 0.2
-    deadline = time.monotonic() + client.connection.timeout
-    attempt = 0
     while True:
-        attempt += 1
         try:
             found = client.patiently(lambda: _known(Reader(client, want, secrets, purge), allow))
-        except ConnectionFailed as error:
-            raise _gone(error, items, done, unsure, left) from error
-        items |= {item.key: item for item in found.purged}
-        plan = plan_schema(want, found, found.secrets, allow)
-        states = {state.key: state for state in plan.objects}
-        if unsure is not None and unsure[0] not in plan.steps:
-            done.append(unsure)
-        unsure = None
-        if plan.drifted and not keep_drift:
-            plan = _without_steps(plan)
-        if plan.steps:
-            plan = _with_effects(client, plan, found)
+            items |= {item.key: item for item in found.purged}
+            plan = plan_schema(want, found, found.secrets, allow)
+            run.find_out(plan, found)
+            if plan.drifted and not keep_drift:
+                plan = _without_steps(plan)
+            if plan.steps:
+                plan = _with_effects(client, plan, found)
+        except ClickHouseError as error:
+            raise run.stopped(error) from error
         if not apply or not plan.steps:
-            return _with_done(plan, done)
-        for position, step in enumerate(plan.steps):
-            try:
-                if step.prepare is not None:
-                    extra = step.prepare()
-                    done += [(Step(step.target, text, ddl.mask(text, found.secrets)), states[step.target]) for text in extra]
-                client.execute(step.statement)
-                if step.target == (client.connection.database, ""):
-                    client.leave_database() if items[step.target].absent else client.use_database()
-            except ClickHouseError as error:
-                lost = isinstance(error, ConnectionFailed)
-                contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
-                read_only = step.shared and error.code == _READ_ONLY
-                again = time.monotonic() < deadline if read_only else (lost or contested) and attempt < _ATTEMPTS
-                if again:
-                    unsure = (step, states[step.target]) if lost else None
-                    left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
-                    break
-                item = items[step.target]
-                where = item.subject + (step.release() if step.release is not None else "")
-                if error.code in _PEERS_DIFFER:
-                    where += ": its other replicas have another definition, converge them in the same run"
-                elif error.code == _REPLICA_REMAINS:
-                    where += (
-                        ": ZooKeeper has this replica already, of a host that was lost or of one with the same macros. "
-                        f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {item.sql_name} on another replica, then run again"
-                    )
-                elif read_only:
-                    where += (
-                        f": its replica has not come back within {client.connection.timeout} s (timeout). Look for ZooKeeper; "
-                        f"where that has lost the replica: SYSTEM RESTORE REPLICA {item.sql_name}, then run again"
-                    )
-                elif isinstance(error, ConnectionFailed):
-                    left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
-                    raise _gone(error, items, done, (step, states[step.target]), left) from error
-                raise error.about(where, [item.shown for item, _state in done]) from error
-            done.append((step, states[step.target]))
-        else:
-            return _with_done(dataclasses.replace(plan, steps=()), done)
+            return run.reported(plan)
+        if run.execute(plan, found):
+            return run.reported(dataclasses.replace(plan, steps=()))
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, _PAUSE_AT_MOST)
+
+
+class Run:
+    """What was executed so far, on the way to what is declared, and what may have been when the connection broke."""
+
+    def __init__(self, client: ClickHouse, items: t.Mapping[tuple[str, ...], Declared]) -> None:
+        self.client = client
+        self.items = items
+        self.done: list[tuple[Step, ObjectState]] = []
+        self.uncertain: list[Step] = []
+        # The statement whose answer was lost, and those that were to follow it on the same object.
+        self.unanswered: tuple[Step, tuple[Step, ...]] | None = None
+        self.left = ""
+        self.attempts = 0
+        self.deadline = time.monotonic() + client.connection.timeout
+
+    def execute(self, plan: Plan, found: Found) -> bool:
+        """Execute a plan. False where it is to be read and planned again; raises C(ClickHouseError) where that is of no use."""
+        self.attempts += 1
+        states = {state.key: state for state in plan.objects}
+        for position, step in enumerate(plan.steps):
+            does = self._does(states[step.target], found.secrets)
+            sending = False
+            try:
+                if step.prepare is not None:
+                    step.prepare(does)
+                sending = True
+                self.client.execute(step.statement)
+                sending = False
+                self.done.append((step, states[step.target]))
+                if step.target == (self.client.connection.database, ""):
+                    self.client.leave_database() if self.items[step.target].absent else self.client.use_database()
+            except ClickHouseError as error:
+                if sending and isinstance(error, ConnectionFailed):
+                    self.unanswered = (step, tuple(later for later in plan.steps[position + 1 :] if later.target == step.target))
+                self.left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
+                if self._may_repeat(step, error):
+                    return False
+                self._leave_open()
+                raise self._explained(step, error, step.release(does) if step.release is not None else "") from error
+        return True
+
+    def _does(self, state: ObjectState, secrets: t.Collection[str]) -> Do:
+        """What executes and reports more statements for an object than those that were planned."""
+
+        def do(statement: str) -> None:
+            step = Step(state.key, statement, ddl.mask(statement, secrets))
+            try:
+                self.client.execute(statement)
+            except ConnectionFailed:
+                self.uncertain.append(step)
+                raise
+            self.done.append((step, state))
+
+        return do
+
+    def _may_repeat(self, step: Step, error: ClickHouseError) -> bool:
+        """Whether to read and plan again: the connection broke, somebody else is changing it, or a replica is coming back."""
+        if step.shared and error.code == _READ_ONLY:
+            return time.monotonic() < self.deadline
+        contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code not in _REFUSED)
+        return (isinstance(error, ConnectionFailed) or contested) and self.attempts < _ATTEMPTS
+
+    def find_out(self, plan: Plan, found: Found) -> None:
+        """Whether the statement ran whose answer was lost, by what is planned for its object now."""
+        if self.unanswered is None:
+            return
+        (step, following), self.unanswered = self.unanswered, None
+        state = next(state for state in plan.objects if state.key == step.target)
+        now = tuple(other for other in plan.steps if other.target == step.target)
+        ran = None if state.status == DRIFTED else _ran(step, following, now, self.items[step.target], found)
+        if ran:
+            self.done.append((step, state))
+        elif ran is None:
+            self.uncertain.append(step)
+
+    def _leave_open(self) -> None:
+        """Nobody can be asked any more whether the statement ran whose answer was lost."""
+        self.uncertain += [self.unanswered[0]] if self.unanswered is not None else []
+
+    def stopped(self, error: ClickHouseError) -> ClickHouseError:
+        """The error of what was asked before the next statement, with what was executed before."""
+        self._leave_open()
+        return self._lost(error, "") if self.done or self.uncertain else error
+
+    def _lost(self, error: ClickHouseError, release: str) -> ClickHouseError:
+        """The error of a server that has gone, with the statement that it may have executed."""
+        if self.unanswered is None:
+            return self._reporting(error, f"{len(self.done)} statements were executed{release}")
+        message = f"{error}; whether its statement ran is not known; {self.left}, run it again"
+        return self._reporting(type(error)(message, error.code), self.items[self.unanswered[0].target].subject + release)
+
+    def _explained(self, step: Step, error: ClickHouseError, release: str) -> ClickHouseError:
+        """The error of a statement, with the object that it is about, what was executed before, and what to do."""
+        item = self.items[step.target]
+        if isinstance(error, ConnectionFailed):
+            return self._lost(error, release)
+        where = item.subject + release
+        if error.code in _PEERS_DIFFER:
+            where += ": its other replicas have another definition, converge them in the same run"
+        elif error.code == _REPLICA_REMAINS:
+            where += (
+                ": ZooKeeper has this replica already, of a host that was lost or of one with the same macros. "
+                f"For a lost one: SYSTEM DROP REPLICA '<replica>' FROM TABLE {item.sql_name} on another replica, then run again"
+            )
+        elif step.shared and error.code == _READ_ONLY:
+            where += (
+                f": its replica has not come back within {self.client.connection.timeout} s (timeout). Look for ZooKeeper; "
+                f"where that has lost the replica: SYSTEM RESTORE REPLICA {item.sql_name}, then run again"
+            )
+        return self._reporting(error, where)
+
+    def _reporting(self, error: ClickHouseError, where: str) -> ClickHouseError:
+        return error.about(where, [step.shown for step, _state in self.done], [step.shown for step in self.uncertain])
+
+    def reported(self, plan: Plan) -> Plan:
+        """The plan as seen from the start of the run: what was done on the way is reported as it was then."""
+        states = {state.key: state for _step, state in reversed(self.done)}
+        return dataclasses.replace(
+            plan,
+            steps=(*(step for step, _state in self.done), *plan.steps),
+            objects=tuple(states.get(state.key, state) for state in plan.objects),
+            uncertain=tuple(step.shown for step in self.uncertain),
+        )
+
+
+def _ran(step: Step, following: tuple[Step, ...], now: tuple[Step, ...], item: Declared, found: Found) -> bool | None:
+    """Whether a statement ran; None where that cannot be known. Pure.
+
+    C(following) were to follow it on the same object, C(now) are planned for the object since.
+    """
+    if now == following:
+        return True
+    if step.statement.startswith(_WITHOUT_TRACE):
+        return None
+    if now == (step, *following) or not following:
+        return False
+    if step.statement == f"DROP TABLE {item.sql_name} SYNC":
+        return item.key not in found.have
+    if step.statement.startswith(f"CREATE TABLE {item.sql_name} "):
+        return item.key in found.have
+    return None
 
 
 def _with_effects(client: ClickHouse, plan: Plan, found: Found) -> Plan:
@@ -210,29 +310,6 @@ def _with_effects(client: ClickHouse, plan: Plan, found: Found) -> Plan:
     from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.effects import with_effects
 
     return client.patiently(lambda: with_effects(client, plan, found))
-
-
-def _gone(
-    error: ConnectionFailed,
-    items: t.Mapping[tuple[str, ...], Declared],
-    done: t.Sequence[tuple[Step, ObjectState]],
-    unsure: tuple[Step, ObjectState] | None,
-    left: str,
-) -> ClickHouseError:
-    """The error of a server that has gone, with what was executed before, and the object whose statement may have been."""
-    executed = [step.shown for step, _state in done]
-    if unsure is None:
-        return error.about(f"{len(executed)} statements were executed", executed) if executed else error
-    subject = items[unsure[0].target].subject
-    return Interrupted(f"{subject}: {error}; whether its statement ran is not known; {left}, run it again", done=executed)
-
-
-class Interrupted(ConnectionFailed):
-    """The server went while it was changed: the statement it was sent last may have run."""
-
-    @property
-    def details(self) -> dict[str, t.Any]:
-        return {**super().details, "changed": True}
 
 
 def _known(reader: Reader, allow: t.Collection[str]) -> Found:
@@ -261,13 +338,3 @@ _DONE = (CREATED, ALTERED, DROPPED)
 def _without_steps(plan: Plan) -> Plan:
     """The plan when nothing may be done: what is there, and how it differs."""
     return Plan((), tuple(state for state in plan.objects if state.status not in _DONE))
-
-
-def _with_done(plan: Plan, done: t.Sequence[tuple[Step, ObjectState]]) -> Plan:
-    """The plan as seen from the start of the run: what was done on the way is reported as it was then."""
-    states = {state.key: state for _step, state in reversed(done)}
-    return dataclasses.replace(
-        plan,
-        steps=(*(step for step, _state in done), *plan.steps),
-        objects=tuple(states.get(state.key, state) for state in plan.objects),
-    )

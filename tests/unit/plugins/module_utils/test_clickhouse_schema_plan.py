@@ -14,6 +14,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Definition, Found
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
 
 from tests.support.connect import connection
 
@@ -206,3 +207,34 @@ def test_a_lost_answer_is_looked_up(converge: t.Callable[[Server], t.Any]) -> No
     server = Server([None, ConnectionFailed("lost after")])
     assert converge(server).statements == ["CREATE DATABASE d", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
     assert len(server.executed) == 1
+
+
+STATEMENTS = {
+    "DROP": "DROP TABLE d.t SYNC",
+    "CREATE": "CREATE TABLE d.t (x UInt8) ENGINE = Null",
+    "ALTER": "ALTER TABLE d.t (ADD COLUMN y UInt8)",
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "following", "now", "exists", "ran"),
+    [
+        ("ALTER", [], [], True, True),
+        ("ALTER", [], ["ALTER"], True, False),
+        ("ALTER", ["DROP"], ["DROP"], True, True),
+        ("ALTER", ["DROP"], ["ALTER", "DROP"], True, False),
+        ("ALTER", ["DROP"], ["CREATE"], True, None),
+        ("DROP", ["CREATE"], [], False, True),
+        ("DROP", ["CREATE"], ["ALTER"], True, False),
+        ("CREATE", ["ALTER"], ["DROP"], True, True),
+        ("CREATE", ["ALTER"], ["DROP"], False, False),
+        ("SYSTEM FLUSH DISTRIBUTED d.t", ["DROP"], ["SYSTEM FLUSH DISTRIBUTED d.t", "DROP"], True, None),
+    ],
+)
+def test_whether_a_statement_without_an_answer_ran(
+    sent: str, following: list[str], now: list[str], exists: bool, ran: bool | None
+) -> None:
+    (item,) = declaration.declare([TABLE])
+    found = Found(have={item.key: Definition("CREATE TABLE d.t")} if exists else {})
+    step, *others = (Step(item.key, STATEMENTS.get(name, name), "") for name in (sent, *following, *now))
+    assert schema._ran(step, tuple(others[: len(following)]), tuple(others[len(following) :]), item, found) is ran
