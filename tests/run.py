@@ -186,6 +186,7 @@ def soak() -> Result:
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT) + [("random_sets", "-k", "any_set")] * (SETS // SETS_LOT)
+    lots += [("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
         parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])]
     return added_up([*parts, molecule("cluster")()])

@@ -685,7 +685,8 @@ def test_the_plan_says_what_each_statement_costs(server: ClickHouse, run: Run) -
     (rewritten,) = [entry["bytes"] for entry in do["plan"] if entry["name"] == "shop.t"]
     assert 0 < rewritten < 10_000
     (shown,) = [entry["prepared"] for entry in check["diff"] if entry["after_header"] == "table shop.t"]
-    assert shown == f"-- rewrite: 1000 rows, {rewritten} bytes\n{do['plan'][0]['statement']}\n"
+    lost = "column c and its values would be dropped"
+    assert shown == f"-- rewrite: 1000 rows, {rewritten} bytes; lost: {lost}\n{do['plan'][0]['statement']}\n"
     rebuilt = declared.replace("ORDER BY k", "ORDER BY (k, a)")
     copied = run([{"ddl": rebuilt}], check=True, allow=["rebuild"])["plan"]
     assert {entry["effect"]: entry["rows"] for entry in copied}["copy"] == 1000
