@@ -27,9 +27,9 @@ description:
     view that is not declared reads it.
   - Tables that hold no rows (C(Kafka) and other queues, C(Distributed), C(Buffer), C(Merge), C(Null), C(URL) and other engines of what
     is elsewhere) are dropped and created where no C(ALTER TABLE) makes them as declared, and so are databases of the engines
-    C(HDFS), C(MySQL), C(PostgreSQL) and C(S3). C(Buffer) and C(Distributed) tables give away what they hold back first. A queue is dropped before
-    its views change and created after, so that each message reaches all of them; its offsets stay in the broker. Where offsets or
-    messages would be lost, V(drop_table) in O(allow) is needed. The plan says what is lost with each statement.
+    C(HDFS), C(MySQL), C(PostgreSQL) and C(S3). C(Buffer) and C(Distributed) tables give away what they hold back first. A queue is
+    dropped before its views change and created after, so that each message reaches all of them; its offsets stay in the broker.
+    Where offsets or messages would be lost, V(drop_table) in O(allow) is needed. The plan says what is lost with each statement.
   - Names without a database, in queries or elsewhere, belong to the database of the session, as they do to the server.
   - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first, with a row of it where the table keeps its rows
     itself. One that it refuses, or that does not lead to

@@ -329,7 +329,10 @@ def interrupted(client: Client, objects: Set, monkeypatch: pytest.MonkeyPatch, e
 def test_a_server_that_is_killed_at_any_statement(
     server: ClickHouse, client: Client, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """Killed before or after any statement of a change (in `make test` one of both, in `make soak` both): what was done is told, the next run finishes, and the rows are there."""
+    """Killed before or after any statement of a change: what was done is told, the next run finishes, and the rows are there.
+
+    In `make soak` before and after each, in `make test` by turns.
+    """
     before, after = INTERRUPTED[what]
     reset(server, client, before)
     statements = converge(client, *after.values(), apply=False, allow=EVERYTHING).statements
