@@ -32,6 +32,8 @@ RECORDING = CHECKOUT / "bench" / "recordings" / "site.jsonl"
 EXAMPLE = "inventories/cluster"
 # The schema's module asks ClickHouse itself, from the controller: no connection plugin can stand in for that.
 WITHOUT_HOSTS = ("--skip-tags", "schema")
+# ansible.cfg has pipelining for ssh alone; without it each module would be sent as a file first.
+CONNECTION = {"ansible_connection": "recorded", "ansible_pipelining": True}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,7 @@ def recorded_inventory(folder: Path, hosts: int) -> list[str | Path]:
         "all": {
             "hosts": addresses,
             "vars": {
-                "ansible_connection": "recorded",
+                **CONNECTION,
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "recorded_file": str(RECORDING),
                 "observability_lock_file": str(mirror.fill(mirror.default_source()) / mirror.LOCK),
@@ -148,7 +150,7 @@ def record(name: str, checkouts: dict[str, Path]) -> None:
     RECORDING.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.jsonl"
-        variables = {"ansible_connection": "recorded", "recorded_record": True, "recorded_file": str(raw)}
+        variables = {**CONNECTION, "recorded_record": True, "recorded_file": str(raw)}
         listening = Path(folder) / "hosts.yml"
         listening.write_text(yaml.safe_dump({"all": {"vars": variables}}), encoding="utf-8")
         inventories: list[str | Path] = [EXAMPLE, CACHE / "testbeds" / name / "hosts.yml"]
