@@ -54,7 +54,7 @@ PLAY = """
                {'path': 'unit', 'content': lookup('ansible.builtin.template', templates ~ '/otelcol.service.j2')},
                {'path': 'tls/ca.crt', 'content': common_tls_ca}]
               + __otel_collector_secret_files + __otel_collector_MODE_files + __otel_collector_MODE_secret_files)
-             | to_json }}
+             | rejectattr('path', 'match', '/') | to_json }}
         mode: "0644"
 """
 
@@ -71,6 +71,9 @@ class Rendered:
     def __init__(self, base: Path, program: Path) -> None:
         self.base, self.program = base, program
         self.certificate, self.key = base / "host.crt", base / "host.key"
+        # Where lookups look, as in the role.
+        for name in ("files", "templates"):
+            (base / name).symlink_to(TEMPLATES.with_name(name))
         subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         files = ["-keyout", str(self.key), "-out", str(self.certificate)]
