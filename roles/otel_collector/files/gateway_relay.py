@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Hands the batches of a gateway's disk queues to its exporters, and takes out the records that ClickHouse refuses for ever.
 
@@ -125,13 +124,13 @@ def _message(number: int, content: bytes) -> bytes:
 def split(body: bytes) -> list[tuple[bytes, bytes, bytes]]:
     """The records of a request: the other fields of the resource, those of the scope, the record. A metric counts as one record."""
     records = []
-    for number, resource, _ in _fields(body):
+    for number, resource, _field in _fields(body):
         inside = _fields(resource) if number == 1 else []
-        about_resource = b"".join(whole for field, _, whole in inside if field != 2)
-        for field, scope, _ in inside:
+        about_resource = b"".join(whole for field, _content, whole in inside if field != 2)
+        for field, scope, _whole in inside:
             parts = _fields(scope) if field == 2 else []
-            about_scope = b"".join(whole for part, _, whole in parts if part != 2)
-            records += [(about_resource, about_scope, whole) for part, _, whole in parts if part == 2]
+            about_scope = b"".join(whole for part, _content, whole in parts if part != 2)
+            records += [(about_resource, about_scope, whole) for part, _content, whole in parts if part == 2]
     return records
 
 
