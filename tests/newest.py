@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 # The newest that the Python package index has: ansible-core 2.21, which needs Python 3.12. Debian 13 has 3.13.
 ANSIBLE, PYTHON = "ansible==14.5.0", "3.13"
 # Of requirements.txt: what tests import. The others are lint, or run in the controller of `make test`.
-NEEDED = ("clickhouse-connect", "cryptography", "hypothesis", "pytest", "pytest-testinfra", "pytest-xdist")
+NEEDED = ("clickhouse-connect", "cryptography", "grpcio", "hypothesis", "opentelemetry-proto", "pytest", "pytest-testinfra", "pytest-xdist")
 NAME = "newest"
 SITE_PACKAGES = f"lib/python{PYTHON}/site-packages"
 
