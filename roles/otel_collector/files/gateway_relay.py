@@ -34,7 +34,6 @@ import sys
 import time
 from pathlib import Path
 
-SIGNALS = ("logs", "traces", "metrics")
 # ClickHouse's codes for a value that it cannot take, from its src/Common/ErrorCodes.cpp. A code that is not here may pass by
 # itself or by an operator's hand, and concerns every record: the queue keeps the batch.
 REFUSALS = {
