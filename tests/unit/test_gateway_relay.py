@@ -135,7 +135,7 @@ def test_bad_records_are_taken_out(one: Any, tmp_path: Path) -> None:
     assert sorted(text for body in exporter.stored for text in texts(body)) == sorted(set(numbers) - {"17", "901"})
     assert set(letters(tmp_path)) == {"17", "901"}
     assert all(reason.startswith("FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: code: 395") for reason in letters(tmp_path).values())
-    assert exporter.requests < 50
+    assert exporter.requests < 64
 
 
 def test_a_view_that_refuses_holds_up_nothing(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,12 +147,13 @@ def test_a_view_that_refuses_holds_up_nothing(one: Any, tmp_path: Path, capsys: 
     assert "a view of shard 1 misses a batch of 3 logs, which its table has: FUNCTION_THROW_IF" in capsys.readouterr().out
 
 
-def test_a_view_and_a_table_that_refuse(one: Any, tmp_path: Path) -> None:
-    """Only what the table refuses is a dead letter."""
+def test_a_view_and_a_table_that_refuse(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what the table refuses is a dead letter, and the log names the part of the batch that the view misses."""
     relayed, exporter = one(lambda text: text == "bad")
     relayed.store("1", "logs", logs("a", "bad", "view", "b").SerializeToString())
     assert sorted(text for body in exporter.stored for text in texts(body)) == ["a", "b", "view"]
     assert set(letters(tmp_path)) == {"bad"}
+    assert "a view of shard 1 misses a batch of 2 logs" in capsys.readouterr().out
 
 
 def test_a_good_batch_passes_untouched(one: Any, tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_too_many_bad_records_cost_a_bounded_number_of_inserts(one: Any, tmp_pat
     relayed, exporter = one(lambda text: int(text) % 2 == 0)
     numbers = [str(number) for number in range(1000)]
     relayed.store("1", "logs", logs(*numbers).SerializeToString())
-    assert exporter.requests <= 2 + relay.ATTEMPTS
+    assert exporter.requests <= 2 * relay.ATTEMPTS
     kept = [text for body in exporter.stored for text in texts(body)]
     assert sorted([*kept, *letters(tmp_path)]) == sorted(numbers)
 

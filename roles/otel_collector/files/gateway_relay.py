@@ -65,7 +65,7 @@ REFUSALS = {
 CODE = re.compile(rb"\bcode: (\d+), message: ")
 # What a receiver answers to a request that it cannot read or that is too large.
 UNREADABLE = (400, 413)
-# INSERTs for one batch. What is still refused then goes to the dead letter folder as it is, with good records in it.
+# Parts of one batch that are tried, each with one INSERT or two. What is still refused then goes to the dead letter folder as it is, with good records in it.
 ATTEMPTS = 64
 # Above the exporter's own time-out.
 TIMEOUT = 30
@@ -195,37 +195,41 @@ class Relay:
 
     def store(self, shard: str, signal: str, body: bytes) -> tuple[int, str, bytes]:
         """Store a batch but for what is refused in it, and return the answer to it. Raises Unavailable, OSError, ValueError."""
-        status, kind, answer = self.post(shard, signal, body)
-        if status == 200:
-            return status, kind, answer
-        reason = refusal(status, answer)
+        answer, reason = self.insert(shard, signal, body)
         if not reason:
-            raise Unavailable(503, kind, answer)
-        status, kind, answer = self.post(shard, signal, body, "ignore_views")
-        if status == 200:
-            print(f"a view of shard {shard} misses a batch of {len(split(body))} {signal}, which its table has: {reason}", flush=True)
-            return status, kind, answer
-        reason = refusal(status, answer)
-        if not reason:
-            raise Unavailable(503, kind, answer)
-        self._halve(shard, signal, split(body), reason, [ATTEMPTS])
+            return answer
+        refused, attempts = [(split(body), reason)], 1
+        while refused:
+            records, reason = refused.pop()
+            if len(records) < 2 or attempts + 2 > ATTEMPTS:
+                self.keep(shard, signal, records, reason)
+                continue
+            attempts += 2
+            middle = len(records) // 2
+            for half in (records[middle:], records[:middle]):
+                _answer, reason = self.insert(shard, signal, join(half))
+                if reason:
+                    refused.append((half, reason))
         return 200, "application/x-protobuf", b""
 
-    def _halve(self, shard: str, signal: str, records: list[tuple[bytes, bytes, bytes]], reason: str, attempts: list[int]) -> None:
-        """Store both halves of records that were refused together."""
-        if len(records) < 2 or attempts[0] < 2:
-            self.keep(shard, signal, records, reason)
-            return
-        middle = len(records) // 2
-        attempts[0] -= 2
-        for half in (records[:middle], records[middle:]):
-            status, kind, answer = self.post(shard, signal, join(half), "ignore_views")
+    def insert(self, shard: str, signal: str, body: bytes) -> tuple[tuple[int, str, bytes], str]:
+        """The answer to a batch, and why its table refuses it: empty when the table has it. Raises Unavailable when it may be stored later.
+
+        A batch that only a view refuses is in the table already. The same block again, without the errors of views, is dropped by the table and
+        reaches the other views.
+        """
+        reason = ""
+        for exporter in ("write", "ignore_views"):
+            status, kind, answer = self.post(shard, signal, body, exporter)
             if status == 200:
-                continue
-            why = refusal(status, answer)
-            if not why:
+                if reason:
+                    count = len(split(body))
+                    print(f"a view of shard {shard} misses a batch of {count} {signal}, which its table has: {reason}", flush=True)
+                return (status, kind, answer), ""
+            reason = refusal(status, answer)
+            if not reason:
                 raise Unavailable(503, kind, answer)
-            self._halve(shard, signal, half, why, attempts)
+        return (status, kind, answer), reason
 
     def keep(self, shard: str, signal: str, records: list[tuple[bytes, bytes, bytes]], reason: str) -> None:
         """Write refused records to the dead letter folder; the same records again are the same file. Raises Unavailable when it is full."""
