@@ -3,9 +3,9 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test soak bench bench-gateway bench-controller lint unit
+.PHONY: help demo demo-down test test-one test-changed soak bench bench-gateway bench-controller lint unit
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: ## Build hosts in containers, install the whole platform on them, show a real application's telemetry arriving
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.testbed demo
@@ -13,8 +13,14 @@ demo: ## Build hosts in containers, install the whole platform on them, show a r
 demo-down: ## Remove what `make demo` started
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.testbed down demo
 
-test: ## Lint, unit, integration and molecule tests; prints a table of stages
+test: ## Lint, unit, integration and molecule tests; prints a table of stages and the slowest tests
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run
+
+test-one: ## Some unit or integration tests: T=<a file, folder or pytest id, or an expression for pytest -k>
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run one '$(T)'
+
+test-changed: ## Unit and integration tests that concern what differs from main (the rule: tests/changed.py)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run changed
 
 soak: ## What takes more than an hour: a site installed by the newest ansible-core; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; 20 random faults under load
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak

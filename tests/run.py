@@ -1,5 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""`make test`: runs stages one after the other and prints a table of them: python -m tests.run [stage ...]."""
+"""`make test`: runs stages and prints a table of them with the slowest tests: python -m tests.run [stage ...].
+
+`python -m tests.run one PATH-OR-EXPRESSION` runs the tests of a file or those whose names match, `python -m tests.run changed` those that
+concern what differs from main (tests/changed.py has the rule).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests import newest
+from tests import changed, newest
 from tests.testbed import engine, image, mirror
 from tests.testbed.artifacts import clickhouse
 from tests.testbed.core import CACHE, TestbedError, heartbeat, say
@@ -28,6 +32,8 @@ PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-w
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
+# Tests named below the table of stages.
+SLOWEST = 10
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
@@ -81,7 +87,7 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
 
 def pytest(what: str, *arguments: str) -> Result:
     """A pytest run, counted from its last line; one that says nothing of a failure and ends with one failed."""
-    passed, said = call(what, [sys.executable, "-m", "pytest", "-q", "--durations=5", *arguments])
+    passed, said = call(what, [sys.executable, "-m", "pytest", "-q", f"--durations={SLOWEST}", *arguments])
     result = counted(said)
     result.failed += not passed and not result.failed
     result.said = said
@@ -101,6 +107,16 @@ def counted(said: str) -> Result:
     if not closing:
         result.failed += 1
     return result
+
+
+def slowest(outputs: Mapping[str, str], number: int = SLOWEST) -> list[tuple[float, str, str]]:
+    """(seconds, stage, test) of the slowest tests and fixtures in what stages printed, the slowest first."""
+    found = [
+        (float(seconds), stage, f"{test} ({phase})")
+        for stage, said in outputs.items()
+        for seconds, phase, test in re.findall(r"^([\d.]+)s (call|setup|teardown) +(\S.*?)\s*$", said, flags=re.MULTILINE)
+    ]
+    return sorted(found, key=lambda entry: -entry[0])[:number]
 
 
 def sanity_checkout() -> Path:
@@ -157,6 +173,7 @@ def unit_newest() -> Result:
     with heartbeat("unit tests with the newest Ansible"):
         done = newest.unit()
     result = counted(done.stdout)
+    result.said = done.stdout
     result.failed += done.returncode != 0 and not result.failed
     if result.failed:
         print(f"{done.stdout}{done.stderr}"[-20000:], flush=True)
@@ -233,6 +250,7 @@ def molecule(scenario: str) -> Callable[[], Result]:
         (logs / f"molecule-{scenario}.log").write_text(said)
         result = counted(said) if re.search(r" passed.* in ", said) else Result()
         result.failed += not passed and not result.failed
+        result.said = said
         return result
 
     stage.__doc__ = f"molecule scenario {scenario}"
@@ -276,8 +294,34 @@ def timed(name: str, stage: Callable[[], Result]) -> Result:
     return result
 
 
+def directly(*arguments: str) -> int:
+    """Run pytest with its output on the terminal; its exit status."""
+    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=CHECKOUT, env=environment()).returncode
+
+
+def one(what: str) -> int:
+    """Run the tests of a file, a folder or a pytest id where there is such a path, else those whose names match the expression."""
+    path = what.partition("::")[0]
+    return directly(what) if path and (CHECKOUT / path).exists() else directly("-k", what)
+
+
+def only_changed() -> int:
+    """Run the tests that concern what differs from main."""
+    files = changed.test_files(CHECKOUT)
+    print("\n".join(files) or "no test concerns what differs from main", flush=True)
+    return directly(*files) if files else 0
+
+
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
+    match sys.argv[1:]:
+        case ["one", what] if what:
+            return one(what)
+        case ["one", *_]:
+            print("name a test file or an expression for pytest -k: make test-one T=tests/unit/test_roles.py", file=sys.stderr)
+            return 2
+        case ["changed"]:
+            return only_changed()
     names = sys.argv[1:] or list(STAGES)
     stages = {**STAGES, "site-newest": site_newest, "soak": soak}
     unknown = [name for name in names if name not in stages]
@@ -295,6 +339,11 @@ def main() -> int:
     total = added_up(results.values())
     total.seconds = time.monotonic() - started
     print(f"{'all':<20}{total.seconds:>9.0f}{total.passed:>9}{total.failed:>9}{total.skipped:>9}\n")
+    if slow := slowest({name: result.said for name, result in results.items()}):
+        print("slowest tests")
+        for seconds, stage, test in slow:
+            print(f"{seconds:>9.1f} s  {stage:<20}{test}")
+        print()
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped", flush=True)
     return 1 if total.failed or not total.passed else 0
 

@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socketserver
 import threading
 import time
 import typing as t
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 
-from tests.integration.test_clickhouse_alter import EVERYTHING, converge
-from tests.support.clickhouse import ClickHouse, QueryError
-from tests.support.connect import connection
+from tests.support.clickhouse import ClickHouse, QueryError, files
+from tests.support.converge import EVERYTHING, converge
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -174,32 +171,12 @@ def server() -> Iterator[ClickHouse]:
             "<retention><age>0</age><precision>60</precision></retention></default></graphite_rollup>",
             zookeeper=zookeeper.address,
             macros={"shard": "1", "replica": "a"},
+            cluster="one",
         )
-        shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
-        node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
         (node.folder / "data" / "user_files" / "log").mkdir(parents=True)
         (node.folder / "data" / "user_files" / "log" / "1.csv").write_text("x,1\n")
         with node:
             yield node
-
-
-@pytest.fixture(scope="module")
-def client(server: ClickHouse) -> Iterator[Client]:
-    opened = Client(connection(server.port))
-    yield opened
-    opened.close()
-
-
-def files(server: ClickHouse) -> dict[str, int]:
-    """Every file that the server keeps, with its size. Folders and files that a merge removes meanwhile are passed over."""
-    top = server.folder / "data"
-    found: dict[str, int] = {}
-    for folder, _, names in os.walk(top):
-        for name in names:
-            path = Path(folder, name)
-            with contextlib.suppress(FileNotFoundError):
-                found[str(path.relative_to(top))] = path.stat().st_size
-    return found
 
 
 def counts(server: ClickHouse) -> str:

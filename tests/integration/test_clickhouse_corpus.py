@@ -131,10 +131,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    node = ClickHouse(CONFIG)
-    shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
-    node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
-    with node:
+    with ClickHouse(CONFIG, cluster="one") as node:
         made = World(node, definitions())
         made.created = made.run(made.databases)
         assert "failed" not in made.created, made.created["msg"]

@@ -15,9 +15,9 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, info
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_info
 
-from tests.integration.test_clickhouse_schema import stranger
 from tests.support.clickhouse import ClickHouse
 from tests.support.daemon import free_ports
+from tests.support.http_server import http_server
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -361,7 +361,7 @@ def test_connection_errors(run: Run) -> None:
     assert result["failed"]
     assert f"127.0.0.1:{port}" in result["msg"]
     for answer, message in ((b"18.16.1\n", "is too old"), (b"<html>hello</html>", "is not ClickHouse 24.8 or newer")):
-        with stranger(answer) as port:
+        with http_server(answer) as port:
             assert message in run(login_port=port)["msg"]
 
 

@@ -14,9 +14,9 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from hypothesis import HealthCheck, event, given, settings
 
-from tests.integration.test_clickhouse_alter import Random, definitions, sorted_settings
-from tests.integration.test_clickhouse_replicas import PATHS, converge
-from tests.support.clickhouse import ClickHouse
+from tests.support.clickhouse import REPLICA_PATHS, ClickHouse
+from tests.support.converge import converge_node
+from tests.support.definitions import Random, definitions, sorted_settings
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -46,7 +46,7 @@ def pair() -> Iterator[tuple[ClickHouse, ClickHouse]]:
         host, port = zookeeper.address.split(":")
         other = f"<auxiliary_zookeepers><other><node><host>{host}</host><port>{port}</port></node></other></auxiliary_zookeepers>"
         graphite = "<graphite_rollup><default><function>avg</function></default></graphite_rollup>"
-        config = PATHS + other + graphite + GRANTS
+        config = REPLICA_PATHS + other + graphite + GRANTS
         nodes = [
             ClickHouse(config, users=BLIND, zookeeper=zookeeper.address, macros={"shard": "1", "replica": name}) for name in ("a", "b")
         ]
@@ -150,15 +150,15 @@ ODD = table(
 def test_it_joins_and_changes(first: ClickHouse, second: ClickHouse, what: str) -> None:
     """Check mode announces the two statements and does nothing; then they are run, and the rows come."""
     theirs, ours, words = CHANGES[what]
-    converge(first, theirs)
+    converge_node(first, theirs)
     key = "Path" if GRAPHITE in theirs else "k"
     columns, values = ("k, v", "number, 1") if "v > 0" in theirs else (key, "number")
     first.query(f"INSERT INTO d.t ({columns}) SELECT {values} FROM numbers(5)")
     before = first.query(SHOWN)
-    announced = converge(second, ours, apply=False)
+    announced = converge_node(second, ours, apply=False)
     assert second.query("SELECT count() FROM system.databases WHERE name = 'd'") == "0"
     assert first.query(SHOWN) == before
-    done = converge(second, ours)
+    done = converge_node(second, ours)
     assert announced.statements == done.statements
     assert [state.result for state in announced.objects] == [state.result for state in done.objects]
     _database, create, alter = done.statements
@@ -167,38 +167,38 @@ def test_it_joins_and_changes(first: ClickHouse, second: ClickHouse, what: str) 
         assert word in alter
     assert [state.status for state in done.objects] == ["created", "created"]
     assert done.objects[1].before == ""
-    assert not converge(second, ours).changed
+    assert not converge_node(second, ours).changed
     second.query("SYSTEM SYNC REPLICA d.t")
     rows = first.query(f"SELECT * FROM d.t ORDER BY {key}")
     assert second.query(f"SELECT * FROM d.t ORDER BY {key}") == rows
     assert rows.count("\n") == 4
     # What others have in common with it has changed for all: nothing but their own settings is left to do.
-    rest = converge(first, ours)
+    rest = converge_node(first, ours)
     assert "MODIFY SETTING" in str(rest.statements) if what == "settings of its own" else not rest.changed
     assert sorted_settings(first.query(SHOWN)) == sorted_settings(second.query(SHOWN))
 
 
 @pytest.mark.parametrize("text", [ODD, *(want for _have, want, _words in CHANGES.values())])
 def test_the_same_definition_is_created_as_declared(first: ClickHouse, second: ClickHouse, text: str) -> None:
-    converge(first, text)
-    assert converge(second, text).statements[1:] == [text]
-    assert not converge(second, text).changed
+    converge_node(first, text)
+    assert converge_node(second, text).statements[1:] == [text]
+    assert not converge_node(second, text).changed
 
 
 def test_a_change_that_is_not_allowed_is_drift(first: ClickHouse, second: ClickHouse) -> None:
     """Reported, it joins; either way nothing that others have in common with it changes."""
-    converge(first, table("k UInt64, v UInt8"))
+    converge_node(first, table("k UInt64, v UInt8"))
     before = first.query(SHOWN)
-    plan = converge(second, table("k UInt64"), allow=())
+    plan = converge_node(second, table("k UInt64"), allow=())
     assert plan.statements == []
     assert [(state.name, state.status) for state in plan.drifted] == [("d.t", "drifted")]
     assert "column v and its values would be dropped (allow: [drop_column])" in plan.drifted[0].reason
     assert second.query("SELECT count() FROM system.databases WHERE name = 'd'") == "0"
-    plan = converge(second, table("k UInt64"), allow=(), keep_drift=True)
+    plan = converge_node(second, table("k UInt64"), allow=(), keep_drift=True)
     assert [statement.split(" (")[0] for statement in plan.statements] == ["CREATE DATABASE d", "CREATE TABLE d.t"]
     assert [(state.name, state.status) for state in plan.objects] == [("d", "created"), ("d.t", "drifted")]
     assert first.query(SHOWN) == before == second.query(SHOWN)
-    assert converge(second, table("k UInt64"), allow=(), keep_drift=True).statements == []
+    assert converge_node(second, table("k UInt64"), allow=(), keep_drift=True).statements == []
 
 
 @pytest.mark.parametrize(
@@ -215,55 +215,55 @@ def test_a_change_that_is_not_allowed_is_drift(first: ClickHouse, second: ClickH
     ],
 )
 def test_a_change_that_cannot_be_made_is_drift(first: ClickHouse, second: ClickHouse, theirs: str, ours: str, reason: str) -> None:
-    converge(first, theirs)
-    plan = converge(second, ours)
+    converge_node(first, theirs)
+    plan = converge_node(second, ours)
     assert plan.statements == []
     assert reason in plan.drifted[0].reason
-    plan = converge(second, ours, keep_drift=True)
+    plan = converge_node(second, ours, keep_drift=True)
     assert [statement.split(" (")[0] for statement in plan.statements] == ["CREATE DATABASE d", "CREATE TABLE d.t"]
     assert first.query(SHOWN) == second.query(SHOWN)
 
 
 def test_granularity_that_is_not_declared_is_that_of_the_others(first: ClickHouse, second: ClickHouse) -> None:
-    converge(first, table("k UInt64", "ORDER BY k SETTINGS index_granularity = 1024"))
-    assert len(converge(second, table("k UInt64")).statements) == 2
+    converge_node(first, table("k UInt64", "ORDER BY k SETTINGS index_granularity = 1024"))
+    assert len(converge_node(second, table("k UInt64")).statements) == 2
     assert first.query(SHOWN) == second.query(SHOWN)
-    assert not converge(second, table("k UInt64")).changed
+    assert not converge_node(second, table("k UInt64")).changed
 
 
 def test_values_that_would_have_to_be_tried_are_for_those_that_have_them(
     first: ClickHouse, second: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a user who may not look into ZooKeeper join: what the server says comes with what to do."""
-    converge(first, table("k UInt64, v String"))
+    converge_node(first, table("k UInt64, v String"))
     first.query("INSERT INTO d.t SELECT number, toString(number) FROM numbers(5)")
     lossy = table("k UInt64, v UInt8")
     monkeypatch.setattr(schema, "_ATTEMPTS", 2)
-    assert converge(second, lossy, apply=False).statements == ["CREATE DATABASE d", lossy]
+    assert converge_node(second, lossy, apply=False).statements == ["CREATE DATABASE d", lossy]
     with pytest.raises(ClickHouseError, match=r"d\.t .*its other replicas have another definition, converge them in the same run"):
-        converge(second, lossy)
-    assert "modify_lossy" in converge(second, lossy, allow=()).drifted[0].reason
+        converge_node(second, lossy)
+    assert "modify_lossy" in converge_node(second, lossy, allow=()).drifted[0].reason
     for engine in ("ReplicatedMergeTree", "ReplicatedMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')"):
         wider = table("k UInt64, v String, w UInt8", engine=engine)
         with pytest.raises(ClickHouseError, match="converge them in the same run"):
-            converge(second, wider, user="blind", password="blind-pw")
-    converge(first, lossy)
-    assert converge(second, lossy).statements == [lossy]
+            converge_node(second, wider, user="blind", password="blind-pw")
+    converge_node(first, lossy)
+    assert converge_node(second, lossy).statements == [lossy]
 
 
 @pytest.mark.parametrize("declared", [table("k UInt64"), table(f"k UInt64, v String DEFAULT encrypt('aes-256-ofb', 'x', '{'b' * 32}')")])
 def test_a_definition_with_a_secret_is_not_shown(first: ClickHouse, second: ClickHouse, declared: str) -> None:
     """The server hides it; ZooKeeper would show it."""
     secret = "12345678901234567890123456789012"
-    converge(first, table(f"k UInt64, v String DEFAULT encrypt('aes-256-ofb', 'x', '{secret}')"))
-    plan = converge(second, declared, apply=False)
+    converge_node(first, table(f"k UInt64, v String DEFAULT encrypt('aes-256-ofb', 'x', '{secret}')"))
+    plan = converge_node(second, declared, apply=False)
     assert len(plan.statements) == 2
     assert secret not in str(plan.result)
 
 
 def test_errors_of_zookeeper_are_not_hidden(first: ClickHouse, second: ClickHouse) -> None:
     with pytest.raises(ClickHouseError, match=r"^d\.t: .*Unknown auxiliary ZooKeeper name 'nowhere'"):
-        converge(second, table("k UInt64", engine="ReplicatedMergeTree('nowhere:/t', '{replica}')"), apply=False)
+        converge_node(second, table("k UInt64", engine="ReplicatedMergeTree('nowhere:/t', '{replica}')"), apply=False)
 
 
 def replicated(text: str) -> str:
@@ -279,19 +279,19 @@ def test_any_definition_joins_any_other(pair: tuple[ClickHouse, ClickHouse], the
         node.query("DROP DATABASE IF EXISTS d SYNC")
     wanted = replicated(ours.text)
     try:
-        converge(first, wanted)
+        converge_node(first, wanted)
         first.query("DROP TABLE d.t SYNC")
-        converge(first, replicated(theirs.text))
+        converge_node(first, replicated(theirs.text))
     except ClickHouseError as error:
         event(f"the server takes no such table: {str(error)[:150]}")
         return
     first.query(theirs.insert)
     before = first.query(SHOWN)
-    announced = converge(second, wanted, apply=False)
+    announced = converge_node(second, wanted, apply=False)
     if announced.statements[1:] == [wanted]:
         event("the same, or values would have to be tried")
         return
-    done = converge(second, wanted)
+    done = converge_node(second, wanted)
     assert announced.statements == done.statements
     if done.drifted:
         event("refused")
@@ -302,9 +302,9 @@ def test_any_definition_joins_any_other(pair: tuple[ClickHouse, ClickHouse], the
         return
     event("joined and altered")
     assert len(done.statements) <= 4
-    assert not converge(second, wanted).changed
+    assert not converge_node(second, wanted).changed
     # Settings and comment are each replica's own.
-    own = converge(first, wanted)
+    own = converge_node(first, wanted)
     commands = r"\((MODIFY SETTING|RESET SETTING|MODIFY COMMENT) [^()]*\)(, )?"
     assert not own.changed or re.fullmatch(rf"ALTER TABLE d\.t ({commands})+", own.statements[0]), own.statements
     assert sorted_settings(first.query(SHOWN)) == sorted_settings(second.query(SHOWN))

@@ -14,9 +14,9 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_query
 
-from tests.integration.test_clickhouse_schema import stranger
 from tests.support.clickhouse import ClickHouse
 from tests.support.daemon import free_ports
+from tests.support.http_server import http_server
 
 pytestmark = pytest.mark.integration
 
@@ -488,7 +488,7 @@ def test_no_server(run: Run) -> None:
 
 @pytest.mark.parametrize(("answer", "message"), [(b"18.16.1\n", "is too old"), (b"<html>hello</html>", "is not ClickHouse 24.8 or newer")])
 def test_not_our_clickhouse(run: Run, answer: bytes, message: str) -> None:
-    with stranger(answer) as port:
+    with http_server(answer) as port:
         result = run("SELECT 1", login_port=port)
         assert result["failed"]
         assert message in result["msg"]

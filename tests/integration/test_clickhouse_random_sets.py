@@ -9,7 +9,7 @@ import os
 import re
 import typing as t
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
@@ -17,11 +17,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.test_clickhouse_alter import EVERYTHING, converge
-from tests.integration.test_clickhouse_check_mode import files
-from tests.integration.test_clickhouse_launcher import until
-from tests.support.clickhouse import ClickHouse
-from tests.support.connect import connection
+from tests.support.clickhouse import ClickHouse, files, until
+from tests.support.converge import EVERYTHING, converge, drop_everything
 
 pytestmark = pytest.mark.integration
 
@@ -48,28 +45,6 @@ ENGINES = {
     "later": "Buffer(d, t, 1, 1000, 1000, 100000, 100000, 10000000, 10000000)",
 }
 KINDS = {"TABLE": "table", "VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary", "FUNCTION": "function"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ClickHouse]:
-    node = ClickHouse()
-    shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
-    node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
-    with node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def client(server: ClickHouse) -> Iterator[Client]:
-    opened = Client(connection(server.port))
-    yield opened
-    opened.close()
-
-
-def clear(server: ClickHouse) -> None:
-    server.query("DROP DATABASE IF EXISTS d SYNC")
-    for name in ("f", "g"):
-        server.query(f"DROP FUNCTION IF EXISTS {name}")
 
 
 class Builder:
@@ -213,7 +188,7 @@ def use(server: ClickHouse, objects: Set, number: int) -> None:
 @settings(max_examples=SETS // CHAIN, deadline=None, derandomize=SETS <= 300, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(sets(), min_size=CHAIN, max_size=CHAIN))
 def test_any_set_to_any_other(server: ClickHouse, client: Client, chain: list[Set]) -> None:
-    clear(server)
+    drop_everything(server)
     before: Set = {}
     for number, after in enumerate(chain):
         change(server, client, before, after)
@@ -284,7 +259,7 @@ Statements = list[str]
 
 def reset(server: ClickHouse, client: Client, objects: Set) -> str:
     """The set before a change, with a row. Returns how many rows there are."""
-    clear(server)
+    drop_everything(server)
     converge(client, *objects.values())
     server.query("INSERT INTO d.t (k) VALUES (1)")
     return server.query("SELECT count() FROM d.t")

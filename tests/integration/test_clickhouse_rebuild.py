@@ -17,7 +17,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, Connection
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
-from tests.support.clickhouse import ClickHouse
+from tests.support.clickhouse import REPLICA_PATHS, ClickHouse
 from tests.support.connect import connection
 from tests.support.zookeeper import ZooKeeper
 
@@ -25,10 +25,6 @@ pytestmark = pytest.mark.integration
 
 # `make soak` asks for more.
 SOAK = int(os.environ.get("GROUNDWORK_ROUNDS", "0")) > 50
-PATHS = (
-    "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
-    "<default_replica_name>{replica}</default_replica_name>"
-)
 PLAIN = "CREATE TABLE d.t (k UInt32, v String, ts DateTime, row UInt8 DEFAULT k) ENGINE = MergeTree PARTITION BY toYYYYMM(ts) ORDER BY k"
 # What else it may be -> what the rows are then.
 TARGETS = {
@@ -49,8 +45,8 @@ def nodes() -> Iterator[list[ClickHouse]]:
     """Two replicas of one shard."""
     with (
         ZooKeeper() as zookeeper,
-        ClickHouse(PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "a"}) as first,
-        ClickHouse(PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "b"}) as second,
+        ClickHouse(REPLICA_PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "a"}) as first,
+        ClickHouse(REPLICA_PATHS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "b"}) as second,
     ):
         yield [first, second]
 

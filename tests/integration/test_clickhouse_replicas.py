@@ -11,24 +11,22 @@ import os
 import random
 import threading
 import time
-import typing as t
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Self
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, found, schema
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
     ConnectionFailed,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
-from tests.integration.test_clickhouse_alter import sorted_settings
-from tests.support.clickhouse import ClickHouse, QueryError
-from tests.support.connect import connection
+from tests.support.clickhouse import REPLICA_PATHS, ClickHouse, QueryError
+from tests.support.converge import converge_node
+from tests.support.definitions import sorted_settings
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -38,10 +36,6 @@ SHARDS, REPLICAS = ("1", "2"), ("a", "b")
 SHOWN = "SELECT create_table_query FROM system.tables WHERE database = 'd' AND name = 't' FORMAT TSVRaw"
 # Rows of all rounds have other keys.
 KEYS = itertools.count()
-PATHS = (
-    "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
-    "<default_replica_name>{replica}</default_replica_name>"
-)
 
 
 class Cluster:
@@ -57,7 +51,7 @@ class Cluster:
 
     def add(self, shard: str, replica: str) -> ClickHouse:
         """A new host with nothing on it."""
-        node = ClickHouse(PATHS, zookeeper=self.zookeeper.address, macros={"shard": shard, "replica": replica})
+        node = ClickHouse(REPLICA_PATHS, zookeeper=self.zookeeper.address, macros={"shard": shard, "replica": replica})
         node.__enter__()
         self.shards[shard][replica] = node
         return node
@@ -106,30 +100,10 @@ def nodes(cluster: Cluster) -> list[ClickHouse]:
     return cluster.nodes
 
 
-def converge(
-    node: ClickHouse,
-    ddl: str,
-    *,
-    apply: bool = True,
-    keep_drift: bool = False,
-    allow: t.Collection[str] = found.PERMISSIONS,
-    user: str = "default",
-    password: str | None = None,
-    retries: int = 3,
-    timeout: int = 60,
-) -> Plan:
-    client = Client(connection(node.port, user=user, password=password, timeout=timeout, retries=retries))
-    try:
-        want = declaration.declare([{"kind": "database", "name": "d"}, {"ddl": ddl}])
-        return schema.converge(client, want, set(), apply=apply, keep_drift=keep_drift, allow=allow)
-    finally:
-        client.close()
-
-
 def everywhere(nodes: list[ClickHouse], ddl: str) -> list[Plan]:
     """As a play does it: one run a host, side by side."""
     with ThreadPoolExecutor(len(nodes)) as pool:
-        return list(pool.map(lambda node: converge(node, ddl), nodes))
+        return list(pool.map(lambda node: converge_node(node, ddl), nodes))
 
 
 def definition(chance: random.Random) -> str:
@@ -191,7 +165,7 @@ def round_of_changes(cluster: Cluster, ddl: str, chance: random.Random, *, victi
     with ThreadPoolExecutor(len(cluster.nodes)) as pool:
         if victim is not None and before:
             victim.kill()
-        runs = {node: pool.submit(converge, node, ddl, retries=0 if node is victim else 3, timeout=timeout) for node in cluster.nodes}
+        runs = {node: pool.submit(converge_node, node, ddl, retries=0 if node is victim else 3, timeout=timeout) for node in cluster.nodes}
         if victim is not None and not before:
             time.sleep(chance.uniform(0, 0.5))
             victim.kill()
@@ -202,7 +176,7 @@ def round_of_changes(cluster: Cluster, ddl: str, chance: random.Random, *, victi
             except ConnectionFailed:
                 assert victim.process is not None and victim.process.poll() is not None
             victim.start()
-            plans.append(converge(victim, ddl))
+            plans.append(converge_node(victim, ddl))
     return plans
 
 
@@ -269,11 +243,11 @@ def test_a_lost_replica_comes_back_empty_and_joins(nodes: list[ClickHouse]) -> N
         if together:
             everywhere([first, second], wanted)
         else:
-            announced = converge(second, wanted, apply=False)
-            assert converge(second, wanted).statements == announced.statements
+            announced = converge_node(second, wanted, apply=False)
+            assert converge_node(second, wanted).statements == announced.statements
             assert [statement.split(" ")[0] for statement in announced.statements] == ["CREATE", "ALTER"]
         for node in (first, second):
-            assert not converge(node, wanted).changed
+            assert not converge_node(node, wanted).changed
             node.query("SYSTEM SYNC REPLICA d.lost")
             assert node.query("SELECT count(), uniq(k) FROM d.lost") == "10\t10"
         first.query("DROP TABLE d.lost SYNC")
@@ -286,19 +260,19 @@ def test_a_replica_that_is_read_only_is_waited_for(cluster: Cluster, monkeypatch
     before = "CREATE TABLE d.waits (k UInt64) ENGINE = ReplicatedMergeTree ORDER BY k"
     after = "CREATE TABLE d.waits (k UInt64, more String) ENGINE = ReplicatedMergeTree ORDER BY k"
     refused = "SELECT sum(value) FROM system.errors WHERE name = 'TABLE_IS_READ_ONLY'"
-    converge(node, before)
+    converge_node(node, before)
     cluster.zookeeper.kill()
     until(node, "SELECT is_readonly FROM system.replicas WHERE table = 'waits'", "1", "it goes on without ZooKeeper")
     with pytest.raises(ClickHouseError, match=r"within 1 s \(timeout\).* SYSTEM RESTORE REPLICA d\.waits, then run again"):
-        converge(node, after, timeout=1)
+        converge_node(node, after, timeout=1)
     monkeypatch.setattr(schema, "_ATTEMPTS", 1)
     earlier = node.query(refused)
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(converge, node, after)
+        run = pool.submit(converge_node, node, after)
         until(node, f"SELECT ({refused}) > {earlier} + 1", "1", "it does not try again")
         cluster.zookeeper.start()
         assert len(run.result().statements) == 1
-    assert not converge(node, after).changed
+    assert not converge_node(node, after).changed
     node.query("DROP TABLE d.waits SYNC")
     for other in cluster.nodes:
         until(other, "SELECT count() FROM system.replicas WHERE is_readonly", "0", "a replica stays read-only")
@@ -315,8 +289,8 @@ def test_a_change_that_waits_for_a_lost_host_is_made_all_the_same(nodes: list[Cl
     until(first, "SELECT count() FROM system.replication_queue WHERE table = 'waits'", "1", "the part is not announced")
     second.kill()
     first.query("SYSTEM START FETCHES d.waits")
-    assert len(converge(first, after, timeout=2).statements) == 1
-    assert not converge(first, after).changed
+    assert len(converge_node(first, after, timeout=2).statements) == 1
+    assert not converge_node(first, after).changed
     second.start()
     assert not any(plan.changed for plan in everywhere([first, second], after))
     for node in (first, second):
@@ -329,17 +303,17 @@ def test_the_remains_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> Non
     first, second, third = nodes[:3]
     engine = "ENGINE = ReplicatedMergeTree('/tables/remains', '{0}') ORDER BY k"
     for number, node in enumerate((first, second)):
-        converge(node, f"CREATE TABLE d.remains (k UInt64) {engine.format(number)}")
+        converge_node(node, f"CREATE TABLE d.remains (k UInt64) {engine.format(number)}")
     first.query("INSERT INTO d.remains SELECT number FROM numbers(10)")
     second.query("SYSTEM SYNC REPLICA d.remains")
     # The second host is lost: its table is there no more, its replica is. Another host takes its place.
     second.kill()
     again = f"CREATE TABLE d.remains (k UInt64) {engine.format(1)}"
     with pytest.raises(ClickHouseError, match=r"d\.remains .*SYSTEM DROP REPLICA '<replica>' FROM TABLE d\.remains on another replica"):
-        converge(third, again)
+        converge_node(third, again)
     active = "SELECT active_replicas FROM system.replicas WHERE table = 'remains'"
     until(first, active, "1", "ZooKeeper still takes the lost replica for a living one")
     first.query("SYSTEM DROP REPLICA '1' FROM TABLE d.remains")
-    converge(third, again)
+    converge_node(third, again)
     third.query("SYSTEM SYNC REPLICA d.remains")
     assert third.query("SELECT count() FROM d.remains") == "10"

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import threading
 import time
 import typing as t
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,10 +19,11 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
 
-from tests.integration.test_clickhouse_launcher import Pki
 from tests.support.clickhouse import ClickHouse
 from tests.support.connect import connection
 from tests.support.daemon import free_ports
+from tests.support.http_server import http_server
+from tests.support.pki import Pki
 
 pytestmark = pytest.mark.integration
 
@@ -44,6 +43,7 @@ USERS = """
     </grants></maker>
 </users>
 """
+SERVER = {"users": USERS, "macros": {"shard": "1", "replica": "a"}}
 
 SHOP: list[dict[str, t.Any]] = [
     {"ddl": "CREATE MATERIALIZED VIEW shop.mv TO shop.sums AS SELECT toStartOfHour(t) AS h, count() AS c FROM shop.a GROUP BY ALL"},
@@ -54,15 +54,6 @@ SHOP: list[dict[str, t.Any]] = [
     {"kind": "database", "name": "shop", "engine": "Atomic", "comment": "it's a shop"},
 ]  # fmt: skip
 SHOP_ORDER = ["shop", "shop.a", "shop.sums", "shop.everywhere", "shop.v", "shop.mv"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ClickHouse]:
-    node = ClickHouse(users=USERS, macros={"shard": "1", "replica": "a"})
-    shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
-    node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
-    with node:
-        yield node
 
 
 @pytest.fixture
@@ -543,28 +534,6 @@ def test_tls(run: Run, tmp_path: Path) -> None:
             assert f"https://127.0.0.1:{port}" in result["msg"]
 
 
-@contextmanager
-def stranger(answer: bytes, code: int = 200) -> Iterator[int]:
-    """Something that speaks HTTP."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(code)
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: t.Any) -> None:
-            pass
-
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
-    try:
-        yield listener.server_address[1]
-    finally:
-        listener.shutdown()
-        listener.server_close()
-
-
 @pytest.mark.parametrize(
     ("answer", "code", "message"),
     [
@@ -576,7 +545,7 @@ def stranger(answer: bytes, code: int = 200) -> Iterator[int]:
     ],
 )  # fmt: skip
 def test_not_our_clickhouse(run: Run, answer: bytes, code: int, message: str) -> None:
-    with stranger(answer, code) as port:
+    with http_server(answer, code) as port:
         for check in (True, False):
             result = run([DATABASE], check=check, login_port=port)
             assert result["failed"]

@@ -14,9 +14,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
-from tests.integration.test_clickhouse_alter import EVERYTHING, converge
 from tests.support.clickhouse import ClickHouse
-from tests.support.connect import connection
+from tests.support.converge import EVERYTHING, converge, drop_everything
 
 pytestmark = pytest.mark.integration
 
@@ -24,33 +23,11 @@ KAFKA = "ENGINE = Kafka('127.0.0.1:1', 'topic', 'group', 'JSONEachRow')"
 Objects = list[t.Any]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ClickHouse]:
-    node = ClickHouse()
-    shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
-    node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
-    with node:
-        yield node
-
-
-@pytest.fixture(scope="module")
-def client(server: ClickHouse) -> Iterator[Client]:
-    opened = Client(connection(server.port))
-    yield opened
-    opened.close()
-
-
 @pytest.fixture(autouse=True)
 def empty(server: ClickHouse) -> Iterator[None]:
-    clear(server)
+    drop_everything(server)
     yield
-    clear(server)
-
-
-def clear(server: ClickHouse) -> None:
-    server.query("DROP DATABASE IF EXISTS d SYNC")
-    for name in ("f", "g"):
-        server.query(f"DROP FUNCTION IF EXISTS {name}")
+    drop_everything(server)
 
 
 def table(columns: str, name: str = "t", engine: str = "ENGINE = MergeTree ORDER BY k") -> str:

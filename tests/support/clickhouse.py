@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
+import os
 import socket
 import sys
+import time
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.support.daemon import Daemon, free_ports, unpacked
@@ -18,6 +21,13 @@ ALL_USERS = """
 <profiles><default/></profiles><quotas><default/></quotas>
 <users><default><password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota></default></users>
 """
+
+
+# Where replicated tables are in ZooKeeper, and what a server is called there, by its macros.
+REPLICA_PATHS = (
+    "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
+    "<default_replica_name>{replica}</default_replica_name>"
+)
 
 
 class QueryError(Exception):
@@ -32,13 +42,13 @@ class ClickHouse(Daemon):
     """One server on free loopback ports.
 
     `config` and `users` are XML: elements of config.d/ and users.d/ files. `zookeeper` is host:port. Without `users`,
-    the user `default` has no password and all rights.
+    the user `default` has no password and all rights. `cluster` is the name of a cluster of which this server is all.
     """
 
     host = "127.0.0.1"
 
     def __init__(
-        self, config: str = "", *, users: str = "", zookeeper: str = "", macros: Mapping[str, str] | None = None
+        self, config: str = "", *, users: str = "", zookeeper: str = "", macros: Mapping[str, str] | None = None, cluster: str = ""
     ) -> None:
         super().__init__()
         self.port, self.tcp_port, self.interserver_port = free_ports(3)
@@ -57,6 +67,9 @@ class ClickHouse(Daemon):
             self._write(
                 "config.d/zookeeper.xml", f"<zookeeper>{node}<session_timeout_ms>5000</session_timeout_ms></zookeeper>"
             )
+        if cluster:
+            shard = f"<shard><replica><host>{self.host}</host><port>{self.tcp_port}</port></replica></shard>"
+            self._write("config.d/cluster.xml", f"<remote_servers><{cluster}>{shard}</{cluster}></remote_servers>")
         names = "".join(f"<{key}>{value}</{key}>" for key, value in (macros or {}).items())
         self._write("config.d/macros.xml", f"<macros>{names}</macros>")
         self._write("config.d/test.xml", config)
@@ -116,3 +129,28 @@ class ClickHouse(Daemon):
         if answer.status != 200:
             raise QueryError(int(answer.headers.get("X-ClickHouse-Exception-Code", "0")), text.strip())
         return text.rstrip("\n")
+
+
+def until(what: str, condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Wait until a callable is true; a refused query counts as false."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except QueryError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def files(server: ClickHouse) -> dict[str, int]:
+    """Every file that the server keeps, with its size. Folders and files that a merge removes meanwhile are passed over."""
+    top = server.folder / "data"
+    found: dict[str, int] = {}
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = Path(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path.relative_to(top))] = path.stat().st_size
+    return found

@@ -49,3 +49,32 @@ def test_stages_that_run_side_by_side() -> None:
     assert [name for group in groups for name in group] == list(run.STAGES)
     assert groups[0] == ["lint", "unit", "unit-newest"] and ["molecule-cluster"] in groups
     assert run.grouped(["unit", "integration", "lint"]) == [["unit"], ["integration"], ["lint"]]
+
+
+def test_slowest_tests_of_all_stages() -> None:
+    said = "= slowest 2 durations =\n12.50s call     tests/a.py::test_a[x y]\n0.40s setup    tests/a.py::test_b\n= 2 passed in 13.00s ="
+    other = "\x20 3.10s call     tests/not_at_the_beginning.py::test_c\n1.00s teardown tests/d.py::test_d"
+    assert run.slowest({"unit": said, "molecule": other, "lint": ""}, 2) == [
+        (12.5, "unit", "tests/a.py::test_a[x y] (call)"),
+        (1.0, "molecule", "tests/d.py::test_d (teardown)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    [
+        ("tests/unit/test_roles.py", ["tests/unit/test_roles.py"]),
+        ("tests/unit/test_roles.py::test_x", ["tests/unit/test_roles.py::test_x"]),
+        ("alter and not any", ["-k", "alter and not any"]),
+    ],
+)
+def test_one_takes_a_path_or_an_expression(monkeypatch: pytest.MonkeyPatch, what: str, arguments: list[str]) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    def directly(*words: str) -> int:
+        ran.append(words)
+        return 5
+
+    monkeypatch.setattr(run, "directly", directly)
+    assert run.one(what) == 5
+    assert ran == [tuple(arguments)]
