@@ -1,0 +1,39 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Documents name files and commands that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import run
+
+CHECKOUT = Path(__file__).parents[2]
+CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_map_of_the_code_names_what_exists() -> None:
+    rows = CONTRIBUTING.split("## Map of the code")[1].split("## Rules")[0]
+    named = re.findall(r"`((?:[\w.]+/)*[\w.]+)`", "\n".join(row.split("|")[1] for row in rows.splitlines() if row.startswith("| `")))
+    assert len(named) > 25
+    assert [name for name in named if not (CHECKOUT / name).exists()] == []
+
+
+def test_the_map_of_the_code_has_every_file_with_decisions() -> None:
+    rows = CONTRIBUTING.split("## Map of the code")[1]
+    files = [path for folder in ("plugin_utils", "module_utils") for path in (CHECKOUT / "plugins" / folder).glob("*.py")]
+    assert [path for path in files if f"`{path.relative_to(CHECKOUT)}`" not in rows] == []
+
+
+@pytest.mark.parametrize("stage", re.findall(r"python -m tests\.run ([\w-]+)", CONTRIBUTING))
+def test_named_stages_exist(stage: str) -> None:
+    assert stage in run.STAGES or stage == "site-newest"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_named_make_targets_exist(document: str) -> None:
+    named = set(re.findall(r"`make ([a-z-]+)", (CHECKOUT / document).read_text(encoding="utf-8")))
+    targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert named and named <= targets
