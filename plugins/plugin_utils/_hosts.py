@@ -29,7 +29,7 @@ CPU_FLAGS = {
     "x86_64": ("ssse3", "sse4_1", "sse4_2", "popcnt", "pclmulqdq"),
     "aarch64": ("asimd", "aes", "atomics", "asimddp"),
 }
-# README.md, "On your hosts"; the units use ProtectProc=, which systemd has since 247.
+# README.md, "Install on your hosts"; the units use ProtectProc=, which systemd has since 247.
 PYTHON, SYSTEMD = (3, 9), 247
 # A certificate or a record dated by such a clock is refused or corrected elsewhere.
 CLOCK_AHEAD, CLOCK_BEHIND = 60, 5

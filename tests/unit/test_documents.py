@@ -11,6 +11,8 @@ import pytest
 from tests import run
 
 CHECKOUT = Path(__file__).parents[2]
+ROLES = sorted(CHECKOUT.glob("roles/*/README.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/verification.md", *(f"roles/{path.parent.name}/README.md" for path in ROLES)]
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -37,3 +39,21 @@ def test_named_make_targets_exist(document: str) -> None:
     named = set(re.findall(r"`make ([a-z-]+)", (CHECKOUT / document).read_text(encoding="utf-8")))
     targets = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert named and named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_to_files_and_headings(document: str) -> None:
+    path = CHECKOUT / document
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles], link
+
+
+def test_playbooks_roles_and_modules_of_the_readme_are_all() -> None:
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    for pattern in ("playbooks/*.yml", "roles/*/README.md", "plugins/modules/*.py"):
+        assert [path.name for path in CHECKOUT.glob(pattern) if f"({path.relative_to(CHECKOUT)})" not in readme] == []
