@@ -11,12 +11,12 @@ class ModuleDocFragment:
 options:
   login_host:
     description:
-      - Name or address of the ClickHouse server. One server, no load balancer.
+      - Name or address of one ClickHouse server. Do not give a load balancer.
     type: str
     default: localhost
   login_port:
     description:
-      - Port of its HTTP interface. V(8443) with O(secure=true), else V(8123), if not given.
+      - Port of its HTTP interface. By default V(8443) with O(secure=true), else V(8123).
     type: int
   secure:
     description:
@@ -30,12 +30,12 @@ options:
     default: true
   ca_path:
     description:
-      - File with the certificates of the authorities to trust. Those of the system, if not given.
+      - File with the certificates of the authorities to trust. By default those of the system.
     type: path
   client_cert:
     description:
       - File with the client certificate, and its key if O(client_key) is not given.
-      - Without O(login_password) it is also what authenticates O(login_user).
+      - Without O(login_password) the certificate also authenticates O(login_user).
     type: path
   client_key:
     description:
@@ -52,13 +52,13 @@ options:
     type: str
   login_database:
     description:
-      - Database of objects and tables that are named without one. That of the user, if not given.
-      - It has to exist, unless M(groundwork.observability.clickhouse_schema) declares it.
+      - Database of objects and tables that are named without a database. By default the user's default database.
+      - It must exist, unless M(groundwork.observability.clickhouse_schema) declares it.
     type: str
   session_settings:
     description:
-      - Settings of the session by name, for example V(allow_suspicious_low_cardinality_types). Every query has them.
-      - What the module itself depends on, such as C(readonly) and formats, cannot be set.
+      - Settings of the session by name, for example V(allow_suspicious_low_cardinality_types). They apply to every query.
+      - Settings that the module itself needs, such as C(readonly) and formats, are refused.
     type: dict
     default: {}
   connect_timeout:
@@ -73,8 +73,8 @@ options:
     default: 300
   retries:
     description:
-      - How often to try again when the connection fails, with growing pauses. Errors that the server reports are never
-        retried this way. Check mode does not retry.
+      - Number of further attempts if the connection fails, with growing pauses. The module does not retry after an error that the server
+        reports, and does not retry in check mode.
     type: int
     default: 3
 """
@@ -97,46 +97,46 @@ options: {}
 options:
   allow:
     description:
-      - Steps after which data is gone, and which are therefore not made unless they are listed.
+      - Permissions for steps that delete data or copy tables. Without its permission a step is not made.
       - V(drop_column) drops a column that is no longer declared, with its values.
-      - V(drop_table) removes tables and databases that are declared absent.
-      - V(modify_lossy) changes the type of a column to one that does not hold every value of the old one, or makes a stored column one
-        that keeps no values (C(ALIAS), C(EPHEMERAL)). The values are tried first, which reads the column; one that cannot be
-        converted at all is drift, with the server's reason.
-      - V(rebuild) copies a MergeTree table that no C(ALTER) makes as declared. A new table, named with C(__rebuild) at the end,
-        is filled a partition at a time. Then merges of both stop, number and checksum of the rows are compared by partition, what
-        differs is copied again, the tables change places (C(EXCHANGE TABLES)), and rows that were inserted meanwhile are copied.
-        The old table stays with C(__before) at the end, until it is removed (C(state=absent)). An interrupted run is
-        finished by the next one. It takes as much space again as the table, and reads it twice. An C(ALTER UPDATE) or C(DELETE)
-        that is not done stops it. The rows of an C(INSERT) that begins in the instant of the exchange are in the table, but
-        materialized views over it may miss them (seen on 26.7).
-      - A replicated table needs another path in ZooKeeper for it, declared among the arguments of its engine. Its replicas take
-        turns, each in its own run, and wait for each other for O(timeout) seconds; what is inserted through any of them
-        meanwhile is kept, in tables of the engines C(MergeTree) and C(ReplacingMergeTree). For other engines, and plain tables
-        on several hosts that shall become replicas of one, it is refused when the replicas' rows differ.
+      - V(drop_table) drops tables and databases that are declared absent.
+      - V(modify_lossy) changes the type of a column to a type that cannot hold every value of the old type, or makes a stored column a
+        column without values (C(ALIAS), C(EPHEMERAL)). The module first tries to convert all values, which reads the column. If a value
+        cannot be converted, it reports drift with the server's reason.
+      - V(rebuild) copies a MergeTree table for changes that no C(ALTER) can make. The module fills a new table, whose name ends with
+        C(__rebuild), one partition after the other. Then it stops merges of both tables, compares number and checksum of the rows by
+        partition, copies differing partitions again, exchanges the two tables (C(EXCHANGE TABLES)), and copies rows that were inserted
+        meanwhile. The old table stays under a name that ends with C(__before) until it is dropped (C(state=absent)). The next run
+        finishes an interrupted one. A rebuild needs as much free space as the table, and reads the table twice. It is refused while
+        mutations of the table are not finished (C(ALTER UPDATE), C(DELETE)). If an C(INSERT) begins at the moment of the exchange, its
+        rows are in the table, but materialized views over the table may miss them (seen on 26.7).
+      - To rebuild a replicated table, declare another path in ZooKeeper among the arguments of its engine. The replicas are rebuilt in
+        turn, each in its own run, and wait for each other for O(timeout) seconds. Rows that are inserted meanwhile through any replica
+        are kept if the engine is C(MergeTree) or C(ReplacingMergeTree). With other engines, and for tables on several hosts that become
+        replicas of one table, the module refuses to rebuild if the rows of the hosts differ.
     type: list
     elements: str
     choices: [drop_column, drop_table, modify_lossy, rebuild]
     default: []
   on_drift:
     description:
-      - What to do when an object exists and differs from its declaration in a way that cannot be, or may not be, altered.
-      - V(fail) changes nothing at all and fails, naming the objects and how they differ.
-      - V(report) leaves them as they are, says so in a warning and in RV(objects[].status), and creates what is missing.
+      - What to do if an existing object differs from its declaration, and the difference cannot or may not be altered (drift).
+      - V(fail) changes nothing, and fails with the names of the objects and their differences.
+      - V(report) does not change these objects, reports them in a warning and in RV(objects[].status), and makes all other changes.
     type: str
     choices: [fail, report]
     default: fail
   history:
     description:
-      - Name of a database that exists or is declared. Its table C(schema_history), which is created where it is missing, gets a
-        row for every run that changed something, also of one that failed on the way. It says when, the server's user, the host
-        the module ran on, the statements without secrets, the error, and a checksum of what is declared (the same on every node
-        with the same declaration). The row itself is not among RV(statements).
+      - Name of a database that exists or is declared. Each run that changes something adds a row to the table C(schema_history) of this
+        database, also if it fails half-way. The module creates the table if it is missing. A row contains the time, the user of the
+        server, the host that the module ran on, the statements without secrets, the error, and a checksum of the declaration, which is
+        the same on all servers with the same declaration. RV(statements) does not contain the statement that adds the row.
     type: str
   cluster:
     description:
-      - Name of a cluster, as in C(system.clusters). A table, view or dictionary that differs from its declaration and is not
-        altered is looked up on the cluster's other nodes, and those that have another definition of it than this node are named.
-        Needs C(REMOTE) and C(SELECT) on C(system.tables) and C(system.clusters).
+      - Name of a cluster, as in C(system.clusters). If a table, view or dictionary drifts, the module looks it up on the other servers of
+        the cluster, and names those whose definition differs from the one on this server. The user needs C(REMOTE), and C(SELECT) on
+        C(system.tables) and C(system.clusters).
     type: str
 """

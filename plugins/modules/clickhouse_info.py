@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_info
-short_description: What one ClickHouse server tells about itself
+short_description: Gather information about a ClickHouse server
 version_added: 0.1.0
 description:
   - Returns version, topology, databases, tables, replicas, access, settings and disks of one ClickHouse server. It changes nothing.
-  - Each section is one query; users and roles take two more. How many there are does not depend on what the server holds.
-  - A section that may not be read is empty, and RV(skipped) says why. So is one that this version of the server does not
-    have, and one that needs ZooKeeper while that cannot be asked. Any other error fails.
+  - Each section takes one query; users and roles take two more. The number of queries does not depend on the number of objects.
+  - A section that the user may not read is empty, and RV(skipped) gives the reason. The same holds for a section that this version of
+    the server does not have, and for one that needs ZooKeeper while ZooKeeper does not answer. Any other error fails the module.
   - Passwords and keys in statements, settings and URLs are hidden.
 author:
   - groundwork.observability maintainers (@groundwork)
@@ -24,14 +24,14 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - The same in check mode.
+      - The module does the same in check mode, because it changes nothing.
   diff_mode:
     support: none
 options:
   filter:
     description:
-      - Sections to return. All but V(settings) and V(merge_tree_settings), if not given; these list more than a thousand settings
-        each, of which V(changed_settings) and V(changed_merge_tree_settings) have those that differ from their default.
+      - Sections to return. By default all but V(settings) and V(merge_tree_settings), which list more than a thousand settings each.
+        V(changed_settings) and V(changed_merge_tree_settings) list only the settings that differ from their default.
       - V(all) stands for every section.
     type: list
     elements: str
@@ -64,13 +64,13 @@ options:
       - storage_policies
   databases:
     description:
-      - Names of databases to which V(databases), V(tables), V(parts), V(dictionaries), V(replicas) and V(mutations) are limited.
-        All that the user may see, if not given.
-      - A database that does not exist, or that the user may not see, is missing from the result.
+      - Limits V(databases), V(tables), V(parts), V(dictionaries), V(replicas) and V(mutations) to these databases. By default the
+        result has all databases that the user may see.
+      - The result leaves out a database that does not exist or that the user may not see.
     type: list
     elements: str
 notes:
-  - The server leaves out databases and tables that the user may not see, without saying so.
+  - The server leaves out databases and tables that the user may not see. It does not report that it left something out.
   - A user needs C(SELECT) on the tables of the database C(system), C(SHOW ACCESS), and C(SHOW USERS) and C(SHOW ROLES) for the grants
     of others.
 seealso:
@@ -190,7 +190,7 @@ parts:
         rows: 517
         bytes_on_disk: 70123
 dictionaries:
-  description: Dictionaries by database and name. Those of no database are under C(dict).
+  description: Dictionaries by database and name. Dictionaries without a database are under C(dict).
   returned: when it is in O(filter)
   type: dict
   sample:
@@ -199,7 +199,7 @@ dictionaries:
         status: LOADED
         element_count: 12
 replicas:
-  description: Replicated tables of this server, by database and table. C(healthy) and C(problems) judge what the server says of each.
+  description: Replicated tables of this server, by database and table. C(healthy) and C(problems) say whether a replica works, and what is wrong with it.
   returned: when it is in O(filter)
   type: dict
   sample:
@@ -222,7 +222,7 @@ mutations:
       parts_to_do: 1
       latest_fail_reason: ""
 users:
-  description: Users by name, with their roles and grants. Never with what they authenticate by.
+  description: Users by name, with their roles and grants, without any credentials.
   returned: when it is in O(filter)
   type: dict
   sample:

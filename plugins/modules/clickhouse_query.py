@@ -6,16 +6,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_query
-short_description: One statement on one ClickHouse server, and its rows
+short_description: Run a statement on a ClickHouse server and return its rows
 version_added: 0.1.0
 description:
   - Runs one statement and returns its rows as a list of dicts.
-  - Values come as JSON can hold them without loss. Integers of all sizes and floats are numbers; C(Decimal), dates and times,
-    UUIDs, addresses and C(nan) and C(inf) are texts; C(Array) and C(Tuple) are lists; C(Map), C(JSON) and tuples
-    with named elements are dicts. Bytes that are not UTF-8 are shown as C(\xff); select C(hex(x)) or C(base64Encode(x)) where
-    they matter.
-  - Statements that only read run unless told otherwise, and the server is told to refuse writing while it runs them. All
-    others need O(write=true).
+  - Values are returned in a form that JSON holds without loss. Integers of all sizes and floats are numbers; C(Decimal), dates and times,
+    UUIDs, addresses, C(nan) and C(inf) are strings; C(Array) and C(Tuple) are lists; C(Map), C(JSON) and tuples
+    with named elements are dicts. Bytes that are not UTF-8 are shown as C(\xff); select C(hex(x)) or C(base64Encode(x)) to
+    get the exact bytes.
+  - By default only statements that read are allowed, and the server is told to refuse any write while it runs them. Other statements
+    need O(write=true).
 author:
   - groundwork.observability maintainers (@groundwork)
 requirements:
@@ -26,56 +26,55 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - A statement that reads runs in check mode, too. One that may write is not sent, and the server is not contacted. The
-        result then says V(changed=true).
+      - A statement that reads runs in check mode, too. A statement that may write is not sent, and the module does not contact the
+        server; the result has V(changed=true).
   diff_mode:
     support: none
   idempotent:
     support: partial
     details:
-      - Reading changes nothing. Whether a statement that writes changes anything when run again is up to the statement.
+      - Statements that read change nothing. Whether a second run of a statement that writes changes something depends on the statement.
 options:
   query:
     description:
       - The statement, without a C(FORMAT) clause for its result. A trailing semicolon does no harm.
-      - It is shown in logs. Values to keep secret belong into O(secret_parameters).
-      - C(INSERT) may carry its data behind C(VALUES) or C(FORMAT).
+      - Logs show it. Pass secret values in O(secret_parameters).
+      - The data of an C(INSERT) may follow C(VALUES) or C(FORMAT).
     type: str
     required: true
   parameters:
     description:
-      - Values of the placeholders C({name:Type}) in the statement, by name. The server puts them in by itself, so that nothing in a
-        value is taken as SQL.
-      - A list goes with C(Array) and C(Tuple), a dict with C(Map) and C(JSON), null with C(Nullable).
-      - A value may have 128 KiB, and so may the statement when it has parameters.
+      - Values of the placeholders C({name:Type}) in the statement, by name. The server inserts them, and never reads a value as SQL.
+      - Pass a list for C(Array) and C(Tuple), a dict for C(Map) and C(JSON), and null for C(Nullable).
+      - The limit for a value is 128 KiB, and the same limit holds for a statement with parameters.
     type: dict
     default: {}
   secret_parameters:
     description:
       - Parameters whose values are hidden in every result and error.
-      - Very short values hide much else, since they are hidden wherever they occur.
+      - Each occurrence of such a value is hidden. A very short value therefore hides much of the output.
       - The server may keep values in its own logs.
     type: dict
     default: {}
   settings:
     description:
-      - Settings for this statement, by name, for example V(max_execution_time). They come on top of O(session_settings).
+      - Settings for this statement, by name, for example V(max_execution_time). They are added to O(session_settings).
     type: dict
     default: {}
   database:
     description:
-      - Database of tables that the statement names without one. O(login_database), or else that of the user, if not given.
+      - Database of tables that the statement names without a database. By default O(login_database), else the user's default database.
     type: str
   write:
     description:
       - Whether the statement may change something.
-      - C(SELECT), C(SHOW), C(DESCRIBE), C(EXISTS), C(EXPLAIN) and C(CHECK) run in the server's mode for reading all the same.
+      - C(SELECT), C(SHOW), C(DESCRIBE), C(EXISTS), C(EXPLAIN) and C(CHECK) always run in the server's read-only mode.
     type: bool
     default: false
 notes:
-  - When the connection breaks, a statement that reads is sent again (see O(retries)). One that writes never is.
-  - A statement that fails may have written a part. With a broken connection it is not known whether it ran; the result says
-    V(changed=true) then.
+  - When the connection breaks, the module sends a statement that reads again (see O(retries)). It never repeats a statement that writes.
+  - A statement that fails may have written a part. When the connection breaks, the module cannot know whether the statement ran, and
+    the result has V(changed=true).
   - A user whose profile has C(readonly=1) gets values in the form that the server has by default. C(nan) and C(inf) are null then.
 seealso:
   - module: groundwork.observability.clickhouse_schema
@@ -139,7 +138,7 @@ row_count:
   type: int
   sample: 1
 columns:
-  description: Columns in their order. Where a name occurs again, a number is appended to it, here and in RV(rows).
+  description: Columns in their order. If a name occurs twice, a number is appended to the second, here and in RV(rows).
   returned: success
   type: list
   elements: dict
@@ -149,28 +148,28 @@ columns:
       type: str
       sample: total
     type:
-      description: Type of the column, in the server's words.
+      description: Type of the column as the server prints it.
       type: str
       sample: Decimal(38, 2)
 statistics:
-  description: What the server counted, for example C(read_rows), C(read_bytes), C(written_rows), C(written_bytes), C(result_rows).
+  description: Counters of the server, for example C(read_rows), C(read_bytes), C(written_rows), C(written_bytes), C(result_rows).
   returned: success
   type: dict
   sample:
     read_rows: 1000
     written_rows: 0
 elapsed:
-  description: Seconds that the server took.
+  description: Seconds that the server needed.
   returned: success
   type: float
   sample: 0.004
 query_id:
-  description: What the server calls this run in its logs and in C(system.query_log). Empty when nothing was sent.
+  description: Id of the query in the server's logs and in C(system.query_log). Empty if no query was sent.
   returned: success
   type: str
   sample: 0a6bb1d4-5d35-4d64-8a0c-2f6a5c9e3f9d
 msg:
-  description: Says that the statement was not sent.
+  description: Message that the statement was not sent.
   returned: in check mode, for a statement that may write
   type: str
   sample: INSERT may write, it was not sent (check mode)

@@ -6,44 +6,45 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_schema
-short_description: Databases, tables, views, dictionaries, functions and named collections of one ClickHouse node
+short_description: Manage databases, tables, views and other objects of a ClickHouse server
 version_added: 0.1.0
 description:
-  - Declares what should exist on one ClickHouse server, many objects in one call, and creates what is missing in the
-    order of dependency (databases, named collections, functions, tables, dictionaries, Distributed tables, views, materialized views).
-  - What exists and differs is altered in place, with one C(ALTER TABLE) a table. Columns are added at their place, moved, changed and
-    dropped; so are skipping indices, constraints, projections, comments, TTL, settings and a longer C(ORDER BY). Views, dictionaries and
-    functions are replaced, keys of named collections set and deleted.
-  - Materialized views are altered (query, refresh schedule, definer, comment). One that gets another target (C(TO)) is made
-    beside the old one and exchanged with it, so that each inserted row reaches one of the targets at least; a refreshable one is
+  - Takes a list of objects that should exist on one ClickHouse server, and creates the missing ones in the order of their dependencies
+    (databases, named collections, functions, tables, dictionaries, Distributed tables, views, materialized views).
+  - Alters objects that differ from their declaration in place, with one C(ALTER TABLE) for each table. Columns are added at their
+    position, moved, changed and dropped; so are skipping indices, constraints, projections, comments, TTL, settings and a longer
+    C(ORDER BY). Views, dictionaries and functions are replaced, keys of named collections set and deleted.
+  - Materialized views are altered (query, refresh schedule, definer, comment). For another target (C(TO)) a new view is
+    created and exchanged with the old one, so that each inserted row reaches at least one of the targets; a refreshable view is
     dropped and created.
-  - What no C(ALTER TABLE) does to a MergeTree table, such as another engine, partition key or sorting key, or a plain table that
-    shall be replicated, is done with V(rebuild) in O(allow), by copying the rows into a new table that takes the place of the old
-    one.
-  - Objects that depend on each other change in one call. What adds comes before what needs it, and what removes goes after what used
-    it; an C(ALTER TABLE) that would have to be on both sides of another change is made in two. While a column is renamed that a
-    materialized view reads or fills, it is kept under both names until the view has changed, so that no inserted row is missed.
-  - Views are checked against the columns that the plan leads to before the first change. A column is not dropped while a materialized
+  - Some changes of a MergeTree table cannot be made by C(ALTER TABLE), such as another engine, partition key or sorting key, or
+    replication of a table that was not replicated. With V(rebuild) in O(allow) the module makes them by copying the rows into a new
+    table, which then takes the place of the old one.
+  - Objects that depend on each other change in one call. An addition is made before the changes that need it, a removal after the
+    changes of everything that used it. An C(ALTER TABLE) that would have to run both before and after another change is split in two.
+    A renamed column that a materialized view reads or fills exists under both names until the view has changed, so that no inserted
+    row is missed.
+  - Before the first change, views are checked against the columns that tables will have. A column is not dropped while a materialized
     view that is not declared reads it.
-  - Tables that hold no rows (C(Kafka) and other queues, C(Distributed), C(Buffer), C(Merge), C(Null), C(URL) and other engines of what
-    is elsewhere) are dropped and created where no C(ALTER TABLE) makes them as declared, and so are databases of the engines
-    C(HDFS), C(MySQL), C(PostgreSQL) and C(S3). C(Buffer) and C(Distributed) tables give away what they hold back first. A queue is
-    dropped before its views change and created after, so that each message reaches all of them; its offsets stay in the broker.
-    Where offsets or messages would be lost, V(drop_table) in O(allow) is needed. The plan says what is lost with each statement.
-  - Names without a database, in queries or elsewhere, belong to the database of the session, as they do to the server.
-  - The server rehearses every C(ALTER TABLE) on a temporary twin of the table first, with a row of it where the table keeps its rows
-    itself. One that it refuses, or that does not lead to
-    the declaration, changes nothing and is reported as drift, with the reason.
-  - What exists is compared with its declaration in the server's own words. The declaration is created as a temporary
-    table or view of the session and read back, so that neither spelling nor defaults show as a difference. What the
-    server fills in by itself is no difference either (the path of a C(Replicated) table declared without arguments,
+  - Tables that store no rows themselves (C(Kafka) and other queues, C(Distributed), C(Buffer), C(Merge), C(Null), C(URL) and other
+    engines for external data) are dropped and created again if C(ALTER TABLE) cannot make the change. So are databases with the engines
+    C(HDFS), C(MySQL), C(PostgreSQL) and C(S3). C(Buffer) and C(Distributed) tables are flushed first. A queue is dropped before its
+    views change and created afterwards, so that each message reaches all views; its offsets stay in the broker. If offsets or messages
+    would be lost, V(drop_table) in O(allow) is needed. The plan says what each statement loses.
+  - Names without a database belong to the database of the session, as they do for the server.
+  - The server first tries every C(ALTER TABLE) on a temporary copy of the table's definition, with one row of the table if the
+    table stores its rows itself. If the server refuses, or the result is not the declaration, the table is not changed, and the module
+    reports drift with the reason.
+  - The module compares an object with its declaration as the server prints them. It creates the declaration as a temporary table or
+    view of the session and reads it back, so that spelling and defaults do not count as a difference. Neither does what the server adds
+    by itself (the path of a C(Replicated) table declared without arguments,
     C(index_granularity), the column list and definer of a view, the columns of a table that takes them from elsewhere, a guessed format).
-  - Steps after which data is gone need a permission in O(allow); without it the difference is drift.
-  - Every node is converged by its own host in the play. C(ON CLUSTER) is not accepted. Hosts that create the same
-    replicated tables at the same time do not disturb each other.
-  - A replica that is missing while its peers have another definition, such as one on a host that was lost, joins first and changes
-    after. It is created with the definition in ZooKeeper, then altered like any other table.
-  - A replica that is read-only, such as one whose server was started a moment ago, is waited for, O(timeout) seconds at most.
+  - Steps that delete data need a permission in O(allow). Without the permission the difference is reported as drift.
+  - Run the module for each server of a cluster; C(ON CLUSTER) is not accepted. Several hosts can create the same replicated tables at
+    the same time.
+  - If a replica is missing, for example on a new host, and the other replicas have another definition, the module creates it with the
+    definition in ZooKeeper, and then alters it like any other table.
+  - The module waits for a replica that is read-only, for example because its server has just started, for at most O(timeout) seconds.
 author:
   - groundwork.observability maintainers (@groundwork)
 requirements:
@@ -57,14 +58,15 @@ attributes:
     details:
       - Check mode returns exactly the statements that a run would execute. It creates temporary tables in its own
         session to compare definitions; they are gone with the session.
-      - Tables whose engine reaches beyond the server as soon as one is created (queues, C(KeeperMap), C(EmbeddedRocksDB), C(SQLite),
-        data lakes) are tried as C(Memory), for their columns alone; a run may find that the server refuses the rest.
-      - Where nothing listens at the address (no server is installed yet), check mode plans for an empty server and warns.
+      - Creating a table with some engines (queues, C(KeeperMap), C(EmbeddedRocksDB), C(SQLite), data lakes) already writes to external
+        systems. Check mode creates these with the engine C(Memory) and checks only their columns; the server may refuse the rest in a
+        real run.
+      - If nothing listens at the address, because no server is installed yet, check mode plans for an empty server and warns.
 options:
   objects:
     description:
-      - What should exist. The order is of no importance.
-      - An existing database keeps the engine or comment that its declaration does not mention.
+      - Objects that should exist, in any order.
+      - If the declaration of a database has no engine or no comment, an existing database keeps its own.
     type: list
     elements: dict
     required: true
@@ -72,30 +74,30 @@ options:
       name:
         description:
           - Name of a database.
-          - Of other objects C(database.name), of a function its name alone, as the statement in O(objects[].ddl) has it;
-            checked against it if given.
+          - Name of another object as C(database.name), or of a function without a database. If O(objects[].ddl) is given as well, both
+            names must be the same.
         type: str
       kind:
         description:
-          - What it is. Needed for databases, derived from O(objects[].ddl) otherwise.
+          - Kind of the object. Required for databases; for other objects it follows from O(objects[].ddl).
         type: str
         choices: [database, table, view, materialized_view, dictionary, function, named_collection]
       ddl:
         description:
           - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY), C(CREATE FUNCTION) or
-            C(CREATE NAMED COLLECTION) statement. The name is qualified by its database, or is in O(login_database); functions and named
-            collections have none.
-          - C(CREATE OR REPLACE) is read as C(CREATE); nothing is ever replaced with its rows. A table without C(ENGINE) gets the
-            server's default engine (V(default_table_engine) in O(session_settings)).
-          - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
-            password alone is not seen as a difference, because the server does not show it. Of a named collection no value is
-            shown; a key that comes, goes, or changes in being overridable is a difference, a changed value is one only where the
-            server shows values.
+            C(CREATE NAMED COLLECTION) statement. A name without a database belongs to O(login_database); functions and named
+            collections have no database.
+          - C(CREATE OR REPLACE) means the same as C(CREATE): a table is never replaced together with its rows.
+          - A table without C(ENGINE) gets the server's default engine (V(default_table_engine) in O(session_settings)).
+          - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. If only
+            a password changes, the module does not see a difference, because the server does not show passwords. Values of named
+            collections are never shown. A key that is added, removed, or made overridable is a difference; a changed value is a
+            difference only if the server shows values to the user.
         type: str
       engine:
         description:
-          - Engine of a database, for example V(Atomic), or of a table that is declared by options, with its arguments. The server's
-            default, if not given.
+          - Engine of a database, for example V(Atomic), or of a table that is declared by options, with its arguments. By default
+            the server's default engine.
         type: str
       comment:
         description:
@@ -103,30 +105,30 @@ options:
         type: str
       renamed_from:
         description:
-          - Former name of a table, view or dictionary, as C(database.name). Where only that exists it is renamed, then altered.
-            It may stay in the declaration for as long as wished.
-          - A replicated table keeps its path in ZooKeeper, and needs it among the arguments of its engine from then on.
+          - Former name of a table, view or dictionary, as C(database.name). If only an object with that name exists,
+            it is renamed and then altered. The option may stay in the declaration.
+          - A replicated table keeps its path in ZooKeeper. From then on the arguments of its engine must contain that path.
         type: str
       renamed_columns:
         description:
-          - Former names of columns of a table that is declared by its statement, from new to old. Where only the former name
-            exists the column is renamed, with its values. It may stay in the declaration.
+          - Former names of columns of a table that is declared by its statement, from new to old. If only the
+            former name exists, the column is renamed and keeps its values. The option may stay in the declaration.
         type: dict
       materialize:
         description:
-          - Whether indices and projections that are added to a table that exists are also built for the rows it has, in the
-            background (a mutation). Without it they hold what is inserted from then on.
+          - Whether indices and projections that are added to an existing table are also built for its existing rows, in the
+            background (a mutation). By default they cover only rows that are inserted later.
         type: bool
         default: false
       columns:
         description:
-          - Columns of a table, in their order. With O(objects[].kind=table), O(objects[].name) and O(objects[].engine) they declare it as
-            well as a statement in O(objects[].ddl) would; types and expressions are SQL.
+          - Columns of a table, in their order. With O(objects[].kind=table), O(objects[].name) and O(objects[].engine) they replace the
+            statement in O(objects[].ddl). Types and expressions are SQL.
         type: list
         elements: dict
         suboptions:
           name:
-            description: Name, quoted where it has to be.
+            description: Name. The module quotes it where needed.
             type: str
             required: true
           type:
@@ -134,10 +136,10 @@ options:
             type: str
             required: true
           default:
-            description: Expression of the default.
+            description: Expression for the default value.
             type: str
           default_kind:
-            description: What the default is.
+            description: Kind of the default.
             type: str
             choices: [DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL]
             default: DEFAULT
@@ -151,7 +153,7 @@ options:
             description: Expression after which values are removed.
             type: str
           renamed_from:
-            description: Former name of the column. Where only that exists it is renamed, with its values.
+            description: Former name of the column. If only that column exists, it is renamed and keeps its values.
             type: str
       order_by:
         description: Sorting key.
@@ -181,7 +183,7 @@ options:
             type: str
             required: true
           expression:
-            description: What is indexed.
+            description: Indexed expression.
             type: str
             required: true
           type:
@@ -189,7 +191,7 @@ options:
             type: str
             required: true
           granularity:
-            description: Granules to a block of the index.
+            description: Number of granules in a block of the index.
             type: int
             default: 1
       projections:
@@ -202,7 +204,7 @@ options:
             type: str
             required: true
           query:
-            description: Its C(SELECT), without a C(FROM).
+            description: C(SELECT) query without C(FROM).
             type: str
             required: true
       constraints:
@@ -215,22 +217,22 @@ options:
             type: str
             required: true
           check:
-            description: Expression that holds for every row inserted.
+            description: Expression that must be true for every inserted row.
             type: str
             required: true
       state:
         description:
           - V(present) makes the object exist as declared.
-          - V(absent) removes it; it is named by O(objects[].kind) and O(objects[].name) alone. A table, a materialized view with
-            rows of its own, and a database are removed with V(drop_table) in O(allow) only. What is absent goes before anything
-            is created.
+          - V(absent) drops the object; give only O(objects[].kind) and O(objects[].name). A table, a materialized view that stores
+            rows itself, and a database are dropped only with V(drop_table) in O(allow). Objects are dropped before others are created.
         type: str
         choices: [present, absent]
         default: present
   purge:
     description:
-      - Databases in which tables, views, materialized views and dictionaries that are not declared are removed, after everything else.
-      - Those with rows are removed with V(drop_table) in O(allow) only, and are drift otherwise.
+      - Databases in which the module drops tables, views, materialized views and dictionaries that are not declared. It drops them
+        after all other changes.
+      - Objects with rows are dropped only with V(drop_table) in O(allow), and are reported as drift otherwise.
     type: list
     elements: dict
     default: []
@@ -240,31 +242,33 @@ options:
         type: str
         required: true
       names:
-        description: Shell patterns of names that are removed.
+        description: Shell patterns of names to drop.
         type: list
         elements: str
         default: ["*"]
       keep:
-        description: Shell patterns of names that stay.
+        description: Shell patterns of names to keep.
         type: list
         elements: str
         default: []
 notes:
-  - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for what is to be changed, C(CREATE TEMPORARY TABLE),
+  - The user needs C(SHOW) on the databases, C(CREATE), C(ALTER) or C(DROP) for the objects to change, C(CREATE TEMPORARY TABLE),
     C(CREATE ARBITRARY TEMPORARY TABLE) and C(CREATE TEMPORARY VIEW).
-  - A changed type rewrites the column in the background (a mutation); the run waits for it on its own server. Changed types and
-    TTLs are rehearsed with one row of the table, which needs C(SELECT).
-  - The server writes a function's text into the tables and views that call it. Those that are declared are altered with the function.
-  - A column or table with another name in the declaration is one that goes and another that comes, unless its former name is declared.
-  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables C(SYSTEM FETCHES) and C(SYSTEM SYNC REPLICA),
-    too, and should see the processes of all users, to wait for those that still insert.
+  - A changed type rewrites the column in the background (a mutation); the module waits until the mutation is done on this server. Changed
+    types and TTLs are tried with one row of the table, which needs C(SELECT).
+  - The server copies the text of a function into the tables and views that call it. Declared tables and views are altered together with
+    the function.
+  - A renamed column or table is dropped and created under the new name unless O(objects[].renamed_columns),
+    O(objects[].columns[].renamed_from) or O(objects[].renamed_from) gives its former name.
+  - A rebuild needs C(SELECT) and C(INSERT), C(SYSTEM MERGES); for replicated tables also C(SYSTEM FETCHES) and
+    C(SYSTEM SYNC REPLICA). The user should see the processes of all users, so that the module can wait for running inserts.
   - To join a replicated table whose other replicas have another definition, the user needs C(SELECT) on C(system.zookeeper),
-    C(system.macros) and C(system.server_settings), where the server asks for grants on system tables. Without them, or where the
-    definition holds a secret or values would have to be tried (types that V(modify_lossy) is for), such a replica is made only when its
-    peers are altered in the same run.
-  - A server that is killed while it creates a replicated table may leave a replica without a table in ZooKeeper. The next run
-    fails, and names the C(SYSTEM DROP REPLICA) for it.
-  - Server versions before 24.8 are refused. It is tested with 26.7.
+    C(system.macros) and C(system.server_settings), where the server asks for grants on system tables. Without these
+    grants such a replica is created only if the other replicas are altered in the same run. The same holds if the definition contains a
+    secret, or if a change needs V(modify_lossy).
+  - If a server is killed while it creates a replicated table, ZooKeeper may keep a replica that has no table. The next run fails with the
+    C(SYSTEM DROP REPLICA) statement that removes it.
+  - Servers older than 24.8 are refused. The module is tested with 26.7.
 """
 
 EXAMPLES = r"""
@@ -353,22 +357,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 statements:
-  description: Statements that were executed or, in check mode, would be; secrets are hidden.
+  description: Statements that ran, or that would run in a real run. Secrets are hidden.
   returned: always
   type: list
   elements: str
   sample:
     - CREATE DATABASE shop
 uncertain:
-  description: Statements of which it is not known whether they ran, because the connection broke before the answer; secrets are hidden.
+  description: Statements that may have run or not, because the connection broke before the server answered. Secrets are hidden.
   returned: when there are any
   type: list
   elements: str
 plan:
   description:
-    - The same statements with what each does to rows that are there. V(instant) changes nothing but the definition. V(mutation) renames
-      or removes files of all parts, V(rewrite) reads and writes a column or the table; the run waits for both. V(copy) fills another
-      table, and V(drop) removes rows.
+    - The same statements with their effect on existing rows. V(instant) changes only the definition. V(mutation) renames or removes
+      files of all parts, and V(rewrite) reads and writes a column or the table; the module waits for both. V(copy) fills another table,
+      and V(drop) deletes rows.
     - The figures are the server's own, before the run. With C(--diff) they stand beside what changes.
   returned: success, or when objects differ
   type: list
@@ -395,11 +399,11 @@ plan:
       type: int
       sample: 4194304
     lost:
-      description: What is lost with the statement; empty where nothing is.
+      description: What the statement deletes. Empty if it deletes nothing.
       type: str
       sample: column note and its values would be dropped
 objects:
-  description: Every declared object, in the order of creation. Only those that exist, when the run fails because some differ.
+  description: Every declared object, in the order of creation. If the module fails because of drift, only the existing objects.
   returned: success, or when objects differ
   type: list
   elements: dict
@@ -409,24 +413,24 @@ objects:
       type: str
       sample: shop.orders
     kind:
-      description: What it is.
+      description: Kind of the object.
       type: str
       sample: table
     status:
       description:
-        - V(present) or V(absent) as declared; V(created), V(altered) or V(dropped) by this run, or to be in check mode; or V(drifted).
+        - V(present) or V(absent) if the object is as declared, V(created), V(altered) or V(dropped) if this run changes it, or V(drifted).
       type: str
       sample: created
     before:
-      description: Definition found, in the server's words; on one line where it is as declared.
+      description: Existing definition as the server prints it. On one line if it is as declared.
       type: str
       sample: ""
     after:
-      description: Definition declared, in the server's words; on one line where what was found is the same.
+      description: Declared definition as the server prints it. On one line if the existing definition is the same.
       type: str
       sample: CREATE TABLE shop.orders (...)
     reason:
-      description: Why an object that drifted cannot be, or may not be, altered.
+      description: Why an object with status V(drifted) cannot or may not be altered.
       type: str
       sample: "column total and its values would be dropped (allow: [drop_column])"
 code:

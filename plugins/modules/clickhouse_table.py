@@ -6,13 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: clickhouse_table
-short_description: One table of one ClickHouse node
+short_description: Manage one table of a ClickHouse server
 version_added: 0.1.0
 description:
-  - Declares one table. It is the module M(groundwork.observability.clickhouse_schema) with a list of one table; everything that
-    is said there is true here. Several objects belong into one call of that module, which needs the same few requests for all
-    of them.
-  - The table's database has to exist.
+  - Manages one table. It does the same as M(groundwork.observability.clickhouse_schema) with a list of one table, and the description
+    of that module applies here. For several objects use that module, which needs the same few requests for all of them.
+  - The database of the table must exist.
 author:
   - groundwork.observability maintainers (@groundwork)
 requirements:
@@ -29,18 +28,18 @@ attributes:
 options:
   name:
     description:
-      - Name of the table, as C(database.name). Needed unless O(ddl) is given, which it is checked against.
+      - Name of the table, as C(database.name). Required unless O(ddl) is given; if both are given, both names must be the same.
     type: str
   ddl:
     description:
-      - The C(CREATE TABLE) statement, with the name qualified by its database or in O(login_database). Either this, or O(columns).
-      - C(CREATE OR REPLACE) is read as C(CREATE); nothing is ever replaced with its rows.
-      - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. A changed
-        password alone is not seen as a difference, because the server does not show it.
+      - The C(CREATE TABLE) statement. A name without a database belongs to O(login_database). Give either this or O(columns).
+      - C(CREATE OR REPLACE) means the same as C(CREATE): a table is never replaced together with its rows.
+      - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. If only a
+        password changes, the module does not see a difference, because the server does not show passwords.
     type: str
   engine:
     description:
-      - Engine with its arguments, where the table is declared by options. The server's default, if not given.
+      - Engine with its arguments, where the table is declared by options. By default the server's default engine.
     type: str
   comment:
     description:
@@ -48,30 +47,29 @@ options:
     type: str
   renamed_from:
     description:
-      - Former name of the table, as C(database.name). Where only that exists it is renamed, then altered. It may stay in the
-        declaration for as long as wished.
-      - A replicated table keeps its path in ZooKeeper, and needs it among the arguments of its engine from then on.
+      - Former name of the table, as C(database.name). If only a table with that name exists, it is renamed and then
+        altered. The option may stay in the declaration.
+      - A replicated table keeps its path in ZooKeeper. From then on the arguments of its engine must contain that path.
     type: str
   renamed_columns:
     description:
-      - Former names of columns of a table that is declared by its statement, from new to old. Where only the former name
-        exists the column is renamed, with its values. It may stay in the declaration.
+      - Former names of columns of a table that is declared by its statement, from new to old. If only the
+        former name exists, the column is renamed and keeps its values. The option may stay in the declaration.
     type: dict
   materialize:
     description:
-      - Whether indices and projections that are added to a table that exists are also built for the rows it has, in the
-        background (a mutation). Without it they hold what is inserted from then on.
+      - Whether indices and projections that are added to an existing table are also built for its existing rows, in the
+        background (a mutation). By default they cover only rows that are inserted later.
     type: bool
     default: false
   columns:
     description:
-      - Columns, in their order. With O(name) and O(engine) they declare the table as well as a statement in O(ddl) would; types and
-        expressions are SQL.
+      - Columns, in their order. With O(name) and O(engine) they replace the statement in O(ddl). Types and expressions are SQL.
     type: list
     elements: dict
     suboptions:
       name:
-        description: Name, quoted where it has to be.
+        description: Name. The module quotes it where needed.
         type: str
         required: true
       type:
@@ -79,10 +77,10 @@ options:
         type: str
         required: true
       default:
-        description: Expression of the default.
+        description: Expression for the default value.
         type: str
       default_kind:
-        description: What the default is.
+        description: Kind of the default.
         type: str
         choices: [DEFAULT, MATERIALIZED, ALIAS, EPHEMERAL]
         default: DEFAULT
@@ -96,7 +94,7 @@ options:
         description: Expression after which values are removed.
         type: str
       renamed_from:
-        description: Former name of the column. Where only that exists it is renamed, with its values.
+        description: Former name of the column. If only that column exists, it is renamed and keeps its values.
         type: str
   order_by:
     description: Sorting key.
@@ -126,7 +124,7 @@ options:
         type: str
         required: true
       expression:
-        description: What is indexed.
+        description: Indexed expression.
         type: str
         required: true
       type:
@@ -134,7 +132,7 @@ options:
         type: str
         required: true
       granularity:
-        description: Granules to a block of the index.
+        description: Number of granules in a block of the index.
         type: int
         default: 1
   projections:
@@ -147,7 +145,7 @@ options:
         type: str
         required: true
       query:
-        description: Its C(SELECT), without a C(FROM).
+        description: C(SELECT) query without C(FROM).
         type: str
         required: true
   constraints:
@@ -160,13 +158,13 @@ options:
         type: str
         required: true
       check:
-        description: Expression that holds for every row inserted.
+        description: Expression that must be true for every inserted row.
         type: str
         required: true
   state:
     description:
       - V(present) makes the table exist as declared.
-      - V(absent) removes the table that O(name) names, with V(drop_table) in O(allow) only.
+      - V(absent) drops the table that O(name) names. It needs V(drop_table) in O(allow).
     type: str
     choices: [present, absent]
     default: present
@@ -215,22 +213,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 statements:
-  description: Statements that were executed or, in check mode, would be; secrets are hidden.
+  description: Statements that ran, or that would run in a real run. Secrets are hidden.
   returned: always
   type: list
   elements: str
   sample:
     - CREATE DATABASE shop
 uncertain:
-  description: Statements of which it is not known whether they ran, because the connection broke before the answer; secrets are hidden.
+  description: Statements that may have run or not, because the connection broke before the server answered. Secrets are hidden.
   returned: when there are any
   type: list
   elements: str
 plan:
   description:
-    - The same statements with what each does to rows that are there. V(instant) changes nothing but the definition. V(mutation) renames
-      or removes files of all parts, V(rewrite) reads and writes a column or the table; the run waits for both. V(copy) fills another
-      table, and V(drop) removes rows.
+    - The same statements with their effect on existing rows. V(instant) changes only the definition. V(mutation) renames or removes
+      files of all parts, and V(rewrite) reads and writes a column or the table; the module waits for both. V(copy) fills another table,
+      and V(drop) deletes rows.
     - The figures are the server's own, before the run. With C(--diff) they stand beside what changes.
   returned: success, or when objects differ
   type: list
@@ -257,7 +255,7 @@ plan:
       type: int
       sample: 4194304
     lost:
-      description: What is lost with the statement; empty where nothing is.
+      description: What the statement deletes. Empty if it deletes nothing.
       type: str
       sample: column note and its values would be dropped
 objects:
@@ -271,24 +269,24 @@ objects:
       type: str
       sample: shop.orders
     kind:
-      description: What it is.
+      description: Kind of the object.
       type: str
       sample: table
     status:
       description:
-        - V(present) or V(absent) as declared; V(created), V(altered) or V(dropped) by this run, or to be in check mode; or V(drifted).
+        - V(present) or V(absent) if the object is as declared, V(created), V(altered) or V(dropped) if this run changes it, or V(drifted).
       type: str
       sample: created
     before:
-      description: Definition found, in the server's words; on one line where it is as declared.
+      description: Existing definition as the server prints it. On one line if it is as declared.
       type: str
       sample: ""
     after:
-      description: Definition declared, in the server's words; on one line where what was found is the same.
+      description: Declared definition as the server prints it. On one line if the existing definition is the same.
       type: str
       sample: CREATE TABLE shop.orders (...)
     reason:
-      description: Why an object that drifted cannot be, or may not be, altered.
+      description: Why an object with status V(drifted) cannot or may not be altered.
       type: str
       sample: "column total and its values would be dropped (allow: [drop_column])"
 code:

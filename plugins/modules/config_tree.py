@@ -6,22 +6,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: config_tree
-short_description: Write all configuration files of a service at once, validated before any of them is replaced
+short_description: Write all configuration files of a service after checking them together
 version_added: 0.1.0
 description:
-  - Compares the declared files with those on the host, lets the program that will read them check the whole tree in a temporary
-    folder, and only then replaces what differs, each file by an atomic rename. A tree that does not pass leaves the live files untouched.
-  - Tells whether the running service is older than its configuration, also when an earlier run was interrupted between writing
-    and restarting. It never restarts anything itself.
+  - Compares the declared files with those on the host, has the program that reads them check all of them in a temporary folder, and
+    then replaces the files that differ, each by an atomic rename. If the check fails, no file is changed.
+  - Reports whether the running service started before its configuration changed. The report is also right after an earlier run that was
+    interrupted between writing and restarting. The module itself never restarts a service.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
   check_mode:
     description:
-      - Can run in check mode and return the changed status prediction. The validation runs in check mode too, where its program exists.
+      - Predicts the result in check mode. The check of O(validate) runs in check mode, too, if its program exists.
     support: full
   diff_mode:
-    description: Returns what has changed, or would change, with the contents of O(secret_files) left out.
+    description: Returns what has changed, or would change, without the contents of O(secret_files).
     support: full
   platform:
     description: Works on hosts with systemd.
@@ -29,15 +29,15 @@ attributes:
     support: full
 options:
   root:
-    description: The folder that holds the configuration. It is created with O(folder_mode) when missing.
+    description: Folder of the configuration. It is created with O(folder_mode) if it is missing.
     type: path
     required: true
   owner:
-    description: Owner of the folders and of files that name no other.
+    description: Owner of the folders, and of files without an owner of their own.
     type: str
     default: root
   group:
-    description: Group of the folders and of files that name no other.
+    description: Group of the folders, and of files without a group of their own.
     type: str
     default: root
   folder_mode:
@@ -45,7 +45,7 @@ options:
     type: str
     default: "0750"
   folders:
-    description: Folders that the service needs before its first start, such as one for data outside of the unit's C(StateDirectory=).
+    description: Folders that must exist before the service first starts, such as a data folder outside of the unit's C(StateDirectory=).
     type: list
     elements: dict
     default: []
@@ -73,11 +73,11 @@ options:
       path:
         description:
           - Path below O(root), or an absolute path for a file elsewhere, such as a unit file.
-          - Those elsewhere are not part of the validated tree.
+          - Files outside of O(root) are not checked by O(validate).
         type: str
         required: true
       content:
-        description: The whole content, as text.
+        description: Content of the file, as text.
         type: str
         required: true
       mode:
@@ -102,20 +102,20 @@ options:
     default: false
   validate:
     description:
-      - Command that checks the tree, as a list of arguments. V({root}) in an argument stands for the folder that holds the files to check.
-      - It runs when something below O(root) would be written, and when O(unit) is older than what it reads, such as after an upgrade.
-      - In check mode it is skipped where its program is not installed yet.
+      - Command that checks the files, as a list of arguments. V({root}) in an argument stands for the folder with the files to check.
+      - It runs if a file below O(root) would change, and if the files that O(unit) reads changed after its start, such as by an upgrade.
+      - Check mode skips it if its program is not installed yet.
     type: list
     elements: str
     default: []
   validate_files:
-    description: Files that only O(validate) sees, below V({root}), such as an account for the check. They are never written below O(root).
+    description: Files below V({root}) that only O(validate) reads, such as an account for the check. They are never written below O(root).
     type: list
     elements: dict
     default: []
     suboptions: *suboptions
   validate_options:
-    description: Names of the options that the checked files are made from. They are named when O(validate) fails.
+    description: Names of the options that the checked files come from. The message names them if O(validate) fails.
     type: list
     elements: str
     default: []
@@ -168,11 +168,11 @@ changed_files:
   elements: str
   sample: [/etc/zookeeper/zoo.cfg]
 restart_needed:
-  description: Whether O(unit) is running with something older than its configuration. False where it is not running.
+  description: Whether O(unit) started before its configuration changed. False if it is not running.
   returned: always
   type: bool
 daemon_reload_needed:
-  description: Whether systemd has to read O(unit) again.
+  description: Whether systemd has to reload the file of O(unit).
   returned: always
   type: bool
 active:

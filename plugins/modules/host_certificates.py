@@ -6,23 +6,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_certificates
-short_description: Issue the certificates of many hosts that are due
+short_description: Issue missing and expiring certificates of hosts from an internal authority
 version_added: 0.1.0
 author: groundwork.observability maintainers (@groundwork)
 description:
   - Keeps a folder with an internal certificate authority (C(ca.crt), C(ca.key)) and with a key and a certificate for each host
     (C(hosts/<name>.key), C(hosts/<name>.crt)). It runs on the controller, once for all hosts.
-  - A certificate is due when it or its key is missing, when they do not belong together, when another authority issued it, when the host's
-    names are other ones, or when it ends soon. What is not due stays as it is.
-  - An authority that is there is used; without C(ca.key) it only checks, and a certificate that is due is an error.
+  - A certificate is issued if it or its key is missing, if the two do not belong together, if another authority issued it, if the names
+    of the host have changed, or if it expires soon. Other certificates are not changed.
+  - An existing authority is used. Without C(ca.key) the module only checks the certificates, and fails if one has to be issued.
 requirements:
   - cryptography >= 42 (Python library)
 attributes:
   check_mode:
-    description: Tells which certificates are due and issues none.
+    description: Reports which certificates have to be issued, and issues none.
     support: full
   diff_mode:
-    description: Shows the names of what is issued.
+    description: Shows the names of the issued certificates.
     support: full
   platform:
     description: The module runs on the controller.
@@ -30,7 +30,7 @@ attributes:
     platforms: posix
 options:
   path:
-    description: The folder. It and all keys are readable by its owner only.
+    description: The folder. Only its owner can read it and the keys.
     type: path
     required: true
   hosts:
@@ -53,7 +53,7 @@ options:
     type: int
     default: 397
   renew_days:
-    description: Issue again when fewer than this many days are left.
+    description: A certificate is issued again if it expires in fewer days than these.
     type: int
     default: 30
 """
@@ -74,7 +74,7 @@ issued:
   type: list
   elements: str
 authority_issued:
-  description: Whether the authority was made, or would be.
+  description: Whether the authority was created, or would be.
   returned: always
   type: bool
 """

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: What a host has of all that the platform needs, in one question
+short_description: Gather information about a host that the platform's requirements are checked with
 version_added: 0.1.0
 description:
   - Reads the platform, the memory, the clock, the file systems of given paths, and which processes listen on given ports.
-  - It decides nothing. The filter P(groundwork.observability.host_problems#filter) does.
+  - The filter P(groundwork.observability.host_problems#filter) compares the result with the requirements.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
@@ -26,7 +26,7 @@ attributes:
     support: full
 options:
   paths:
-    description: Absolute paths to look at. Of one that does not exist, its nearest existing parent is looked at.
+    description: Absolute paths to look at. For a path that does not exist, the module looks at its nearest existing parent.
     type: list
     elements: path
     default: []
@@ -57,7 +57,7 @@ machine:
   type: str
   sample: x86_64
 cpu_flags:
-  description: What C(/proc/cpuinfo) says that the processor can do.
+  description: Features of the processor, from C(/proc/cpuinfo).
   returned: always
   type: list
   elements: str
@@ -67,7 +67,7 @@ python:
   type: str
   sample: 3.11.2
 systemd:
-  description: Version of systemd, 0 where the host was not started by it.
+  description: Version of systemd, or 0 if systemd did not start the host.
   returned: always
   type: int
   sample: 252

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_state
-short_description: Ask a host in one go what it has
+short_description: Report which paths and accounts a host lacks
 version_added: 0.1.0
 author: groundwork.observability maintainers (@groundwork)
 description:
-  - Looks for paths and accounts and compares files, in one call. Nothing is changed.
-  - A role asks it first, so that a run that has nothing to install asks the host one question instead of one for each path and account.
+  - Looks for paths and accounts, and compares files, in one call. It changes nothing.
+  - A role calls it before it installs something. A run that has nothing to install then needs one task instead of one for each path and
+    account.
 attributes:
   check_mode:
     description: The module changes nothing, so it does the same in check mode.
@@ -25,12 +26,12 @@ attributes:
     platforms: posix
 options:
   paths:
-    description: Paths that must be there.
+    description: Paths that must exist.
     type: list
     elements: path
     default: []
   accounts:
-    description: Accounts that must be there.
+    description: Accounts that must exist.
     type: list
     elements: dict
     default: []
@@ -40,12 +41,12 @@ options:
         type: str
         required: true
       groups:
-        description: Groups that it must be a member of.
+        description: Groups that the account must be a member of.
         type: list
         elements: str
         default: []
   unchanged:
-    description: Files that hold an identity. The module fails where one is there and holds something else.
+    description: Files that contain an identity. The module fails if a file exists and has other content.
     type: list
     elements: dict
     default: []
@@ -55,11 +56,11 @@ options:
         type: path
         required: true
       content:
-        description: What it must hold. White space at both ends does not count.
+        description: Expected content. White space at both ends is ignored.
         type: str
         required: true
       refusal:
-        description: What to say where it holds something else. V({found}) stands for that.
+        description: Message if the content differs. V({found}) stands for the content that was found.
         type: str
         required: true
 """

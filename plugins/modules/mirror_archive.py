@@ -9,35 +9,35 @@ module: mirror_archive
 short_description: Download a vendor's archive and verify it
 version_added: 0.1.0
 description:
-  - Downloads one archive, compares it with the checksum that its vendor publishes and with the one that a lock pins, and verifies its
-    signature with the vendor's own tool.
-  - The file is there only when it is complete and right. A download that broke is continued, also by the next run. A file that is there and
-    is not right is downloaded again.
-  - What is pinned and verified already is compared with the lock alone, without the vendor.
+  - Downloads one archive, compares it with the checksum that its vendor publishes and with the checksum in a lock file, and verifies
+    its signature with the tool that the vendor names.
+  - The file appears at its path only after it is complete and verified. An interrupted download is continued, also by the next run. An
+    existing file with the wrong checksum is downloaded again.
+  - An archive that the lock file already has as verified is compared with the lock file only. The vendor is not contacted.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
   check_mode:
-    description: Can run in check mode; then nothing is downloaded, and RV(lock) is empty for an archive that is not there.
+    description: Check mode downloads nothing, and RV(lock) is empty for an archive that does not exist yet.
     support: full
   diff_mode:
     description: Returns details on what has changed, or would change.
     support: none
   platform:
-    description: Works wherever the vendor can be reached from, usually on the controller.
+    description: Runs on any host that can reach the vendor, usually on the controller.
     platforms: posix
     support: full
 options:
   url:
-    description: Where the archive is. Proxies are taken from the environment.
+    description: URL of the archive. The module uses the proxies of the environment.
     type: str
     required: true
   path:
-    description: The file on the host. Its folder has to be there; its name is the archive's.
+    description: Path of the file on the host. Its folder must exist, and its name must be the name of the archive.
     type: path
     required: true
   checksum:
-    description: Where the vendor publishes the archive's checksum. Left out where it publishes none.
+    description: Where the vendor publishes the checksum of the archive. Leave it out if the vendor publishes none.
     type: dict
     suboptions:
       url:
@@ -56,23 +56,23 @@ options:
         description: For a Grafana plugin, the name of the platform's package, for example V(linux-amd64).
         type: str
   signature:
-    description: How the vendor's signature is verified. Left out where the vendor signs no archive.
+    description: How to verify the vendor's signature. Leave it out if the vendor does not sign the archive.
     type: dict
     suboptions:
       files:
-        description: Names and URLs of the files that are needed for it.
+        description: Names and URLs of the files that O(signature.commands) need.
         type: dict
         required: true
       commands:
         description:
-          - Commands, each a list of words, run until one fails. C({path}) stands for the archive, C({folder}) for a folder that is empty at
-            first, and C({name}) for each of O(signature.files).
-          - Where a program is not installed, nothing is run and RV(lock) says so.
+          - Commands, each a list of words. They run in order until one fails. C({path}) stands for the archive, C({folder}) for a folder
+            that is empty before the first command, and C({name}) for the file of that name in O(signature.files).
+          - If a program is not installed, no command runs, and RV(lock) says so.
         type: list
         elements: list
         required: true
   lock:
-    description: What a lock says about the archive, as RV(lock) of an earlier run; empty where it is not pinned yet.
+    description: Entry of the archive in the lock file, as RV(lock) of an earlier run returned it. Empty if the archive is not pinned yet.
     type: dict
     default: {}
 """

@@ -6,25 +6,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: otlp_probe
-short_description: Send recognisable logs, spans and metrics to an OTLP receiver
+short_description: Send logs, spans and metrics that can be found again to an OTLP receiver
 version_added: 0.1.0
 description:
   - Sends O(count) log records, spans and data points of a gauge (C(groundwork.verify.probe)) by OTLP/HTTP in JSON, one
     request for each signal.
-  - Each record and its resource have the attribute C(groundwork.probe_id), by which it is found again at the other end;
-    C(groundwork.probe_seq) numbers the records of a signal from 1. Log record and span of the same number have
-    the same trace and span id.
+  - Each record and its resource have the attribute C(groundwork.probe_id), by which a query finds it again.
+    C(groundwork.probe_seq) numbers the records of a signal from 1. A log record and a span with the same number have the same trace
+    id and span id.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
   check_mode:
-    description: Can run in check mode; then nothing is sent, and RV(accepted) is 0.
+    description: Check mode sends nothing, and RV(accepted) is 0.
     support: full
   diff_mode:
     description: Returns details on what has changed, or would change.
     support: none
   platform:
-    description: Works wherever the receiver can be reached from.
+    description: Runs on any host that can reach the receiver.
     platforms: posix
     support: full
 options:
@@ -36,7 +36,7 @@ options:
     description: Bearer token that the receiver asks for.
     type: str
   signals:
-    description: What to send.
+    description: Signals to send.
     type: list
     elements: str
     choices: [logs, traces, metrics]
@@ -48,14 +48,14 @@ options:
   probe_id:
     description:
       - Value of the attribute C(groundwork.probe_id).
-      - A random one by default. The same O(probe_id) gives the same trace and span ids.
+      - A random value by default. The same O(probe_id) gives the same trace and span ids.
     type: str
   service_name:
     description: The resource's C(service.name).
     type: str
     default: groundwork-verify
   ca_path:
-    description: File on the host with the certificate of the authority that issued the receiver's.
+    description: File on the host with the certificate of the authority that issued the receiver's certificate.
     type: path
   timeout:
     description: Seconds to wait for an answer.
