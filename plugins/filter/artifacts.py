@@ -181,9 +181,9 @@ def mirror_downloads(
 
 
 def mirror_lock(lock: t.Any, results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """The text of a lock file with the archives that a mirror was filled with. What the lock has besides stays.
+    """The text of the lock file after a mirror was filled. Entries of other archives are kept.
 
-    :param lock: the content of the lock until now.
+    :param lock: the content of the lock file before.
     :param results: results of M(groundwork.observability.mirror_archive) in a loop over RV(mirror_downloads).
     """
     archives = {**_locked(lock), **{result["item"]["archive"]: result["lock"] for result in results}}
@@ -193,7 +193,7 @@ def mirror_lock(lock: t.Any, results: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 
 def unverified(results: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """What could not be verified of a mirror's archives, one line each.
+    """Checksums and signatures of archives that the playbook mirror could not verify, one line each.
 
     :param results: results of M(groundwork.observability.mirror_archive) in a loop over RV(mirror_downloads).
     """

@@ -36,7 +36,7 @@ def _identity(hostvars: t.Mapping[str, t.Any], host: str) -> tuple[int, str]:
 
 
 def _shards(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> dict[int, list[str]]:
-    """Shard -> its hosts by replica, in the order of shards."""
+    """The shards in the order of their numbers, each with its hosts in the order of their replicas."""
     shards: dict[int, list[str]] = {}
     for host in sorted(groups.get("clickhouse", []), key=lambda host: _identity(hostvars, host)):
         shards.setdefault(_identity(hostvars, host)[0], []).append(host)

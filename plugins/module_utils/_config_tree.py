@@ -87,7 +87,7 @@ def diff(changes: t.Iterable[Change]) -> list[dict[str, str]]:
 
 
 def problems(root: str, paths: t.Sequence[str]) -> list[str]:
-    """What is wrong with the declared paths: outside of the root by C(..), the same twice, a file that is also a folder."""
+    """Errors in the declared paths: one outside of the root by C(..), the same path twice, a file that is also a folder."""
     found = []
     seen: set[str] = set()
     for path in paths:

@@ -199,7 +199,7 @@ dictionaries:
         status: LOADED
         element_count: 12
 replicas:
-  description: Replicated tables of this server, by database and table. C(healthy) and C(problems) say whether a replica works, and what is wrong with it.
+  description: Replicated tables of this server, by database and table. C(healthy) says whether a replica works, C(problems) what is wrong.
   returned: when it is in O(filter)
   type: dict
   sample:

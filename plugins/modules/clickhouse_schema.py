@@ -38,7 +38,7 @@ description:
   - The module compares an object with its declaration as the server prints them. It creates the declaration as a temporary table or
     view of the session and reads it back, so that spelling and defaults do not count as a difference. Neither does what the server adds
     by itself (the path of a C(Replicated) table declared without arguments,
-    C(index_granularity), the column list and definer of a view, the columns of a table that takes them from elsewhere, a guessed format).
+    C(index_granularity), the column list and definer of a view, columns that a table reads from another system, a guessed format).
   - Steps that delete data need a permission in O(allow). Without the permission the difference is reported as drift.
   - Run the module for each server of a cluster; C(ON CLUSTER) is not accepted. Several hosts can create the same replicated tables at
     the same time.
@@ -74,8 +74,9 @@ options:
       name:
         description:
           - Name of a database.
-          - Name of another object as C(database.name), or of a function without a database. If O(objects[].ddl) is given as well, both
-            names must be the same.
+          - Name of a function.
+          - Name of any other object as C(database.name).
+          - If O(objects[].ddl) is given as well, its statement must have the same name.
         type: str
       kind:
         description:
@@ -159,7 +160,7 @@ options:
         description: Sorting key.
         type: str
       primary_key:
-        description: Primary key, where it is shorter than the sorting key.
+        description: Primary key, if it is shorter than the sorting key.
         type: str
       partition_by:
         description: Partition key.

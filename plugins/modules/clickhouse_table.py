@@ -100,7 +100,7 @@ options:
     description: Sorting key.
     type: str
   primary_key:
-    description: Primary key, where it is shorter than the sorting key.
+    description: Primary key, if it is shorter than the sorting key.
     type: str
   partition_by:
     description: Partition key.

@@ -235,7 +235,7 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
         is_own_folder,
         "an absolute path of letters, digits and . _ + @ - that is no folder of the system: the service gets it, with all that is in it",
     ),
-    r"an absolute path": (_matches(_PATH.pattern), "letters, digits and . _ + @ - between slashes"),
+    r"an absolute path": (_matches(_PATH.pattern), "slashes, with letters, digits and . _ + @ - between them"),
     r"an absolute path with wildcards": (_is_glob, "printable characters, no $"),
     r"a path on the controller": (is_controller_path, "absolute, without . or .. between slashes, printable characters"),
     r"a folder on the controller": (is_controller_folder, "an absolute path below a top-level folder, none of the system's folders itself"),

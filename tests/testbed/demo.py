@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""`make demo`: hosts, the platform, a real application, and a page that shows what arrived."""
+"""`make demo`: starts hosts, installs the platform and the example application, and prints a page that shows what arrived."""
 
 from __future__ import annotations
 

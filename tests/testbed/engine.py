@@ -62,7 +62,7 @@ def _answers() -> bool:
 
 
 def _start() -> None:
-    """Start the engine by systemd, or by itself in the background where systemd does not run."""
+    """Start the container engine by systemd, or as a background process if systemd is not running."""
     what = "start the container engine"
     say(what)
     if Path("/run/systemd/system").is_dir():
