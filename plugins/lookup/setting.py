@@ -9,11 +9,11 @@ short_description: The value of an option that another role owns
 version_added: 0.1.0
 author: groundwork.observability maintainers (@groundwork)
 description:
-  - Every port, database, user and path is an option of one role and has its default in that role only. Other roles and playbooks ask for
-    it with this plugin, so that a value that is changed in the inventory is changed everywhere.
+  - Every port, database, user and path is an option of one role and has its default in that role only. Other roles and playbooks read the
+    value with this plugin, so that a value that is changed in the inventory is changed everywhere.
   - Each option describes the hosts of a group, for example C(clickhouse). A host of that group gets its own value, any other host gets the
-    value of the group's first host. Where the group is empty, because the service is not managed here, it is the host's own value again.
-  - Without a value in the inventory it is the role's default.
+    value of the group's first host. If the group is empty, because the service is not managed here, the plugin returns the host's own value.
+  - Without a value in the inventory the plugin returns the role's default.
 options:
   _terms:
     description: Names of options, such as V(clickhouse_https_port).
@@ -21,7 +21,7 @@ options:
     type: list
     elements: str
   host:
-    description: Ask for the value of this host instead.
+    description: Return the value of this host instead.
     type: str
 """
 
