@@ -12,7 +12,8 @@ description:
   - Every port, database, user and path is an option of one role and has its default in that role only. Other roles and playbooks read the
     value with this plugin, so that a value that is changed in the inventory is changed everywhere.
   - Each option describes the hosts of a group, for example C(clickhouse). A host of that group gets its own value, any other host gets the
-    value of the group's first host. If the group is empty, because the service is not managed here, the plugin returns the host's own value.
+    value of the group's first host. If the group is empty, because the service is not managed here, the plugin returns the host's own
+    value.
   - Without a value in the inventory the plugin returns the role's default.
 options:
   _terms:
