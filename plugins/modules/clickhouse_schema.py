@@ -88,7 +88,7 @@ options:
           - The C(CREATE TABLE), C(CREATE VIEW), C(CREATE MATERIALIZED VIEW), C(CREATE DICTIONARY), C(CREATE FUNCTION) or
             C(CREATE NAMED COLLECTION) statement. A name without a database belongs to O(login_database); functions and named
             collections have no database.
-          - C(CREATE OR REPLACE) means the same as C(CREATE): a table is never replaced together with its rows.
+          - C(CREATE OR REPLACE) means the same as C(CREATE). A table is never replaced together with its rows.
           - A table without C(ENGINE) gets the server's default engine (V(default_table_engine) in O(session_settings)).
           - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. If only
             a password changes, the module does not see a difference, because the server does not show passwords. Values of named

@@ -33,7 +33,7 @@ options:
   ddl:
     description:
       - The C(CREATE TABLE) statement. A name without a database belongs to O(login_database). Give either this or O(columns).
-      - C(CREATE OR REPLACE) means the same as C(CREATE): a table is never replaced together with its rows.
+      - C(CREATE OR REPLACE) means the same as C(CREATE). A table is never replaced together with its rows.
       - Passwords among the arguments of engines and table functions, or in settings, are hidden in every output. If only a
         password changes, the module does not see a difference, because the server does not show passwords.
     type: str
