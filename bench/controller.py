@@ -86,6 +86,8 @@ def recorded_inventory(folder: Path, hosts: int) -> list[str | Path]:
             "hosts": addresses,
             "vars": {
                 **CONNECTION,
+                # As on the hosts of the recording.
+                "ansible_user": "ansible",
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "recorded_file": str(RECORDING),
                 "observability_lock_file": str(mirror.fill(mirror.default_source()) / mirror.LOCK),

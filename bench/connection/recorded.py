@@ -42,6 +42,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
 
+# Ansible's name of a temporary folder, new for each task.
+TEMPORARY = re.compile(r"ansible-tmp-[\d.]+-\d+-\d+")
 # What a module's question is about, in its arguments.
 SUBJECTS = ("unit", "path", "paths", "src", "name", "url", "accounts", "argv")
 
@@ -54,8 +56,8 @@ def question(command: str, payload: bytes | None) -> str:
         if line.startswith(b"params="):
             arguments = json.loads(ast.literal_eval(line[len(b"params=") : -1].decode()))["ANSIBLE_MODULE_ARGS"]
             subject = next((arguments[name] for name in SUBJECTS if arguments.get(name)), "")
-            return re.sub(r"172\.29\.\d+\.\d+", "ADDRESS", f"{module.rsplit('.', 1)[-1]} {json.dumps(subject)}")
-    return re.sub(r"BECOME-SUCCESS-\w+", "BECOME-SUCCESS", command)
+            return re.sub(r"\b(172\.29|10\.0)\.\d+\.\d+", "ADDRESS", f"{module.rsplit('.', 1)[-1]} {json.dumps(subject)}")
+    return re.sub(r"BECOME-SUCCESS-\w+", "BECOME-SUCCESS", TEMPORARY.sub("ansible-tmp", command))
 
 
 @functools.cache
@@ -83,13 +85,14 @@ class Connection(ConnectionBase):
                 status, out, err = answers(self.get_option("recording"))[asked]
             except KeyError:
                 raise AnsibleConnectionFailure(f"the recording {self.get_option('recording')} has no answer to: {asked}") from None
-            return status, out.encode(), err.encode()
+            folder = TEMPORARY.search(cmd)
+            return status, (out.replace("ansible-tmp", folder.group()) if folder else out).encode(), err.encode()
         options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
         address = f"{self._play_context.remote_user}@{self._play_context.remote_addr}"
         argv = ["ssh", *options, "-i", self.get_option("key"), address, cmd]
         done = subprocess.run(argv, input=in_data or b"", capture_output=True, check=False)
         out = re.sub(rb"^BECOME-SUCCESS-\w+\r?\n", b"", done.stdout)
-        entry = {"question": asked, "status": done.returncode, "out": out.decode(), "err": done.stderr.decode()}
+        entry = {"question": asked, "status": done.returncode, "out": TEMPORARY.sub("ansible-tmp", out.decode()), "err": done.stderr.decode()}
         with open(self.get_option("recording"), "a", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             stream.write(json.dumps(entry) + "\n")
