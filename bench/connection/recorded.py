@@ -92,7 +92,12 @@ class Connection(ConnectionBase):
         argv = ["ssh", *options, "-i", self.get_option("key"), address, cmd]
         done = subprocess.run(argv, input=in_data or b"", capture_output=True, check=False)
         out = re.sub(rb"^BECOME-SUCCESS-\w+\r?\n", b"", done.stdout)
-        entry = {"question": asked, "status": done.returncode, "out": TEMPORARY.sub("ansible-tmp", out.decode()), "err": done.stderr.decode()}
+        entry = {
+            "question": asked,
+            "status": done.returncode,
+            "out": TEMPORARY.sub("ansible-tmp", out.decode()),
+            "err": done.stderr.decode(),
+        }
         with open(self.get_option("recording"), "a", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             stream.write(json.dumps(entry) + "\n")
