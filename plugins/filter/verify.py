@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters of the playbook verify: what its observations mean, in words and as a table."""
+"""Filters of role verify: the query that finds records of a probe, and the report of what arrived where."""
 
 from __future__ import annotations
 
@@ -96,10 +96,12 @@ def _upstream(observed: Observations, signal: str, missing: int) -> str:
     return f"{part} in no queue and on no ClickHouse node; gateway {names} had it last"
 
 
-def verify_last_hop(observed: Observations) -> dict[str, str]:
+def last_hops(observed: Observations) -> dict[str, str]:
     """Which hop last had the records of each signal that did not arrive on every replica exactly once.
 
-    :param observed: what the playbook saw, see the documentation of the filter.
+    :param observed: C(count), how many records of each signal were sent; C(accepted) and C(errors), by signal; C(agent) with C(host),
+        C(text) (the collector's own metrics in Prometheus' format, empty where it did not answer) and C(refusal); C(gateways), by host,
+        with C(text) and C(refusal); C(nodes), by host, with C(shard), C(replica), and C(rows) by signal or C(error).
     :returns: a line for each such signal; empty when all is well.
     """
     verdicts = {}
@@ -132,10 +134,10 @@ def verify_last_hop(observed: Observations) -> dict[str, str]:
     return verdicts
 
 
-def verify_rows(observed: Observations) -> list[dict[str, t.Any]]:
+def table_rows(observed: Observations) -> list[dict[str, t.Any]]:
     """The rows of the table: for each signal what every hop has to say about it.
 
-    :param observed: as for RV(verify_last_hop); a node may have C(seconds).
+    :param observed: as for C(last_hops); a node may have C(seconds).
     """
     table = []
     for signal, accepted in observed["accepted"].items():
@@ -164,7 +166,7 @@ def verify_rows(observed: Observations) -> list[dict[str, t.Any]]:
     return table
 
 
-def verify_table(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+def text_table(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """An aligned text table with the columns signal, where, seconds, state.
 
     :param rows: mappings with these keys; C(seconds) is a number or nothing.
@@ -224,8 +226,8 @@ def _node(stored: t.Mapping[str, t.Any], sent_at: float) -> dict[str, t.Any]:
     }
 
 
-def verify_observations(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str) -> Observations:
-    """What the tasks of the playbook registered, in the form that the other filters want.
+def observations(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str) -> Observations:
+    """What the tasks of role verify registered, in the form that the other functions want.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
@@ -259,7 +261,7 @@ def verify_observations(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, 
     }
 
 
-def verify_grafana(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
+def grafana_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
     """Rows of the table for each Grafana's data source; C(problem) is the message where it is not healthy.
 
     :param hostvars: ansible's C(hostvars).
@@ -282,15 +284,25 @@ def verify_grafana(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[
     return table
 
 
+def verify_report(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str) -> dict[str, t.Any]:
+    """What arrived where: C(table) as text, C(missing) with the last hop of each signal that did not arrive, and all C(problems).
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    :param sender: the host that the records were sent from.
+    """
+    observed = observations(hostvars, groups, sender)
+    grafana = grafana_rows(hostvars, groups)
+    missing = last_hops(observed)
+    return {
+        "table": text_table([*table_rows(observed), *grafana]),
+        "missing": missing,
+        "problems": [*missing.values(), *(row["problem"] for row in grafana if row["problem"])],
+    }
+
+
 class FilterModule:
     """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {
-            "verify_grafana": verify_grafana,
-            "verify_last_hop": verify_last_hop,
-            "verify_observations": verify_observations,
-            "verify_query": verify_query,
-            "verify_rows": verify_rows,
-            "verify_table": verify_table,
-        }
+        return {"verify_query": verify_query, "verify_report": verify_report}

@@ -33,14 +33,14 @@ GROUP_ROLES = {
 
 @functools.cache
 def role_options(role: str) -> dict[str, dict[str, t.Any]]:
-    """The options that an inventory sets for a role, from its meta/argument_specs.yml. Empty for a role without one."""
+    """The options that an inventory sets for a role, from its meta/argument_specs.yml. Empty for a role without any."""
     path = ROLES / role / "meta" / "argument_specs.yml"
     if not path.exists():
         return {}
     specs = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]
     # Other entry points take parameters that a play or a role hands over.
     entry = "preflight" if role == "common" else "main"
-    return t.cast("dict[str, dict[str, t.Any]]", specs[entry].get("options", {}))
+    return t.cast("dict[str, dict[str, t.Any]]", specs.get(entry, {}).get("options", {}))
 
 
 @functools.cache
@@ -61,7 +61,8 @@ def _prefixes() -> dict[str, set[str]]:
     """Prefix -> the names that may begin with it. A role may take an option that another role owns."""
     roles = {path.name: set(role_options(path.name)) for path in ROLES.iterdir() if path.is_dir()}
     every = set().union(*roles.values())
-    prefixes = [f"{role}_" for role in roles if role != "common"] + ["observability_"]
+    # Options of role verify are given with -e; an inventory may have a verify_ssl of its own.
+    prefixes = [f"{role}_" for role, options in roles.items() if options and role != "common"] + ["observability_"]
     return {prefix: {name for name in every if name.startswith(prefix)} for prefix in prefixes}
 
 

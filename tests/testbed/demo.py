@@ -167,7 +167,7 @@ def layout_rows() -> list[tuple[str, str]]:
 def table_of(output: str) -> list[str]:
     """The table that verify.yml printed."""
     lines = output.splitlines()
-    starts = [index for index, line in enumerate(lines) if "TASK [Print the table]" in line]
+    starts = [index for index, line in enumerate(lines) if "Print the table]" in line]
     if not starts:
         return []
     body = lines[starts[0] + 1 :]

@@ -112,12 +112,12 @@ NOWHERE = {"ch1": 0, "ch2": 0}
 )
 def test_last_hop(have: dict[str, t.Any], verdict: str | None) -> None:
     """The hop that had the record last is named."""
-    assert verify.verify_last_hop(have) == ({} if verdict is None else {"logs": f"log: {verdict}"})
+    assert verify.last_hops(have) == ({} if verdict is None else {"logs": f"log: {verdict}"})
 
 
 def test_table() -> None:
     """What arrived, what did not; shards that have nothing to do with it are left out."""
-    assert verify.verify_table(verify.verify_rows(observed(rows={"ch2": 0}))) == (
+    assert verify.text_table(verify.table_rows(observed(rows={"ch2": 0}))) == (
         "signal  where                     seconds  state\n"
         "log     node agent on app1              -  accepted\n"
         "log     ch1 (shard 1, replica a)      0.4  stored\n"
@@ -140,7 +140,7 @@ def test_table() -> None:
 )
 def test_rows(have: dict[str, t.Any], states: list[str]) -> None:
     """Each hop's state, in the order of the way."""
-    assert [row["state"] for row in verify.verify_rows(have)] == states
+    assert [row["state"] for row in verify.table_rows(have)] == states
 
 
 def test_query_asks_other_shards_by_their_place() -> None:
@@ -168,7 +168,7 @@ def test_observations() -> None:
         "ch3": {"clickhouse_shard": 2, "clickhouse_replica": "a"},
     }
     groups = {"gateway": ["gw1"], "clickhouse": ["ch1", "ch2", "ch3"]}
-    have = verify.verify_observations(hostvars, groups, "app1")
+    have = verify.observations(hostvars, groups, "app1")
     assert have["agent"] == {"host": "app1", "text": IDLE, "refusal": ""}
     assert have["gateways"] == {"gw1": {"text": "", "refusal": 'code: "60"'}}
     assert have["nodes"]["ch1"]["rows"]["logs"] == 1
@@ -192,6 +192,27 @@ def test_observations() -> None:
 )
 def test_grafana(asked: dict[str, t.Any] | None, state: str, problem: str) -> None:
     """Healthy is only what says so."""
-    row = verify.verify_grafana({"gw1": {"__verify_grafana": asked} if asked else {}}, {"grafana": ["gw1"]})[0]
+    row = verify.grafana_rows({"gw1": {"__verify_grafana": asked} if asked else {}}, {"grafana": ["gw1"]})[0]
     assert row["state"] == state
     assert row["problem"] == (f"Grafana on gw1: its data source clickhouse is not healthy: {problem}" if problem else "")
+
+
+def test_report() -> None:
+    """The table has what every hop says; problems are the missing signals and the data sources that are not healthy."""
+    probe = {"count": 1, "sent_at": 100.0, "accepted": {"logs": 1}, "errors": {}}
+    hostvars = {
+        "app1": {"__verify_probe": probe},
+        "gw1": {"__verify_grafana": {"msg": "Connection refused"}},
+        "ch1": {"clickhouse_shard": 1, "clickhouse_replica": "a", "__verify_stored": {"json": {"data": [{"now": 101, "logs": 0}]}}},
+    }
+    groups = {"gateway": ["gw1"], "clickhouse": ["ch1"], "grafana": ["gw1"]}
+    report = verify.verify_report(hostvars, groups, "app1")
+    assert list(report["missing"]) == ["logs"]
+    assert report["problems"] == [
+        report["missing"]["logs"],
+        "Grafana on gw1: its data source clickhouse is not healthy: Connection refused",
+    ]
+    assert [line.split()[0] for line in report["table"].splitlines()] == ["signal", "log", "log", "query"]
+    hostvars["ch1"]["__verify_stored"]["json"]["data"][0]["logs"] = 1
+    hostvars["gw1"]["__verify_grafana"] = {"json": {"status": "OK"}}
+    assert verify.verify_report(hostvars, groups, "app1") | {"table": ""} == {"table": "", "missing": {}, "problems": []}
