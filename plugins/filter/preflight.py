@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.plugin_utils._across import host_contradictions
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import MODES, host_contradictions
 from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import requirements, unfit
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import (
     GROUP_ROLES,
@@ -71,7 +71,7 @@ def distinct_collectors(
     """
     chosen: dict[tuple[str, str], str] = {}
     settings: dict[str, str] = {}
-    for mode in (group for group, roles in GROUP_ROLES.items() if "otel_collector" in roles):
+    for mode in MODES:
         members = set(groups.get(mode, []))
         for name in (name for name in hosts if name in members):
             if name not in settings:

@@ -6,7 +6,7 @@
 
 """Archives of a mirror: what a vendor calls them, how they are downloaded and verified, and what the lock says about them.
 
-The table of archives is C(common_artifacts) in roles/common/vars/main/artifacts.yml, which explains its keys.
+Each role declares its archives in vars/main/component.yml; the README of role common explains the keys.
 """
 
 from __future__ import annotations

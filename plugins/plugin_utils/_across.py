@@ -7,44 +7,23 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
 
 Groups = t.Mapping[str, t.Sequence[str]]
-MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
 EVERY_ADDRESS = ("", "0.0.0.0", "::", "*")
 LOOPBACK = "127.0.0.1"
+COLLECTOR = components.components()["otel_collector"]
+MODES = tuple(COLLECTOR["groups"])
+AGENTS = tuple(mode for mode in MODES if mode != "gateway")
+COLLECTOR_STATE = COLLECTOR["state_folder"]
 
 # Group -> the ports that its hosts listen on, each with the option that gives the address. "": the host's own address.
-LISTENERS: dict[str, dict[str, str]] = {
-    "zookeeper": {
-        "zookeeper_client_port": "",
-        "zookeeper_quorum_port": "",
-        "zookeeper_election_port": "",
-        "zookeeper_admin_port": LOOPBACK,
-        "zookeeper_metrics_port": "zookeeper_metrics_address",
-    },
-    "clickhouse": dict.fromkeys(("clickhouse_https_port", "clickhouse_native_port", "clickhouse_interserver_port"), "clickhouse_listen"),
-    "gateway": {
-        "otel_collector_gateway_grpc_port": "otel_collector_gateway_listen_address",
-        "otel_collector_gateway_http_port": "otel_collector_gateway_listen_address",
-        "otel_collector_gateway_health_port": LOOPBACK,
-        "otel_collector_gateway_metrics_port": LOOPBACK,
-        "otel_collector_gateway_relay_port": LOOPBACK,
-    },
-    "node_agent": {f"otel_collector_node_agent_{what}_port": LOOPBACK for what in ("grpc", "http", "health", "metrics")},
-    "cluster_agent": {f"otel_collector_cluster_agent_{what}_port": LOOPBACK for what in ("health", "metrics")},
-    "prometheus_agent": {f"otel_collector_prometheus_agent_{what}_port": LOOPBACK for what in ("health", "metrics")},
-    "grafana": {"grafana_port": "grafana_address"},
-}
+LISTENERS: dict[str, dict[str, str]] = {group: declared["ports"] for group, declared in components.groups().items()}
 # Group -> the folders that its services own on a host.
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "zookeeper": ("zookeeper_data_dir", "zookeeper_log_dir"),
-    "clickhouse": ("clickhouse_data_dir",),
-    "grafana": ("grafana_data_dir",),
-}
-COLLECTOR_STATE = "/var/lib/otelcol"
+FOLDERS: dict[str, tuple[str, ...]] = {group: tuple(declared["folders"]) for group, declared in components.groups().items()}
 # Folders of archives below observability_install_dir.
-PROGRAMS = ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource")
+PROGRAMS = tuple(name.replace("_", "-") for name in components.archives())
 
 
 class Listener(t.NamedTuple):
@@ -130,7 +109,7 @@ def _certificates(host: Host) -> list[str]:
 
 def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host | None) -> list[str]:
     found = []
-    agents = [mode for mode in MODES[1:] if mode in groups]
+    agents = [mode for mode in AGENTS if mode in groups]
     if agents and not site.get("gateway") and not host.text("otel_collector_gateway_endpoint"):
         found.append(
             f"{', '.join(agents)}: group gateway is empty and otel_collector_gateway_endpoint is not set, so there is nothing to send to"

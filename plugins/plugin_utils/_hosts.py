@@ -8,7 +8,9 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
 from ansible_collections.groundwork.observability.plugins.plugin_utils._across import (
+    AGENTS,
     COLLECTOR_STATE,
     EVERY_ADDRESS,
     FOLDERS,
@@ -36,10 +38,10 @@ CLOCK_AHEAD, CLOCK_BEHIND = 60, 5
 # File systems that lose data, or that a database's locks and renames do not work on.
 UNFIT = ("tmpfs", "ramfs", "nfs", "nfs4", "cifs", "smb3", "vfat", "exfat", "9p", "fuse.sshfs", "fuse.s3fs", "squashfs", "iso9660")
 # Free space to begin with, in GB; later at least FULL, so that a service can still write its configuration.
-FIRST = {"zookeeper_data_dir": 1, "zookeeper_log_dir": 1, "clickhouse_data_dir": 5, "grafana_data_dir": 1}
+FIRST: dict[str, int] = {name: size for declared in components.groups().values() for name, size in declared["folders"].items()}
 PROGRAMS_FIRST, FULL = 3 * GB, GB // 10
 # Accounts that the roles' services run as.
-ACCOUNTS = {**{group: group for group in FOLDERS}, **{mode: f"otelcol-{mode.replace('_', '-')}" for mode in MODES}}
+ACCOUNTS: dict[str, str] = {group: declared["account"] for group, declared in components.groups().items()}
 
 
 def requirements(host: Host, groups: t.Sequence[str]) -> dict[str, t.Any]:
@@ -129,7 +131,7 @@ def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) ->
     if "gateway" in groups:
         parts["otel_collector_gateway_queue_bytes"] = 3 * (host.number("otel_collector_gateway_queue_bytes") or 0)
         parts["otel_collector_gateway_dead_letter_bytes"] = host.number("otel_collector_gateway_dead_letter_bytes") or 0
-    agents = len(set(groups) & set(MODES[1:]))
+    agents = len(set(groups) & set(AGENTS))
     if agents:
         parts["otel_collector_agent_queue_bytes"] = 3 * agents * (host.number("otel_collector_agent_queue_bytes") or 0)
     if sum(parts.values()) <= system["size_bytes"]:

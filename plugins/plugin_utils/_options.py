@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import pathlib
 import typing as t
 
 import yaml
@@ -15,20 +14,12 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
+from ansible_collections.groundwork.observability.plugins.plugin_utils._components import ROLES
 from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import value_problems
 
-ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
-
-# Which roles read the variables of a host in a group.
-GROUP_ROLES = {
-    "zookeeper": ("zookeeper",),
-    "clickhouse": ("clickhouse", "telemetry_schema"),
-    "gateway": ("otel_collector",),
-    "node_agent": ("otel_collector",),
-    "cluster_agent": ("otel_collector",),
-    "prometheus_agent": ("otel_collector",),
-    "grafana": ("grafana",),
-}
+# Group -> the roles that read the variables of its hosts.
+GROUP_ROLES: dict[str, tuple[str, ...]] = {group: declared["roles"] for group, declared in components.groups().items()}
 
 
 @functools.cache

@@ -8,47 +8,25 @@ A port, a database, a user or a path is an option of one role and has its defaul
 
 from __future__ import annotations
 
-import functools
-import pathlib
 import typing as t
 
-import yaml
 from ansible.errors import AnsibleError
-
-ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
-
-# Prefix of an option -> the role that owns it, and the group whose hosts it describes. A longer prefix comes first.
-OWNERS = {
-    "zookeeper_": ("zookeeper", "zookeeper"),
-    "clickhouse_": ("clickhouse", "clickhouse"),
-    "telemetry_schema_": ("telemetry_schema", "clickhouse"),
-    "otel_collector_gateway_": ("otel_collector", "gateway"),
-    "otel_collector_node_agent_": ("otel_collector", "node_agent"),
-    "otel_collector_cluster_agent_": ("otel_collector", "cluster_agent"),
-    "otel_collector_prometheus_agent_": ("otel_collector", "prometheus_agent"),
-    "grafana_": ("grafana", "grafana"),
-}
+from ansible_collections.groundwork.observability.plugins.plugin_utils._components import defaults, owners
 
 
 def owner(name: str) -> tuple[str, str]:
     """The role that owns an option, and the group whose hosts it describes."""
-    for prefix, found in OWNERS.items():
+    for prefix, found in owners().items():
         if name.startswith(prefix):
             return found
     raise AnsibleError(f"{name} is not an option of a role of this collection")
-
-
-@functools.cache
-def _defaults(role: str) -> dict[str, t.Any]:
-    loaded: dict[str, t.Any] = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
-    return loaded
 
 
 def default(name: str) -> t.Any:
     """An option's default, from the defaults/main.yml of the role that owns it. A default that is a template cannot be asked for."""
     role = owner(name)[0]
     try:
-        value = _defaults(role)[name]
+        value = defaults(role)[name]
     except KeyError:
         raise AnsibleError(f"{name} has no default in role {role}") from None
     if "{{" in str(value):

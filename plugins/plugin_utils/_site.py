@@ -10,11 +10,12 @@ import difflib
 import ipaddress
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import AGENTS
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import GROUP_ROLES, Host
 
-AGENTS = ("node_agent", "cluster_agent", "prometheus_agent")
 # Identity is explicit: never derived from the order of an inventory.
-IDENTITIES = {"zookeeper": ("zookeeper_id",), "clickhouse": ("clickhouse_shard", "clickhouse_replica")}
+IDENTITIES: dict[str, tuple[str, ...]] = {group: declared["identity"] for group, declared in components.groups().items()}
 # What all hosts of these groups have to agree on, and why.
 SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("zookeeper",), ("zookeeper_quorum_port", "zookeeper_election_port"), "members of an ensemble reach each other at the same ports"),
@@ -83,7 +84,7 @@ def site_problems(site: Site) -> list[str]:
 
 
 def _identities(site: Site) -> list[str]:
-    return [line for group, names in IDENTITIES.items() for line in _duplicates(site.members[group], names)]
+    return [line for group, names in IDENTITIES.items() if names for line in _duplicates(site.members[group], names)]
 
 
 def _duplicates(hosts: t.Sequence[Host], names: tuple[str, ...]) -> list[str]:

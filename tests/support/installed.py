@@ -15,11 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from plugins.module_utils import _artifacts
+from plugins.plugin_utils import _components
 from tests.support.vendor import Vendor, signed
-from tests.testbed.artifacts import CATALOGUE
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -108,7 +106,7 @@ def vendors_table(url: str) -> dict[str, Any]:
         # Whose signature it is stays as it is.
         return value.replace("https://", f"{url}/") if isinstance(value, str) and value.startswith("https://") else value
 
-    return dict(local(yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))["common_artifacts"]))
+    return dict(local(_components.archives()))
 
 
 def publish(vendor: Vendor, table: dict[str, Any], archives: Path, archs: Iterable[str], keys: Path) -> dict[str, str]:

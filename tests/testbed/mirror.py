@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 import yaml
 
 from plugins.module_utils import _artifacts
-from tests.testbed.artifacts import CATALOGUE, Artifact, catalogue
+from tests.testbed.artifacts import Artifact, catalogue
 from tests.testbed.core import TestbedError, cached, heartbeat, parallel
 
 REGISTRIES, OFFICIAL = SOURCES = ("registries", "official")
@@ -71,7 +71,7 @@ def fill(source: str) -> Path:
     if source == OFFICIAL:
         downloads = list(wanted.values())
         modules = [(recipe, module) for recipe, module in modules if module.NAME not in wanted]
-    inputs: list[str | Path] = [source, *map(repr, RECIPES), CATALOGUE, Path(__file__)]
+    inputs: list[str | Path] = [source, *map(repr, RECIPES), repr(wanted), Path(__file__)]
     for _, module in modules:
         inputs += module.inputs()
 
@@ -83,7 +83,7 @@ def fill(source: str) -> Path:
             lock.update(entries)
         missing = sorted({item.archive for item in wanted.values()} - lock.keys())
         if missing:
-            raise TestbedError("fill the mirror", f"nothing made {', '.join(missing)}", f"compare {CATALOGUE}")
+            raise TestbedError("fill the mirror", f"nothing made {', '.join(missing)}", "compare roles/*/vars/main/component.yml")
         (folder / LOCK).write_text(_artifacts.LOCK_HEAD + yaml.safe_dump({"artifacts_lock": lock}, width=1000), encoding="utf-8")
 
     return cached("mirror", inputs, build)

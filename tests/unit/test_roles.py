@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.groundwork.observability.plugins.filter.artifacts import DEFAULT_ARCH
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.readme_tables import BEGIN, ROLES, entry_points, rendered
 
@@ -59,12 +60,47 @@ def test_secrets_are_hidden(role: str) -> None:
             assert option.get("no_log") is True, name
 
 
-def test_versions_equal_the_list_of_artifacts() -> None:
-    artifacts = yaml.safe_load((ROLES / "common/vars/main/artifacts.yml").read_text())["common_artifacts"]
-    given = {name: value for role in ROLE_NAMES for name, value in defaults(role).items()}
-    assert {artifact: given[entry["version_variable"]] for artifact, entry in artifacts.items()} == {
-        artifact: entry["version"] for artifact, entry in artifacts.items()
+SERVICES = [role for role, component in _components.components().items() if "group" in component]
+KEYS = {"group", "groups", "unit", "health", "archives", "paths", "unchanged", "account_groups", "state_folder"}
+
+
+@pytest.mark.parametrize("role", _components.components())
+def test_a_component_names_options_of_its_role(role: str) -> None:
+    component, known = _components.components()[role], options(role)
+    assert set(component) <= KEYS
+    for declared in component["groups"].values():
+        assert set(declared) <= {"account", "identity", "folders", "ports"}
+        addresses = set(declared.get("ports", {}).values()) - {"", "127.0.0.1"}
+        assert {*declared.get("identity", ()), *declared.get("folders", {}), *declared.get("ports", {}), *addresses} <= set(known)
+        assert all(isinstance(size, int) for size in declared.get("folders", {}).values())
+    for archive in component.get("archives", {}).values():
+        assert {"source", "version_variable", "arch", "archive", "strip", "url", "checksum"} <= set(archive)
+        assert archive["version_variable"] in known
+
+
+@pytest.mark.parametrize("role", SERVICES)
+def test_a_service_declares_what_common_reads(role: str) -> None:
+    component = _components.components()[role]
+    assert component["group"] in component["groups"] or component["group"] == "{{ otel_collector_mode }}"
+    assert component["unit"] and component["archives"]
+    assert {"url", "seconds"} <= set(component["health"]) <= {"url", "seconds", "expect", "user", "password", "ca_path"}
+
+
+def test_every_role_with_options_of_an_inventory_is_a_component() -> None:
+    """Else preflight would not look at them."""
+    assert set(_components.components()) == {role for role in ROLE_NAMES if role != "common" and "main" in entry_points(role)}
+
+
+def test_the_table_of_archives() -> None:
+    table = _components.archives()
+    assert {name: entry["groups"] for name, entry in table.items()} == {
+        "clickhouse": ["clickhouse"],
+        "grafana": ["grafana"],
+        "grafana_clickhouse_datasource": ["grafana"],
+        "otelcol": ["gateway", "node_agent", "cluster_agent", "prometheus_agent"],
+        "zookeeper": ["zookeeper"],
     }
+    assert table["zookeeper"]["version"] == defaults("zookeeper")["zookeeper_version"]
 
 
 def test_platform_has_one_default() -> None:
@@ -77,7 +113,7 @@ def test_no_role_name_begins_with_another() -> None:
 
 
 def test_roles_read_alike() -> None:
-    files = {"main.yml", "preflight.yml", "install.yml", "configure.yml", "service.yml", "health.yml"}
-    for role in ("zookeeper", "clickhouse", "otel_collector", "grafana"):
+    files = {"main.yml", "preflight.yml", "install.yml", "configure.yml", "restart.yml"}
+    for role in SERVICES:
         assert files <= {path.name for path in (ROLES / role / "tasks").iterdir()}, role
         assert Path(ROLES / role / "tasks/main.yml").read_text() == Path(ROLES / "zookeeper/tasks/main.yml").read_text(), role

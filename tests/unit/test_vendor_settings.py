@@ -111,12 +111,12 @@ def test_what_it_knows_is_accepted(variables: dict[str, Any]) -> None:
 
 def test_the_roles_own_settings_are_known() -> None:
     known = _vendor_settings.known_settings("zookeeper", "settings")
-    own = yaml.safe_load((ROLES / "zookeeper/vars/main.yml").read_text(encoding="utf-8"))["__zookeeper_settings"]
+    own = yaml.safe_load((ROLES / "zookeeper/vars/main/main.yml").read_text(encoding="utf-8"))["__zookeeper_settings"]
     assert [name for name in own if name not in known and not name.startswith("metricsProvider.")] == []
     settings = _vendor_settings.known_settings("clickhouse", "settings")
-    profiles = yaml.safe_load((ROLES / "clickhouse/vars/main.yml").read_text(encoding="utf-8"))["__clickhouse_users"]["profiles"]
+    profiles = yaml.safe_load((ROLES / "clickhouse/vars/main/main.yml").read_text(encoding="utf-8"))["__clickhouse_users"]["profiles"]
     grafana = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))
-    ini = yaml.safe_load((ROLES / "grafana/vars/main.yml").read_text(encoding="utf-8"))["__grafana_settings"]
+    ini = yaml.safe_load((ROLES / "grafana/vars/main/main.yml").read_text(encoding="utf-8"))["__grafana_settings"]
     assert [section for section in ini if section not in grafana["sections"].split()] == []
     assert [name for section, own in ini.items() for name in own if name not in grafana["settings"][section].split()] == []
     assert [name for profile in profiles.values() for name in profile if name not in settings and name != "constraints"] == []

@@ -6,16 +6,13 @@ from __future__ import annotations
 import io
 import tarfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from plugins.module_utils import _artifacts
+from plugins.plugin_utils import _components
 
 # Of hosts and of what is built for them.
 ARCH = "amd64"
-CATALOGUE = Path(__file__).parents[3] / "roles" / "common" / "vars" / "main" / "artifacts.yml"
 
 
 @dataclass(frozen=True)
@@ -32,17 +29,12 @@ class Artifact:
         return str(self.release["archive"])
 
 
-def parse_catalogue(data: dict[str, Any]) -> dict[str, Artifact]:
-    """Read `common_artifacts` as the roles do."""
-    return {
-        name: Artifact(name, str(entry["version"]), _artifacts.release(entry, str(entry["version"]), ARCH))
-        for name, entry in data["common_artifacts"].items()
-    }
-
-
 def catalogue() -> dict[str, Artifact]:
     """All archives that the roles install, as the roles name them."""
-    return parse_catalogue(yaml.safe_load(CATALOGUE.read_text(encoding="utf-8")))
+    return {
+        name: Artifact(name, str(entry["version"]), _artifacts.release(entry, str(entry["version"]), ARCH))
+        for name, entry in _components.archives().items()
+    }
 
 
 def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -200,7 +200,7 @@ def test_grafana(asked: dict[str, t.Any] | None, state: str, problem: str) -> No
 def test_report() -> None:
     """The table has what every hop says; problems are the missing signals and the data sources that are not healthy."""
     probe = {"count": 1, "sent_at": 100.0, "accepted": {"logs": 1}, "errors": {}}
-    hostvars = {
+    hostvars: dict[str, t.Any] = {
         "app1": {"__verify_probe": probe},
         "gw1": {"__verify_grafana": {"msg": "Connection refused"}},
         "ch1": {"clickhouse_shard": 1, "clickhouse_replica": "a", "__verify_stored": {"json": {"data": [{"now": 101, "logs": 0}]}}},

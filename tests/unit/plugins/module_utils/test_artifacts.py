@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts
 from ansible_collections.groundwork.observability.plugins.module_utils._artifacts import ArtifactError, fetch, parse_checksum, release
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.support import vendor
 
-TABLE = yaml.safe_load((Path(__file__).parents[4] / "roles/common/vars/main/artifacts.yml").read_text(encoding="utf-8"))["common_artifacts"]
+TABLE = _components.archives()
 ARCHIVE = "thing-1.0.tgz"
 CONTENT = bytes(range(256)) * 400
 SHA256, SHA512 = hashlib.sha256(CONTENT).hexdigest(), hashlib.sha512(CONTENT).hexdigest()
