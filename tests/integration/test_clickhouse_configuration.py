@@ -17,7 +17,7 @@ from tests.support.clickhouse import ClickHouse
 from tests.testbed.artifacts import clickhouse
 
 ROLE = Path(__file__).parents[2] / "roles" / "clickhouse"
-VARS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))
+VARS = yaml.safe_load((ROLE / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
 (TASK,) = yaml.safe_load((ROLE / "tasks" / "configure.yml").read_text(encoding="utf-8"))
 COMMAND = TASK["groundwork.observability.config_tree"]["validate"]
 Settings = dict[str, Any]

@@ -98,7 +98,7 @@ def variables() -> dict[str, Any]:
     loader = DataLoader()
     known: dict[str, Any] = {}
     for role in ROLES.iterdir():
-        for path in [role / "defaults/main.yml", *(role / "vars").glob("main.yml"), *(role / "vars/main").glob("*.yml")]:
+        for path in [role / "defaults/main.yml", *(role / "vars/main").glob("*.yml")]:
             if path.exists():
                 known |= loader.load_from_file(str(path), trusted_as_template=True)
     inventory = Inventory()
