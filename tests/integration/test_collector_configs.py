@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.support import otelcol
 from tests.support.daemon import free_ports
@@ -155,7 +156,7 @@ CLUSTER = {
 }
 
 
-MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
+MODES = tuple(_components.components()["otel_collector"]["groups"])
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _constraints, _options
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components, _constraints, _options
 
-ROLES = ("common", "zookeeper", "clickhouse", "otel_collector", "telemetry_schema", "grafana")
+ROLES = ("common", *_components.components())
 UNIT_LINE = "\nExecStartPre=/bin/true"
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
 BAD: dict[str, list[Any]] = {

@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _constraints, _options
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components, _constraints, _options
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support.inventory import Inventory
 
 ROLES = Path(__file__).parents[2] / "roles"
-SERVICES = ("zookeeper", "clickhouse", "otel_collector", "telemetry_schema", "grafana")
+SERVICES = tuple(_components.components())
 HOST = "gw1"
 # A right value of each kind of text.
 SAMPLES = {
