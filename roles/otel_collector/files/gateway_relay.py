@@ -65,7 +65,8 @@ REFUSALS = {
 CODE = re.compile(rb"\bcode: (\d+), message: ")
 # What a receiver answers to a request that it cannot read or that is too large.
 UNREADABLE = (400, 413)
-# Parts of one batch that are tried, each with one INSERT or two. What is still refused then goes to the dead letter folder as it is, with good records in it.
+# Parts of one batch that are tried, each with one INSERT or two. What is still refused then goes to the dead letter folder as it is,
+# with good records in it.
 ATTEMPTS = 64
 # Above the exporter's own time-out.
 TIMEOUT = 30
@@ -215,8 +216,8 @@ class Relay:
     def insert(self, shard: str, signal: str, body: bytes) -> tuple[tuple[int, str, bytes], str]:
         """The answer to a batch, and why its table refuses it: empty when the table has it. Raises Unavailable when it may be stored later.
 
-        A batch that only a view refuses is in the table already. The same block again, without the errors of views, is dropped by the table and
-        reaches the other views.
+        A batch that only a view refuses is in the table already. The table drops the same block when it comes again, without the errors of
+        views; the other views get it.
         """
         reason = ""
         for exporter in ("write", "ignore_views"):
