@@ -39,41 +39,7 @@ def payload(signal: str, probe_id: str, service: str, count: int, now: int) -> d
     :param count: number of records, which the attribute groundwork.probe_seq numbers from 1.
     :param now: nanoseconds since 1970; record n is dated n nanoseconds later, so that records are in order.
     """
-    records = []
-    for seq in range(1, count + 1):
-        # A trace for each record, so that many records are spread over all shards. The log record belongs to the span.
-        digest = hashlib.sha256(f"{probe_id}/{seq}".encode()).hexdigest()
-        trace_id, span_id, time = digest[:32], digest[32:48], str(now + seq)
-        attributes = _attributes({"groundwork.probe_id": probe_id, "groundwork.probe_seq": seq})
-        text = f"probe {probe_id} record {seq} of {count}"
-        if signal == "logs":
-            records.append(
-                {
-                    "timeUnixNano": time,
-                    "observedTimeUnixNano": time,
-                    "severityNumber": 9,
-                    "severityText": "INFO",
-                    "body": {"stringValue": text},
-                    "attributes": attributes,
-                    "traceId": trace_id,
-                    "spanId": span_id,
-                }
-            )
-        elif signal == "traces":
-            records.append(
-                {
-                    "traceId": trace_id,
-                    "spanId": span_id,
-                    "name": "verify",
-                    "kind": 1,
-                    "startTimeUnixNano": time,
-                    "endTimeUnixNano": str(now + seq + 1_000_000),
-                    "attributes": attributes,
-                    "status": {},
-                }
-            )
-        else:
-            records.append({"timeUnixNano": time, "asDouble": float(seq), "attributes": attributes})
+    records = [_record(signal, probe_id, seq, count, now) for seq in range(1, count + 1)]
     resource = {"attributes": _attributes({"service.name": service, "groundwork.probe_id": probe_id})}
     scope = {"name": "groundwork.observability"}
     if signal == "logs":
@@ -82,6 +48,36 @@ def payload(signal: str, probe_id: str, service: str, count: int, now: int) -> d
         return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"scope": scope, "spans": records}]}]}
     metric = {"name": METRIC, "unit": "1", "gauge": {"dataPoints": records}}
     return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"scope": scope, "metrics": [metric]}]}]}
+
+
+def _record(signal: str, probe_id: str, seq: int, count: int, now: int) -> dict[str, t.Any]:
+    # A trace for each record, so that many records are spread over all shards. The log record belongs to the span.
+    digest = hashlib.sha256(f"{probe_id}/{seq}".encode()).hexdigest()
+    trace_id, span_id, time = digest[:32], digest[32:48], str(now + seq)
+    attributes = _attributes({"groundwork.probe_id": probe_id, "groundwork.probe_seq": seq})
+    if signal == "logs":
+        return {
+            "timeUnixNano": time,
+            "observedTimeUnixNano": time,
+            "severityNumber": 9,
+            "severityText": "INFO",
+            "body": {"stringValue": f"probe {probe_id} record {seq} of {count}"},
+            "attributes": attributes,
+            "traceId": trace_id,
+            "spanId": span_id,
+        }
+    if signal == "traces":
+        return {
+            "traceId": trace_id,
+            "spanId": span_id,
+            "name": "verify",
+            "kind": 1,
+            "startTimeUnixNano": time,
+            "endTimeUnixNano": str(now + seq + 1_000_000),
+            "attributes": attributes,
+            "status": {},
+        }
+    return {"timeUnixNano": time, "asDouble": float(seq), "attributes": attributes}
 
 
 def rejected(signal: str, answer: str) -> tuple[int, str]:

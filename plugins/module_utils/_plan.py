@@ -16,21 +16,28 @@ DRIFTED = "drifted"
 
 
 @dataclass(frozen=True)
-class Step:
-    """One change: the key of the object it belongs to, what is sent, and how that may be shown.
+class Operation:
+    """More than a statement can do, as data: a name under which the executor finds a function, and the values to call it with."""
 
-    C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is called before
-    the statement, and C(release), which returns what to add to the message, when it fails; both with what executes and reports more
-    statements. C(lost) says what is lost with it, C(effect) what it does to rows that are there, C(rows) and C(bytes) how many
-    these are.
+    name: str
+    arguments: tuple[t.Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change, as data: the key of the object it belongs to, what is sent, and how that may be shown.
+
+    C(shared) says that others may make the same change at the same time (replicas of one table). C(prepare) is done before the
+    statement, C(cleanup) when it fails; that returns what to add to the message. C(lost) says what is lost with the step, C(effect)
+    what it does to rows that are there, C(rows) and C(bytes) how many these are.
     """
 
     target: tuple[str, ...]
     statement: str
     shown: str
     shared: bool = False
-    prepare: t.Callable[[t.Callable[[str], None]], None] | None = field(default=None, compare=False)
-    release: t.Callable[[t.Callable[[str], None]], str] | None = field(default=None, compare=False)
+    prepare: Operation | None = field(default=None, compare=False)
+    cleanup: Operation | None = field(default=None, compare=False)
     lost: str = field(default="", compare=False)
     effect: str = field(default="", compare=False)
     rows: int = field(default=0, compare=False)

@@ -355,9 +355,9 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
     connection_rules,
-    connection_spec,
+    info_spec,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
@@ -368,29 +368,19 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     driver_version,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.info import (
-    ALWAYS,
-    SECTIONS,
     check_databases,
     gather,
-    wanted,
+    names_in,
 )
 
 
-def argument_spec() -> dict:
-    return {
-        **connection_spec(),
-        "filter": {"type": "list", "elements": "str", "aliases": ["limit"], "choices": ["all", *ALWAYS, *SECTIONS]},
-        "databases": {"type": "list", "elements": "str"},
-    }
-
-
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=info_spec(), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     databases = module.params["databases"]
     try:
-        names = wanted(module.params["filter"])
+        names = names_in(module.params["filter"])
         check_databases(databases)
         client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
         client.use_database()

@@ -183,9 +183,9 @@ code:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
     connection_rules,
-    connection_spec,
+    query_spec,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
@@ -199,37 +199,25 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query import (
     Statement,
     Unknown,
-    bind,
+    bind_parameters,
     check_database,
-    explain,
-    hide,
+    check_write_allowed,
+    explain_readonly_error,
+    mask_error_message,
+    mask_secret_values,
     read_rows,
     read_statement,
-    refused,
-    safe_message,
-    secrets_of,
+    secret_spellings,
     settings_text,
 )
 
 
-def argument_spec() -> dict:
-    return {
-        **connection_spec(),
-        "query": {"type": "str", "required": True},
-        "parameters": {"type": "dict", "default": {}},
-        "secret_parameters": {"type": "dict", "default": {}, "no_log": True},
-        "settings": {"type": "dict", "default": {}},
-        "database": {"type": "str"},
-        "write": {"type": "bool", "default": False},
-    }
-
-
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=query_spec(), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     params = module.params
-    secrets = secrets_of(params["secret_parameters"])
+    secrets = secret_spellings(params["secret_parameters"])
     module.no_log_values.update(secrets)
     found: dict[str, t.Any] = {}
     failure: dict[str, t.Any] = {}
@@ -237,19 +225,19 @@ def main() -> None:
         found = perform(params, module.check_mode)
     except ClickHouseError as error:
         code = {} if error.code is None else {"code": error.code}
-        failure = {"msg": safe_message(error, secrets), "changed": isinstance(error, Unknown), **code}
+        failure = {"msg": mask_error_message(error, secrets), "changed": isinstance(error, Unknown), **code}
     # Not while the exception is being handled: its traceback would quote the server, and with it parts of secrets.
     if failure:
         module.fail_json(**failure)
-    module.exit_json(**hide(found, secrets))
+    module.exit_json(**mask_secret_values(found, secrets))
 
 
 def perform(params: dict, check_mode: bool) -> dict[str, t.Any]:
     statement = read_statement(params["query"])
-    parameters = bind(statement, params["parameters"], params["secret_parameters"])
+    parameters = bind_parameters(statement, params["parameters"], params["secret_parameters"])
     settings = settings_text(params["settings"])
     check_database(params["database"])
-    refused(statement, params["write"])
+    check_write_allowed(statement, params["write"])
     if check_mode and not statement.reads:
         message = f"{statement.verb} may write, it was not sent (check mode)"
         return {"changed": True, "msg": message, **result(Answer(b"", None, "", {}))}
@@ -265,13 +253,13 @@ def send(client: ClickHouse, statement: Statement, parameters: dict, settings: d
         return client.ask(statement.text, parameters, settings, params["database"], read_only=statement.reads)
 
     try:
-        return client.patiently(ask) if statement.reads else ask()
+        return client.call_with_retries(ask) if statement.reads else ask()
     except ConnectionFailed as error:
         if statement.reads:
             raise
         raise Unknown(f"query: whether it ran is not known: {error}") from error
     except ClickHouseError as error:
-        raise explain(error, statement, params["write"]) from error
+        raise explain_readonly_error(error, statement, params["write"]) from error
 
 
 def result(answer: Answer) -> dict[str, t.Any]:

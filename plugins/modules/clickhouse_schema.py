@@ -442,44 +442,15 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
     connection_rules,
-    connection_spec,
+    schema_spec,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import KINDS
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import policy_spec, run
-
-
-def argument_spec() -> dict:
-    return {
-        **connection_spec(),
-        "objects": {
-            "type": "list",
-            "elements": "dict",
-            "required": True,
-            "options": {
-                "name": {"type": "str"},
-                "kind": {"type": "str", "choices": list(KINDS)},
-                **compose.object_spec(),
-            },
-        },
-        "purge": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "database": {"type": "str", "required": True},
-                "names": {"type": "list", "elements": "str", "default": ["*"]},
-                "keep": {"type": "list", "elements": "str", "default": []},
-            },
-        },
-        **policy_spec(),
-    }
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=schema_spec(), supports_check_mode=True, **connection_rules())
     # Options that an object leaves out would be most of the result, in which Ansible shows how the module was called.
     module.params["objects"] = [
         {option: value for option, value in options.items() if value is not None} for options in module.params["objects"]

@@ -297,21 +297,17 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argspec import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
     connection_rules,
-    connection_spec,
+    object_spec,
+    table_spec,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import policy_spec, run
-
-
-def argument_spec() -> dict:
-    return {**connection_spec(), "name": {"type": "str"}, **compose.object_spec(), **policy_spec()}
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import run
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, required_one_of=[["name", "ddl"]], **connection_rules())
-    options = {option: module.params[option] for option in ("name", *compose.object_spec())}
+    module = AnsibleModule(argument_spec=table_spec(), supports_check_mode=True, required_one_of=[["name", "ddl"]], **connection_rules())
+    options = {option: module.params[option] for option in ("name", *object_spec())}
     run(module, [{"kind": "table", **options}], where="")
 
 

@@ -12,9 +12,11 @@ import typing as t
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl, declaration
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, declaration
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import clause_text, split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
@@ -195,8 +197,8 @@ EXPRESSIONS = (
 def test_a_name_that_is_a_keyword_in_an_expression(server: ClickHouse, expression: str) -> None:
     """As the server writes it."""
     written = f"CREATE TABLE d.t (a UInt8 DEFAULT {expression} COMMENT 'c' TTL x) ENGINE = MergeTree ORDER BY k"
-    text = server.query(f"SELECT formatQuerySingleLine({ddl.quote_string(written)}) FORMAT TSVRaw")
-    column = alter.elements(ddl.clause(ddl.split_clauses(text), "columns")).columns["a"]
+    text = server.query(f"SELECT formatQuerySingleLine({quote_string(written)}) FORMAT TSVRaw")
+    column = alter.parse_elements(clause_text(split_clauses(text), "columns")).columns["a"]
     assert list(column.parts) == ["DEFAULT", "COMMENT", "TTL"]
     assert "ttl" in column.parts["DEFAULT"]
 

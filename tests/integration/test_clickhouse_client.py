@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import error_codes
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouse,
     ClickHouseError,
@@ -87,6 +88,14 @@ def test_a_session_costs_three_requests_on_one_connection(server: Server) -> Non
     assert not session._pool.pools
 
 
+def test_error_codes_have_the_names_of_the_server(server: Server) -> None:
+    ours = {name: code for name, code in vars(error_codes).items() if name.isupper()}
+    session = ClickHouse(connection(server.port))
+    ((theirs,),) = session.rows(f"SELECT arrayMap(code -> toString(errorCodeToName(code)), {list(ours.values())})")
+    session.close()
+    assert dict(zip(theirs, ours.values(), strict=True)) == ours
+
+
 def test_passwords_in_any_script(server: Server) -> None:
     session = ClickHouse(connection(server.port, user="someone", password=PASSWORD))
     assert session.rows("SELECT currentUser()") == [("someone",)]
@@ -117,7 +126,7 @@ def test_what_no_host_can_be_called_is_not_tried_again(server: Server, no_pauses
     ],
     ids=["another protocol", "bad HTTP", "a long answer"],
 )
-def test_strangers(no_pauses: list[float], answer: bytes, message: str) -> None:
+def test_what_is_not_clickhouse(no_pauses: list[float], answer: bytes, message: str) -> None:
     with listener(answer) as port, pytest.raises(ClickHouseError, match=message):
         ClickHouse(connection(port))
     assert no_pauses == []

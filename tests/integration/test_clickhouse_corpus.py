@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import parse_create
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import (
+    quote_name,
+    quote_string,
+    split_arguments,
+    tokenize,
+    unquote,
+)
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
 
 from tests.support.clickhouse import ClickHouse, QueryError
@@ -56,7 +63,7 @@ def definitions() -> dict[str, str]:
         texts += family(entry["templates"], entry["members"])
     found: dict[str, str] = {}
     for text in texts:
-        create = ddl.parse_create(text)
+        create = parse_create(text)
         name = ".".join(part for part in (create.database, create.name) if part)
         assert name not in found, name
         found[name] = text
@@ -109,7 +116,7 @@ class World:
 
     def fill(self) -> int:
         """Insert the same rows into both sides. Returns how many tables took some."""
-        databases = ", ".join(map(ddl.quote_string, self.databases))
+        databases = ", ".join(map(quote_string, self.databases))
         query = (
             "SELECT database, table, arrayStringConcat(groupArray(concat('`', name, '` ', type)), ', ') FROM (SELECT * FROM system.columns"
             f" WHERE database IN ({databases}) AND default_kind IN ('', 'DEFAULT') ORDER BY position)"
@@ -119,8 +126,8 @@ class World:
         filled = 0
         for number, line in enumerate(self.server.query(query).splitlines()):
             database, table, structure = json.loads(line)
-            names = ", ".join(ddl.quote_name(ddl.unquote(ddl.tokenize(piece)[0].text)) for piece in ddl.arguments(f"({structure})"))
-            source = f"generateRandom({ddl.quote_string(structure)}, {number + 1}, 6, 3) LIMIT {ROWS}"
+            names = ", ".join(quote_name(unquote(tokenize(piece)[0].text)) for piece in split_arguments(f"({structure})"))
+            source = f"generateRandom({quote_string(structure)}, {number + 1}, 6, 3) LIMIT {ROWS}"
             for prefix in ("", HAND):
                 insert = f"INSERT INTO {prefix}{database}.`{table}` ({names}) SELECT * FROM {source}"
                 with contextlib.suppress(QueryError):  # types that cannot be random, and what a constraint or a view refuses

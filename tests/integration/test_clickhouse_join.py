@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import execution
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from hypothesis import HealthCheck, event, given, settings
 
@@ -238,7 +238,7 @@ def test_values_that_would_have_to_be_tried_are_for_those_that_have_them(
     converge_node(first, table("k UInt64, v String"))
     first.query("INSERT INTO d.t SELECT number, toString(number) FROM numbers(5)")
     lossy = table("k UInt64, v UInt8")
-    monkeypatch.setattr(schema, "_ATTEMPTS", 2)
+    monkeypatch.setattr(execution, "_ATTEMPTS", 2)
     assert converge_node(second, lossy, apply=False).statements == ["CREATE DATABASE d", lossy]
     with pytest.raises(ClickHouseError, match=r"d\.t .*its other replicas have another definition, converge them in the same run"):
         converge_node(second, lossy)

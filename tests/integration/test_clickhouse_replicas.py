@@ -17,7 +17,7 @@ from http.client import HTTPException
 from typing import Self
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import execution
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
     ConnectionFailed,
@@ -265,7 +265,7 @@ def test_a_replica_that_is_read_only_is_waited_for(cluster: Cluster, monkeypatch
     until(node, "SELECT is_readonly FROM system.replicas WHERE table = 'waits'", "1", "it goes on without ZooKeeper")
     with pytest.raises(ClickHouseError, match=r"within 1 s \(timeout\).* SYSTEM RESTORE REPLICA d\.waits, then run again"):
         converge_node(node, after, timeout=1)
-    monkeypatch.setattr(schema, "_ATTEMPTS", 1)
+    monkeypatch.setattr(execution, "_ATTEMPTS", 1)
     earlier = node.query(refused)
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(converge_node, node, after)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, reader, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, schema, temporary_objects
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import run as run_module
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
@@ -562,7 +562,7 @@ def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the second statement: the run says what is left, the next one finishes it."""
-    monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema._ATTEMPTS", 1)
+    monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.execution._ATTEMPTS", 1)
     execute = client.ClickHouse.execute
     seen: list[str] = []
 
@@ -773,7 +773,7 @@ def test_definitions_are_tried_together(server: ClickHouse, kind: type[client.Cl
     columns = {**{f"t{number}": "a UInt8" for number in range(100)}, "t7": "a UInt8 DEFAULT nope()", "t90": "a Nope"}
     statements = {name: f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({text})" for name, text in columns.items()}
     try:
-        errors = reader.Reader(connected, [], []).make_all(statements)
+        errors = temporary_objects.TemporaryObjects(connected).create_all(statements)
         assert {name: error.code for name, error in errors.items()} == {"t7": 46, "t90": 50}
         made = {name for (name,) in connected.rows("SELECT name FROM system.tables WHERE is_temporary")}
         assert made == statements.keys() - errors.keys()

@@ -9,7 +9,6 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client as client_module
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
@@ -179,7 +178,7 @@ def test_no_inserted_row_is_missed_while_columns_are_renamed(
             inserted += 1
             server.query(f"INSERT INTO d.t VALUES ({inserted}, 'value')")
 
-    monkeypatch.setattr(client_module.ClickHouse, "execute", insert_behind)
+    monkeypatch.setattr(Client, "execute", insert_behind)
     wanted = [{"ddl": table("k UInt32, c String"), **columns}, {"ddl": table("k UInt32, c String", "x"), **columns}]
     converge(client, *wanted, feed("SELECT k, c FROM d.t"))
     assert inserted == 5

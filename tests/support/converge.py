@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, found, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import change, declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
@@ -14,7 +14,7 @@ from tests.support.connect import connection
 
 DATABASE = {"kind": "database", "name": "d"}
 # All that `allow` can permit.
-EVERYTHING = found.PERMISSIONS
+EVERYTHING = change.PERMISSIONS
 
 
 def converge(
@@ -26,7 +26,7 @@ def converge(
 ) -> Plan:
     """Converge database d with these objects, statements or dictionaries of options; with apply=False nothing is changed."""
     objects = [DATABASE, *({"ddl": item} if isinstance(item, str) else item for item in ddl)]
-    secrets = declaration.secrets_of(objects)
+    secrets = declaration.find_declared_secrets(objects)
     return schema.converge(client, declaration.declare(objects), secrets, apply=apply, keep_drift=False, allow=allow, purge=purge)
 
 

@@ -6,7 +6,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import (
+    clause_text,
+    join_clauses,
+    parse_settings,
+    replace_clause,
+    split_clauses,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
 from hypothesis import strategies as st
 
 
@@ -51,7 +58,7 @@ class Random:
         if not names:
             return "INSERT INTO d.t (k) SELECT number FROM numbers(20)"
         structure = ", ".join(f"{quoted(name)} {self.types[name]}" for name in names)
-        rows = f"SELECT rowNumberInAllBlocks(){columns} FROM generateRandom({ddl.quote_string(structure)}, 1, 5, 3) LIMIT 20"
+        rows = f"SELECT rowNumberInAllBlocks(){columns} FROM generateRandom({quote_string(structure)}, 1, 5, 3) LIMIT 20"
         return f"INSERT INTO d.t (k{columns}) {rows}"
 
 
@@ -79,7 +86,7 @@ def definitions(draw: st.DrawFn) -> Random:
             if default != "DEFAULT":
                 computed[name] = default
         elif kind in WORDS and one_in(3):
-            text += f" DEFAULT {choice(ddl.quote_string('x'), 'toString(k)', 'hex(toString(k + 1))')}"
+            text += f" DEFAULT {choice(quote_string('x'), 'toString(k)', 'hex(toString(k + 1))')}"
         elif kind in NUMERIC and one_in(6):
             text += " EPHEMERAL"
             computed[name] = "EPHEMERAL"
@@ -133,6 +140,6 @@ def definitions(draw: st.DrawFn) -> Random:
 
 def sorted_settings(text: str) -> str:
     """The order of settings has no meaning, and follows the order of changes."""
-    clauses = ddl.split_clauses(text)
-    pairs = sorted(ddl.settings(ddl.clause(clauses, "settings")).items())
-    return ddl.join_clauses(ddl.replace_clause(clauses, "settings", str(pairs)))
+    clauses = split_clauses(text)
+    pairs = sorted(parse_settings(clause_text(clauses, "settings")).items())
+    return join_clauses(replace_clause(clauses, "settings", str(pairs)))

@@ -3,7 +3,7 @@
 """From one definition to another: which C(ALTER) commands lead there, and what they would cost (private: may change at any time).
 
 Pure, and no judge of what the server can do: the server rehearses the commands on a twin of the table before the
-first change (C(Reader) in C(schema.py)), so that a command it refuses, or one that leads elsewhere, is no plan.
+first change (C(rehearsal)), so that a command it refuses, or one that leads elsewhere, is no plan.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import DROP_COLUMN, MODIFY_LOSSY
+from .change import DROP_COLUMN, MODIFY_LOSSY
+from .clauses import Clause, clause_text, is_name_in_expression, parse_settings, replace_clause
+from .references import has_lookup
+from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
 # Parts of a column behind its type, in the order in which the server writes them.
@@ -41,12 +43,12 @@ class Column:
         """Its text as commands take it, where more may follow: C(EPHEMERAL) alone would take that for its expression."""
         if self.parts.get("EPHEMERAL") != "":
             return self.text
-        head = f"{ddl.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
-        return f"{head} defaultValueOfTypeName({ddl.quote_string(self.type)}){self.text[len(head) :]}"
+        head = f"{tokenize(self.text)[0].text} {self.type} EPHEMERAL"
+        return f"{head} defaultValueOfTypeName({quote_string(self.type)}){self.text[len(head) :]}"
 
     @property
     def settings(self) -> dict[str, str]:
-        return ddl.settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
+        return parse_settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
 
 
 @dataclass(frozen=True)
@@ -81,70 +83,70 @@ class Alteration:
 
     def statements(self, name: str) -> tuple[str, ...]:
         """One where the server allows it: it checks all commands before it does the first."""
-        return _alters(name, self.earlier, self.commands, self.later)
+        return _alter_statements(name, self.earlier, self.commands, self.later)
 
     def halves(self, name: str) -> tuple[tuple[str, ...], ...]:
         """The same in two halves, of which the second only drops columns; none where no column is dropped."""
         if not (self.drops or self.later):
             return ()
         kept = tuple(command for command in self.commands if command not in self.drops)
-        return _alters(name, self.earlier, kept), _alters(name, (*self.drops, *self.later))
+        return _alter_statements(name, self.earlier, kept), _alter_statements(name, (*self.drops, *self.later))
 
 
-def _alters(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
+def _alter_statements(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
     """A statement for each list of commands."""
     return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists if commands)
 
 
-def elements(text: str) -> Elements:
+def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""
     columns: dict[str, Column] = {}
     items: dict[str, dict[str, str]] = {keyword: {} for keyword in _ITEMS}
-    for piece in ddl.arguments(text):
-        tokens = ddl.tokenize(piece)
+    for piece in split_arguments(text):
+        tokens = tokenize(piece)
         if tokens[0].kind == "quoted":
-            column = _column(piece, tokens)
+            column = _parse_column(piece, tokens)
             columns[column.name] = column
         elif tokens[0].text.upper() in _ITEMS:
-            items[tokens[0].text.upper()][ddl.unquote(tokens[1].text)] = piece
+            items[tokens[0].text.upper()][unquote(tokens[1].text)] = piece
     return Elements(columns, items)
 
 
-def _column(piece: str, tokens: t.Sequence[ddl.Token]) -> Column:
+def _parse_column(piece: str, tokens: t.Sequence[Token]) -> Column:
     starts: list[tuple[str, int, int]] = []
     rank = 0
     for index, token in enumerate(tokens):
         word = token.text.upper()
         if token.kind != "word" or token.depth or word not in _PARTS or _PARTS.index(word) < rank:
             continue
-        if not ddl.is_name(tokens, index):
+        if not is_name_in_expression(tokens, index):
             starts.append((word, token.start, token.end))
             rank = max(_PARTS.index(word) + 1, len(_DEFAULTS) if word in _DEFAULTS else 0)
     ends = [start for _word, start, _end in starts[1:]] + [len(piece)]
     kind = piece[tokens[0].end : starts[0][1] if starts else len(piece)].strip()
     parts = {word: piece[end:stop].strip() for (word, _start, end), stop in zip(starts, ends)}
-    return Column(ddl.unquote(tokens[0].text), piece, kind, parts)
+    return Column(unquote(tokens[0].text), piece, kind, parts)
 
 
-def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, materialize: bool = False) -> Alteration:
+def plan_alter(have: t.Sequence[Clause], want: t.Sequence[Clause], *, materialize: bool = False) -> Alteration:
     """What leads from one table to another of the same name. Both are clauses in the server's own words.
 
     With C(materialize) new indices and projections are also built for the parts that are there.
     """
-    old, new = elements(ddl.clause(have, "columns")), elements(ddl.clause(want, "columns"))
+    old, new = parse_elements(clause_text(have, "columns")), parse_elements(clause_text(want, "columns"))
     needs: list[tuple[str, str]] = []
-    different = [key for key in ("engine", "partition_by") if ddl.clause(have, key) != ddl.clause(want, key)]
+    different = [key for key in ("engine", "partition_by") if clause_text(have, key) != clause_text(want, key)]
     different += ["primary_key"] if _primary_key(have) != _primary_key(want) else []
     impossible = [f"{key.upper().replace('_', ' ')} cannot be altered" for key in different]
-    dropped, added = _items(old, new, materialize)
-    kept = {name: column for name, column in old.columns.items() if name not in new.columns or not _is_made_anew(column, new.columns[name])}
-    anew = [f"DROP COLUMN {ddl.quote_name(name)}" for name in old.columns if name not in kept]
-    columns = _columns(kept, new.columns, needs)
+    dropped, added = _plan_items(old, new, materialize)
+    kept = {name: column for name, column in old.columns.items() if name not in new.columns or not _is_recreated(column, new.columns[name])}
+    anew = [f"DROP COLUMN {quote_name(name)}" for name in old.columns if name not in kept]
+    columns = _plan_columns(kept, new.columns, needs)
     gone = [column for name, column in old.columns.items() if name not in new.columns]
     lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
-    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped{_new_name(name, old, new)}") for name in lost]
+    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped{_rename_hint(name, old, new)}") for name in lost]
     used = _computed_from(kept[name] for name in new.columns if name in kept)
-    drops = {column.name: f"DROP COLUMN {ddl.quote_name(column.name)}" for column in gone}
+    drops = {column.name: f"DROP COLUMN {quote_name(column.name)}" for column in gone}
     below = {name.rpartition(".")[0] for name in new.columns if name not in old.columns}
     earlier = [text for name, text in drops.items() if name in below and name not in used]
     if earlier:
@@ -152,7 +154,7 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
     table = _table_clauses(have, want)
     casts = [_cast(kept[name], column) for name, column in new.columns.items() if name in kept]
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
-    rewrites = rewrites or _ttls(have, old) != _ttls(want, new)
+    rewrites = rewrites or _column_ttls(have, old) != _column_ttls(want, new)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     now = tuple(text for name, text in drops.items() if name not in used | below)
     return Alteration(
@@ -164,17 +166,17 @@ def alteration(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], *, ma
         impossible=tuple(impossible),
         casts=tuple(filter(None, casts)),
         sample=tuple(stored) if rewrites else (),
-        unwritten=_unwritten(old, new, lost),
+        unwritten=_columns_computed_from_dropped(old, new, lost),
     )
 
 
-def _new_name(name: str, old: Elements, new: Elements) -> str:
+def _rename_hint(name: str, old: Elements, new: Elements) -> str:
     """The hint that a column which goes may be one that comes, under another name."""
     same = [other for other, column in new.columns.items() if other not in old.columns and column.type == old.columns[name].type]
     return f"; if {same[0]} is its new name, declare renamed_columns: {{{same[0]}: {name}}}" if len(same) == 1 else ""
 
 
-def _unwritten(old: Elements, new: Elements, lost: t.Sequence[str]) -> dict[str, str]:
+def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequence[str]) -> dict[str, str]:
     """Columns whose values, as far as they were never written, are computed from one that is dropped; with that one's name."""
     found: dict[str, str] = {}
     for name, column in old.columns.items():
@@ -185,80 +187,81 @@ def _unwritten(old: Elements, new: Elements, lost: t.Sequence[str]) -> dict[str,
     return found
 
 
-def without_lookups(have: t.Sequence[ddl.Clause]) -> Alteration:
+def plan_alter_without_lookups(have: t.Sequence[Clause]) -> Alteration:
     """What makes a table refer to no dictionary and no other table."""
-    found = elements(ddl.clause(have, "columns"))
+    found = parse_elements(clause_text(have, "columns"))
     pieces = [
-        f"{ddl.tokenize(column.text)[0].text} {column.type}" if ddl.looks_up(column.text) else column.text
-        for column in found.columns.values()
+        f"{tokenize(column.text)[0].text} {column.type}" if has_lookup(column.text) else column.text for column in found.columns.values()
     ]
-    pieces += [text for items in found.items.values() for text in items.values() if not ddl.looks_up(text)]
-    want = [part for part in have if part.key != "ttl" or not ddl.looks_up(part.text)]
-    return alteration(have, ddl.replace_clause(want, "columns", f"({', '.join(pieces)})"))
+    pieces += [text for items in found.items.values() for text in items.values() if not has_lookup(text)]
+    want = [part for part in have if part.key != "ttl" or not has_lookup(part.text)]
+    return plan_alter(have, replace_clause(want, "columns", f"({', '.join(pieces)})"))
 
 
-def without(parts: t.Sequence[ddl.Clause], uses: t.Callable[[str], bool]) -> list[ddl.Clause]:
+def remove_expressions(parts: t.Sequence[Clause], uses: t.Callable[[str], bool]) -> list[Clause]:
     """A table without the expressions that C(uses) says yes to."""
-    found = elements(ddl.clause(parts, "columns"))
-    pieces = [_text(column, {part: text for part, text in column.parts.items() if not uses(text)}) for column in found.columns.values()]
+    found = parse_elements(clause_text(parts, "columns"))
+    pieces = [
+        _column_text(column, {part: text for part, text in column.parts.items() if not uses(text)}) for column in found.columns.values()
+    ]
     pieces += [text for items in found.items.values() for text in items.values() if not uses(text)]
     kept = [part for part in parts if part.key != "ttl" or not uses(part.text)]
-    return ddl.replace_clause(kept, "columns", f"({', '.join(pieces)})")
+    return replace_clause(kept, "columns", f"({', '.join(pieces)})")
 
 
-def with_again(
-    parts: t.Sequence[ddl.Clause], declared: t.Sequence[ddl.Clause], uses: t.Callable[[str], bool], spelt: t.Callable[[str], str] = str
-) -> list[ddl.Clause]:
+def restore_expressions(
+    parts: t.Sequence[Clause], declared: t.Sequence[Clause], uses: t.Callable[[str], bool], spelt: t.Callable[[str], str] = str
+) -> list[Clause]:
     """What C(without) has left, as the server writes it, with the expressions as they are declared, in the words that C(spelt) gives."""
-    ours, theirs = (elements(ddl.clause(side, "columns")) for side in (declared, parts))
+    ours, theirs = (parse_elements(clause_text(side, "columns")) for side in (declared, parts))
     pieces = []
     for name, column in theirs.columns.items():
         again = {part: spelt(text) for part, text in ours.columns[name].parts.items() if uses(text)} if name in ours.columns else {}
-        pieces.append(_text(column, {**column.parts, **again}) if again else column.text)
+        pieces.append(_column_text(column, {**column.parts, **again}) if again else column.text)
     pieces += [theirs.items[keyword].get(name, spelt(text)) for keyword, items in ours.items.items() for name, text in items.items()]
-    found = ddl.replace_clause(parts, "columns", f"({', '.join(pieces)})")
-    ttl = ddl.clause(declared, "ttl")
+    found = replace_clause(parts, "columns", f"({', '.join(pieces)})")
+    ttl = clause_text(declared, "ttl")
     if ttl and uses(ttl):
         place = next((index for index, part in enumerate(found) if part.key in ("settings", "comment")), len(found))
-        found.insert(place, ddl.Clause("ttl", spelt(ttl)))
+        found.insert(place, Clause("ttl", spelt(ttl)))
     return found
 
 
-def _text(column: Column, parts: t.Mapping[str, str]) -> str:
+def _column_text(column: Column, parts: t.Mapping[str, str]) -> str:
     """A column with other parts."""
     words = [f"{part} {parts[part]}".strip() if part != "CODEC" else f"CODEC{parts[part]}" for part in _PARTS if part in parts]
-    return " ".join([ddl.tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
+    return " ".join([tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
 
 
-def renames(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
+def pending_column_renames(have: t.Sequence[Clause], want: t.Sequence[Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
     """Of the declared former names of columns (new to old), those that are still to be done."""
     if not declared:
         return {}
-    old, new = (elements(ddl.clause(side, "columns")).columns for side in (have, want))
+    old, new = (parse_elements(clause_text(side, "columns")).columns for side in (have, want))
     return {name: former for name, former in declared.items() if name in new and name not in old and former in old}
 
 
 def rename_commands(columns: t.Mapping[str, str]) -> str:
     """Commands of the C(ALTER TABLE) that gives columns (new to old) their names."""
-    return ", ".join(f"(RENAME COLUMN {ddl.quote_name(old)} TO {ddl.quote_name(new)})" for new, old in columns.items())
+    return ", ".join(f"(RENAME COLUMN {quote_name(old)} TO {quote_name(new)})" for new, old in columns.items())
 
 
-def kept_names(columns: t.Mapping[str, str], want: t.Sequence[ddl.Clause]) -> dict[str, str]:
+def alias_commands(columns: t.Mapping[str, str], want: t.Sequence[Clause]) -> dict[str, str]:
     """Commands that keep former names of columns (new to old) as an C(ALIAS) of the new ones, by name."""
-    new = elements(ddl.clause(want, "columns")).columns
+    new = parse_elements(clause_text(want, "columns")).columns
     return {
-        old: f"ADD COLUMN {ddl.quote_name(old)} {new[name].type} ALIAS {ddl.quote_name(name)}"
+        old: f"ADD COLUMN {quote_name(old)} {new[name].type} ALIAS {quote_name(name)}"
         for name, old in columns.items()
         if old not in new and "." not in old and new[name].default_kind != "EPHEMERAL"
     }
 
 
-def _primary_key(clauses: t.Sequence[ddl.Clause]) -> str:
+def _primary_key(clauses: t.Sequence[Clause]) -> str:
     """That is the sorting key where it is not declared by itself, and stays as it is when the sorting key gets longer."""
-    return ddl.clause(clauses, "primary_key").removeprefix("PRIMARY KEY") or ddl.clause(clauses, "order_by").removeprefix("ORDER BY")
+    return clause_text(clauses, "primary_key").removeprefix("PRIMARY KEY") or clause_text(clauses, "order_by").removeprefix("ORDER BY")
 
 
-def _items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
+def _plan_items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
     """Indices, constraints and projections: those that differ, or stand behind one that does, are made anew at their place."""
     dropped: list[str] = []
     added: list[str] = []
@@ -272,46 +275,46 @@ def _items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], 
             kept = dict(before[:same])
         else:
             kept = dict(item for item in before if item in after)
-        dropped += [f"DROP {keyword} {ddl.quote_name(name)}" for name, _text in before if name not in kept]
+        dropped += [f"DROP {keyword} {quote_name(name)}" for name, _text in before if name not in kept]
         previous = ""
         for name, text in after:
             if name not in kept:
-                place = "" if keyword == "CONSTRAINT" else f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
+                place = "" if keyword == "CONSTRAINT" else f" AFTER {quote_name(previous)}" if previous else " FIRST"
                 added.append(f"ADD {text}{place}")
                 if materialize and keyword != "CONSTRAINT":
-                    added.append(f"MATERIALIZE {keyword} {ddl.quote_name(name)}")
+                    added.append(f"MATERIALIZE {keyword} {quote_name(name)}")
             previous = name
     return dropped, added
 
 
-def _columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: list[tuple[str, str]]) -> list[str]:
+def _plan_columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: list[tuple[str, str]]) -> list[str]:
     """What is added, changed and moved, in the order in which the table has it then."""
     commands: list[str] = []
     order = [name for name in old if name in new]
     previous = ""
     for name, column in new.items():
-        place = f" AFTER {ddl.quote_name(previous)}" if previous else " FIRST"
+        place = f" AFTER {quote_name(previous)}" if previous else " FIRST"
         position = order.index(previous) + 1 if previous else 0
         if name not in old:
             commands.append(f"ADD COLUMN {column.definition}{place}")
             # ADD COLUMN takes statistics and settings, and forgets them (26.7).
             if "STATISTICS" in column.parts:
-                commands.append(f"ADD STATISTICS {ddl.quote_name(name)} TYPE {column.parts['STATISTICS'][1:-1]}")
+                commands.append(f"ADD STATISTICS {quote_name(name)} TYPE {column.parts['STATISTICS'][1:-1]}")
             if column.settings:
                 pairs = ", ".join(f"{setting} = {value}" for setting, value in column.settings.items())
-                commands.append(f"MODIFY COLUMN {ddl.quote_name(name)} MODIFY SETTING {pairs}")
+                commands.append(f"MODIFY COLUMN {quote_name(name)} MODIFY SETTING {pairs}")
             order.insert(position, name)
         else:
             moved = order[position] != name
             if moved:
                 order.remove(name)
                 order.insert(order.index(previous) + 1 if previous else 0, name)
-            commands += _modified(old[name], column, place if moved else "", needs)
+            commands += _modify_command(old[name], column, place if moved else "", needs)
         previous = name
     return commands
 
 
-def _is_made_anew(old: Column, new: Column) -> bool:
+def _is_recreated(old: Column, new: Column) -> bool:
     """C(EPHEMERAL) keeps no values, and there is no C(REMOVE EPHEMERAL); one without expression cannot be modified (26.7)."""
     differs = (old.type, old.default_kind, old.parts.get("EPHEMERAL")) != (new.type, new.default_kind, new.parts.get("EPHEMERAL"))
     return old.default_kind == "EPHEMERAL" and differs and (new.default_kind != "EPHEMERAL" or not old.parts["EPHEMERAL"])
@@ -319,18 +322,18 @@ def _is_made_anew(old: Column, new: Column) -> bool:
 
 def _computed_from(columns: t.Iterable[Column]) -> set[str]:
     """Names in the expressions of columns."""
-    tokens = [token for column in columns for token in ddl.tokenize(column.parts.get(column.default_kind, ""))]
-    return {ddl.unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
+    tokens = [token for column in columns for token in tokenize(column.parts.get(column.default_kind, ""))]
+    return {unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
 
 
-def _ttls(clauses: t.Sequence[ddl.Clause], found: Elements) -> dict[str, str]:
+def _column_ttls(clauses: t.Sequence[Clause], found: Elements) -> dict[str, str]:
     """Of the table (without a name) and of columns."""
     ttls = {name: column.parts["TTL"] for name, column in found.columns.items() if "TTL" in column.parts}
-    return {"": ddl.clause(clauses, "ttl"), **ttls}
+    return {"": clause_text(clauses, "ttl"), **ttls}
 
 
-def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
-    name = ddl.quote_name(new.name)
+def _modify_command(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
+    name = quote_name(new.name)
     commands: list[str] = []
     differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items() if part != "STATISTICS")
     if differs or place:
@@ -347,7 +350,7 @@ def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]
             commands.append(f"DROP STATISTICS {name}")
         else:
             commands.append(f"MODIFY COLUMN {name} REMOVE {part}")
-    if old.type != new.type and not widens(old.type, new.type):
+    if old.type != new.type and not is_lossless_cast(old.type, new.type):
         needs.append((MODIFY_LOSSY, f"column {new.name} from {old.type} to {new.type} may lose values"))
     if new.default_kind in _UNSTORED and old.default_kind not in _UNSTORED:
         needs.append((MODIFY_LOSSY, f"column {new.name} would no longer keep its values ({new.default_kind})"))
@@ -355,25 +358,25 @@ def _modified(old: Column, new: Column, place: str, needs: list[tuple[str, str]]
 
 
 def _cast(old: Column, new: Column) -> str:
-    if old.type == new.type or {old.default_kind, new.default_kind} & set(_UNSTORED) or widens(old.type, new.type):
+    if old.type == new.type or {old.default_kind, new.default_kind} & set(_UNSTORED) or is_lossless_cast(old.type, new.type):
         return ""
     # NULL becomes the default, which the server asks for.
-    target = nullable(new.type) if is_nullable(old.type) and not is_nullable(new.type) else new.type
+    target = to_nullable(new.type) if is_nullable(old.type) and not is_nullable(new.type) else new.type
     # From one enumeration to another the server takes the numbers over, also those that have no name then.
     enums = all(kind.removeprefix("Nullable(").startswith("Enum") for kind in (old.type, target))
-    source = f"toInt16({ddl.quote_name(old.name)})" if enums else ddl.quote_name(old.name)
-    return f"_CAST({source}, {ddl.quote_string(target)})"
+    source = f"toInt16({quote_name(old.name)})" if enums else quote_name(old.name)
+    return f"_CAST({source}, {quote_string(target)})"
 
 
-def _table_clauses(have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> list[str]:
+def _table_clauses(have: t.Sequence[Clause], want: t.Sequence[Clause]) -> list[str]:
     commands: list[str] = []
     for key, remove in (("order_by", ""), ("sample_by", "REMOVE SAMPLE BY"), ("ttl", "REMOVE TTL"), ("comment", "MODIFY COMMENT ''")):
-        old, new = ddl.clause(have, key), ddl.clause(want, key)
+        old, new = clause_text(have, key), clause_text(want, key)
         if new and new != old:
             commands.append(f"MODIFY {new}")
         elif old and not new and remove:
             commands.append(remove)
-    before, after = ddl.settings(ddl.clause(have, "settings")), ddl.settings(ddl.clause(want, "settings"))
+    before, after = parse_settings(clause_text(have, "settings")), parse_settings(clause_text(want, "settings"))
     changed = [f"{name} = {value}" for name, value in after.items() if before.get(name) != value]
     removed = [name for name in before if name not in after]
     if changed:
@@ -388,7 +391,7 @@ def is_nullable(kind: str) -> bool:
     return kind.startswith(("Nullable(", "LowCardinality(Nullable("))
 
 
-def nullable(kind: str) -> str:
+def to_nullable(kind: str) -> str:
     """A type that has none with NULL."""
     inner = kind.removeprefix("LowCardinality(")
     return f"Nullable({kind})" if inner == kind else f"LowCardinality(Nullable({inner})"
@@ -397,17 +400,17 @@ def nullable(kind: str) -> str:
 _NUMBER = re.compile(r"(U?)Int(\d+)\Z")
 
 
-def widens(old: str, new: str) -> bool:
+def is_lossless_cast(old: str, new: str) -> bool:
     """Whether every value of a type is a value of another, and stays the same. Both in the server's own words."""
     if old == new:
         return True
-    (outer, inner), (new_outer, new_inner) = _type(old), _type(new)
+    (outer, inner), (new_outer, new_inner) = _type_name(old), _type_name(new)
     if new_outer == "Nullable" and outer != "Nullable":
-        return widens(old, new_inner[0])
+        return is_lossless_cast(old, new_inner[0])
     if "LowCardinality" in (outer, new_outer):
-        return widens(inner[0] if outer == "LowCardinality" else old, new_inner[0] if new_outer == "LowCardinality" else new)
+        return is_lossless_cast(inner[0] if outer == "LowCardinality" else old, new_inner[0] if new_outer == "LowCardinality" else new)
     if outer == new_outer and outer in ("Nullable", "Array", "Map", "Tuple"):
-        return len(inner) == len(new_inner) and all(_element_widens(*pair) for pair in zip(inner, new_inner))
+        return len(inner) == len(new_inner) and all(_is_lossless_element_cast(*pair) for pair in zip(inner, new_inner))
     one, other = _NUMBER.match(outer), _NUMBER.match(new_outer)
     if one and other:
         bits, new_bits = int(one.group(2)), int(other.group(2))
@@ -424,14 +427,14 @@ def widens(old: str, new: str) -> bool:
     return (outer, new_outer) in (("Float32", "Float64"), ("Date", "Date32"))
 
 
-def _element_widens(old: str, new: str) -> bool:
+def _is_lossless_element_cast(old: str, new: str) -> bool:
     """Elements of a tuple may have names, which have to stay."""
     old_words, new_words = old.split(" ", 1), new.split(" ", 1)
     if len(old_words) == len(new_words) == 2 and old_words[0] == new_words[0] and "(" not in old_words[0]:
-        return widens(old_words[1], new_words[1])
-    return widens(old, new)
+        return is_lossless_cast(old_words[1], new_words[1])
+    return is_lossless_cast(old, new)
 
 
-def _type(text: str) -> tuple[str, list[str]]:
+def _type_name(text: str) -> tuple[str, list[str]]:
     name, opened, _rest = text.partition("(")
-    return name, ddl.arguments(text) if opened else []
+    return name, split_arguments(text) if opened else []

@@ -21,7 +21,7 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import messages
+from . import messages
 
 try:
     import clickhouse_connect
@@ -157,9 +157,9 @@ class ClickHouse:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._pool = _pool(connection)
-        self.version = _retry(connection, lambda: _ask_version(connection, self._pool))
-        self._client = _retry(connection, lambda: _open(connection, self._pool))
+        self._pool = _connection_pool(connection)
+        self.version = _call_with_retries(connection, lambda: _ask_version(connection, self._pool))
+        self._client = _call_with_retries(connection, lambda: _open_client(connection, self._pool))
         # Whether the session may have temporary tables.
         self._temporary = False
         if connection.settings:
@@ -169,7 +169,7 @@ class ClickHouse:
     def _probe(self, option: str) -> None:
         """Whether the server takes what was added to the session."""
         try:
-            self.patiently(lambda: self.rows("SELECT 1"))
+            self.call_with_retries(lambda: self.rows("SELECT 1"))
         except ConnectionFailed:
             raise
         except ClickHouseError as error:
@@ -189,26 +189,26 @@ class ClickHouse:
         """From now on unqualified names are of the user's database."""
         self._client.params.pop("database", None)
 
-    def patiently(self, call: t.Callable[[], _Answer]) -> _Answer:
+    def call_with_retries(self, call: t.Callable[[], _Answer]) -> _Answer:
         """Call what changes nothing, and call it again when the connection breaks."""
-        return _retry(self.connection, call)
+        return _call_with_retries(self.connection, call)
 
     def rows(self, query: str) -> list[tuple[t.Any, ...]]:
         """Rows of a query."""
         with self._in_session():
-            return [tuple(row) for row in self._client.query(query, settings=_limits(query)).result_rows]
+            return [tuple(row) for row in self._client.query(query, settings=_query_size_settings(query)).result_rows]
 
     def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
         self._temporary |= statement.startswith("CREATE TEMPORARY")
         with self._in_session():
-            self._client.command(statement, settings={**_limits(statement), **(settings or {})})
+            self._client.command(statement, settings={**_query_size_settings(statement), **(settings or {})})
 
     @contextmanager
     def _in_session(self) -> t.Iterator[None]:
         """Leave the session when the connection breaks: a server that still runs the statement keeps it locked."""
         try:
-            with _translated(self.connection):
+            with _translate_exceptions(self.connection):
                 yield
         except ConnectionFailed:
             self._client.params["session_id"] = str(uuid.uuid4())
@@ -227,7 +227,7 @@ class ClickHouse:
 
         Parameters are sent in the body, for an URL ends up in the logs of proxies.
         """
-        options = {"default_format": ROWS_FORMAT, **_limits(statement), **self._rows_settings(), **(settings or {})}
+        options = {"default_format": ROWS_FORMAT, **_query_size_settings(statement), **self._rows_settings(), **(settings or {})}
         if read_only and self.setting("readonly") in (None, "0"):
             options["readonly"] = "2"
         if database is not None:
@@ -235,7 +235,7 @@ class ClickHouse:
         form: dict[str, t.Any] = {f"param_{name}": (None, text) for name, text in (parameters or {}).items()}
         if form:
             form["query"] = (None, statement)
-        with _translated(self.connection):
+        with _translate_exceptions(self.connection):
             answer = self._client._raw_request(b"" if form else statement.encode(), options, fields=form or None)
         headers = answer.headers
         summary = json.loads(headers.get("X-ClickHouse-Summary") or "{}")
@@ -247,7 +247,7 @@ class ClickHouse:
         )
 
     @property
-    def permissive(self) -> dict[str, str]:
+    def permissive_settings(self) -> dict[str, str]:
         """Settings that let the server make what it takes for suspicious or experimental, as far as this user may set them."""
         known = self._client.server_settings.items()
         return {name: "1" for name, found in known if _PERMISSIVE.match(name) and found.value == "0" and not int(found.readonly)}
@@ -288,13 +288,13 @@ def _session_settings(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
     """The option C(session_settings), checked. Raises C(ClickHouseError)."""
     if not settings:
         return {}
-    from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query import settings_text
+    from .query import settings_text
 
     return settings_text(settings, "session_settings")
 
 
 @contextmanager
-def _translated(connection: Connection) -> t.Iterator[None]:
+def _translate_exceptions(connection: Connection) -> t.Iterator[None]:
     """Turn the library's exceptions into ours."""
     try:
         yield
@@ -308,13 +308,13 @@ def _translated(connection: Connection) -> t.Iterator[None]:
         raise ConnectionFailed(f"the connection to {connection.url} broke: {messages.broken_connection(str(error))}") from error
 
 
-def _limits(text: str) -> dict[str, t.Any]:
+def _query_size_settings(text: str) -> dict[str, t.Any]:
     """The server's parser refuses statements over 256 KiB unless told their size."""
     size = len(text.encode("utf-8", "surrogateescape"))
     return {"max_query_size": size + 1024} if size > 200_000 else {}
 
 
-def _retry(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:
+def _call_with_retries(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:
     pause = 1.0
     for _attempt in range(connection.retries):
         try:
@@ -325,7 +325,7 @@ def _retry(connection: Connection, call: t.Callable[[], _Answer]) -> _Answer:
     return call()
 
 
-def _pool(connection: Connection) -> t.Any:
+def _connection_pool(connection: Connection) -> t.Any:
     """The library's connections, made before its client: the question of the version opens the one that the client goes on with."""
     proxy = httputil.check_env_proxy("https" if connection.secure else "http", connection.host, connection.port)
     return httputil.get_pool_manager(
@@ -350,7 +350,7 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
         ("client_cert", connection.client_cert),
         ("client_key", connection.client_key),
     ):
-        _readable(connection, option, path)
+        _check_readable(connection, option, path)
     url = f"{connection.url}/?query=SELECT%20version()"
     once = {"retries": False, "redirect": False, "timeout": connection.connect_timeout, "preload_content": False}
     try:
@@ -363,19 +363,23 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
         raise _connection_error(connection, error) from error
     if not 200 <= answer.status < 300:
         code = _CODE.search(text)
-        raise ClickHouseError(text, int(code.group(1))) if code else ClickHouseError(_stranger(connection, f"HTTP {answer.status}"))
+        raise (
+            ClickHouseError(text, int(code.group(1)))
+            if code
+            else ClickHouseError(_not_clickhouse_message(connection, f"HTTP {answer.status}"))
+        )
     match = _VERSION.fullmatch(text)
     if match is None:
-        raise ClickHouseError(_stranger(connection, f"its answer to SELECT version() begins {text[:40]!r}"))
+        raise ClickHouseError(_not_clickhouse_message(connection, f"its answer to SELECT version() begins {text[:40]!r}"))
     if (int(match.group(1)), int(match.group(2))) < LOWEST_VERSION:
-        raise ClickHouseError(f"ClickHouse {text} at {connection.url} is too old: {_lowest()} is the lowest supported")
+        raise ClickHouseError(f"ClickHouse {text} at {connection.url} is too old: {_lowest_version()} is the lowest supported")
     return text
 
 
-def _open(connection: Connection, pool: t.Any) -> t.Any:
+def _open_client(connection: Connection, pool: t.Any) -> t.Any:
     # A question that the library asks each server, for columns with time zones in its own format, of which rows() reads none.
     common.set_setting("use_protocol_version", False)
-    with _translated(connection):
+    with _translate_exceptions(connection):
         try:
             return clickhouse_connect.get_client(
                 interface="https" if connection.secure else "http",
@@ -393,18 +397,18 @@ def _open(connection: Connection, pool: t.Any) -> t.Any:
                 autogenerate_session_id=True,
             )
         except (ValueError, TypeError, LookupError) as error:
-            raise ClickHouseError(_stranger(connection, f"{type(error).__name__}: {error}")) from error
+            raise ClickHouseError(_not_clickhouse_message(connection, f"{type(error).__name__}: {error}")) from error
 
 
-def _stranger(connection: Connection, reason: str) -> str:
-    return f"what answers at {connection.url} is not ClickHouse {_lowest()} or newer ({reason})"
+def _not_clickhouse_message(connection: Connection, reason: str) -> str:
+    return f"what answers at {connection.url} is not ClickHouse {_lowest_version()} or newer ({reason})"
 
 
-def _lowest() -> str:
+def _lowest_version() -> str:
     return ".".join(str(part) for part in LOWEST_VERSION)
 
 
-def _readable(connection: Connection, option: str, path: str | None) -> None:
+def _check_readable(connection: Connection, option: str, path: str | None) -> None:
     if path is None:
         return
     try:
@@ -435,7 +439,7 @@ def _connection_error(connection: Connection, error: BaseException) -> ClickHous
     if isinstance(error, transport.SSLError) or isinstance(reason, ssl.SSLError):
         return ClickHouseError(f"TLS to {connection.url} failed: {reason}")
     if isinstance(reason, http.client.HTTPException) and not isinstance(reason, OSError):
-        return ClickHouseError(_stranger(connection, str(reason) or type(reason).__name__))
+        return ClickHouseError(_not_clickhouse_message(connection, str(reason) or type(reason).__name__))
     if nobody_listens(connection):
         return Unreachable(f"nothing answers at {connection.url}: {reason}")
     if isinstance(reason, socket.gaierror):

@@ -9,14 +9,19 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import compose, ddl, messages
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from . import messages, table_options
+from .clauses import parse_engine
+from .client import ClickHouseError
+from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, Create, parse_collection, parse_create
+from .references import find_references
+from .sql_secrets import HIDDEN_LITERAL, find_secrets, mask_secrets
+from .tokens import DDLError, parse_name, qualify_name, quote_name, quote_string
 
 Options = t.Mapping[str, t.Any]
 Key = tuple[str, str]
 
 ABSENT = "absent"
-KINDS = ("database", *ddl.KEYWORDS)
+KINDS = ("database", *KIND_KEYWORDS)
 
 # The order in which kinds are created where nothing else decides.
 _RANKS = {
@@ -62,28 +67,28 @@ class Declared:
     @property
     def sql_name(self) -> str:
         """Its name, quoted where it has to be."""
-        return ddl.quote_name(self.database) if self.kind == "database" else ddl.qualified(self.database, self.name)
+        return quote_name(self.database) if self.kind == "database" else qualify_name(self.database, self.name)
 
     @property
     def statement(self) -> str:
         if self.kind != "database":
-            return f"CREATE {ddl.KEYWORDS[self.kind]} {self.sql_name} {self.body}"
+            return f"CREATE {KIND_KEYWORDS[self.kind]} {self.sql_name} {self.body}"
         engine = f" ENGINE = {self.engine}" if self.engine else ""
-        comment = f" COMMENT {ddl.quote_string(self.comment)}" if self.comment else ""
+        comment = f" COMMENT {quote_string(self.comment)}" if self.comment else ""
         return f"CREATE DATABASE {self.sql_name}{engine}{comment}"
 
-    def made_as(self, text: str) -> str:
+    def create_statement_as(self, text: str) -> str:
         """The statement that makes it, which the server writes as C(text). A function is made in the server's words.
 
         Its parentheses end up in the tables that call it, and a server that has restarted knows those of its own text only.
         """
-        return text if self.kind == "function" and ddl.HIDDEN not in text else self.statement
+        return text if self.kind == "function" and HIDDEN_LITERAL not in text else self.statement
 
     def shown(self, secrets: t.Collection[str]) -> str:
         """The statement without secrets."""
         if self.kind == "named_collection":
-            return collection_text(self.name, ddl.collection_entries(self.statement))
-        return ddl.mask(self.statement, secrets)
+            return collection_text(self.name, parse_collection(self.statement))
+        return mask_secrets(self.statement, secrets)
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ class Purge:
 
 def collection_text(name: str, entries: t.Mapping[str, tuple[str, str]]) -> str:
     """A named collection in the server's own order of keys, its values hidden as the server hides them."""
-    pieces = [f"{ddl.quote_name(key)} = {ddl.HIDDEN} {flag}".strip() for key, (_value, flag) in sorted(entries.items())]
-    return f"CREATE NAMED COLLECTION {ddl.quote_name(name)} AS {', '.join(pieces)}"
+    pieces = [f"{quote_name(key)} = {HIDDEN_LITERAL} {flag}".strip() for key, (_value, flag) in sorted(entries.items())]
+    return f"CREATE NAMED COLLECTION {quote_name(name)} AS {', '.join(pieces)}"
 
 
 def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
@@ -108,7 +113,7 @@ def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
     """
     declared: dict[Key, Declared] = {}
     for index, options in enumerate(objects):
-        item = _declare(index, _with_database(options, database), database)
+        item = _declare_object(index, _qualify_options(options, database), database)
         other = declared.get(item.key)
         if other is not None:
             raise ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
@@ -118,7 +123,7 @@ def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
         if old is not None and not old.absent:
             where = f"{item.label} (objects[{item.index}].renamed_from)"
             raise ClickHouseError(f"{where}: {old.label} is declared itself: objects[{old.index}]")
-    return _ordered(declared)
+    return _creation_order(declared)
 
 
 def declare_purge(entries: t.Sequence[Options]) -> list[Purge]:
@@ -129,31 +134,31 @@ def declare_purge(entries: t.Sequence[Options]) -> list[Purge]:
     return [Purge(entry["database"], tuple(entry.get("names") or ("*",)), tuple(entry.get("keep") or ())) for entry in entries]
 
 
-def secrets_of(objects: t.Sequence[Options]) -> set[str]:
+def find_declared_secrets(objects: t.Sequence[Options]) -> set[str]:
     """Passwords and keys inside the declarations."""
     found: set[str] = set()
     for options in objects:
-        settings = [f"{name} = {ddl.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
+        settings = [f"{name} = {quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
         for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
             if text:
-                found |= ddl.secret_literals(text)
+                found |= find_secrets(text)
     return found - {"[HIDDEN]"}
 
 
-def _with_database(options: Options, database: str) -> Options:
+def _qualify_options(options: Options, database: str) -> Options:
     """The same object, with the names that lack a database in the given one."""
-    if not database or options.get("kind") in ("database", *ddl.GLOBAL):
+    if not database or options.get("kind") in ("database", *GLOBAL_KINDS):
         return options
     full = dict(options)
     for option in ("renamed_from",) if options.get("ddl") else ("name", "renamed_from"):
-        with contextlib.suppress(ddl.DDLError):  # it is told with its place later
-            parts = ddl.parse_name(options[option]) if options.get(option) else []
+        with contextlib.suppress(DDLError):  # it is told with its place later
+            parts = parse_name(options[option]) if options.get(option) else []
             if len(parts) == 1:
-                full[option] = ddl.qualified(database, parts[0]) if option == "renamed_from" else f"{database}.{options[option]}"
+                full[option] = qualify_name(database, parts[0]) if option == "renamed_from" else f"{database}.{options[option]}"
     return full
 
 
-def _declare(index: int, options: Options, database: str) -> Declared:
+def _declare_object(index: int, options: Options, database: str) -> Declared:
     where = f"objects[{index}]"
     name, kind, text = options.get("name"), options.get("kind"), options.get("ddl")
     for option in ("name", "ddl", "engine", "comment", "renamed_from"):
@@ -162,34 +167,44 @@ def _declare(index: int, options: Options, database: str) -> Declared:
         except UnicodeEncodeError as error:
             raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
     if options.get("state") == ABSENT:
-        return _absent(index, where, options)
-    given = [option for option in compose.TABLE_OPTIONS if options.get(option) is not None]
+        return _declare_absent(index, where, options)
+    given = [option for option in table_options.TABLE_OPTIONS if options.get(option) is not None]
     if given and (text is not None or kind not in (None, "table")):
         what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
         raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
     if kind == "table" and text is None and name or given:
-        return _composed(index, where, name, options)
+        return _declare_table_options(index, where, name, options)
     if text is None:
-        if kind != "database":
-            what = f"a {kind} named {name}" if kind else f"{name!r}"
-            raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
-        if not name:
-            raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
-        for option in ("renamed_from", "renamed_columns", "materialize"):
-            if options.get(option):
-                raise ClickHouseError(f"{where}.{option} does not go with kind=database")
-        return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
+        return _declare_database(index, where, options)
+    return _declare_statement(index, where, options, database)
+
+
+def _declare_database(index: int, where: str, options: Options) -> Declared:
+    name, kind = options.get("name"), options.get("kind")
+    if kind != "database":
+        what = f"a {kind} named {name}" if kind else f"{name!r}"
+        raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
+    if not name:
+        raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
+    for option in ("renamed_from", "renamed_columns", "materialize"):
+        if options.get(option):
+            raise ClickHouseError(f"{where}.{option} does not go with kind=database")
+    return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
+
+
+def _declare_statement(index: int, where: str, options: Options, database: str) -> Declared:
+    name, kind, text = options.get("name"), options.get("kind"), options["ddl"]
     if kind == "database":
         raise ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
     for option in ("engine", "comment"):
         if options.get(option) is not None:
             raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
     try:
-        create = ddl.parse_create(text, database)
+        create = parse_create(text, database)
         if create.kind == "named_collection":
-            ddl.collection_entries(text)
-    except ddl.DDLError as error:
-        label = name or messages.object_name(text)
+            parse_collection(text)
+    except DDLError as error:
+        label = name or messages.created_name(text)
         raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
         index,
@@ -198,7 +213,7 @@ def _declare(index: int, options: Options, database: str) -> Declared:
         create.name,
         create.body,
         where=f"{where}.ddl",
-        **_altering(where, create.kind, options),
+        **_rename_options(where, create.kind, options),
     )
     if name and name != item.label and (item.database, name) != (database, item.name):
         raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
@@ -207,10 +222,10 @@ def _declare(index: int, options: Options, database: str) -> Declared:
     return item
 
 
-def _altering(where: str, kind: str, options: Options) -> dict[str, t.Any]:
+def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]:
     """The former names of an object and of its columns, and how it is altered."""
     old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
-    if kind in ddl.GLOBAL and old:
+    if kind in GLOBAL_KINDS and old:
         raise ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
     if kind != "table" and columns:
         raise ClickHouseError(f"{where}.renamed_columns is for tables")
@@ -220,7 +235,7 @@ def _altering(where: str, kind: str, options: Options) -> dict[str, t.Any]:
         raise ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
     if kind != "table" and options.get("materialize"):
         raise ClickHouseError(f"{where}.materialize is for tables")
-    former = _parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
+    former = _parse_parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
     return {
         "renamed_from": former and (former[0], former[1]),
         "renamed_columns": columns,
@@ -228,45 +243,45 @@ def _altering(where: str, kind: str, options: Options) -> dict[str, t.Any]:
     }
 
 
-def _parts(where: str, name: str, count: int, form: str) -> list[str]:
+def _parse_parts(where: str, name: str, count: int, form: str) -> list[str]:
     try:
-        parts = ddl.parse_name(name)
-    except ddl.DDLError as error:
+        parts = parse_name(name)
+    except DDLError as error:
         raise ClickHouseError(f"{where}: {error}") from error
     if len(parts) != count:
         raise ClickHouseError(f"{where} is {name}: {form}")
     return parts
 
 
-def _composed(index: int, where: str, name: str | None, options: Options) -> Declared:
+def _declare_table_options(index: int, where: str, name: str | None, options: Options) -> Declared:
     if not name:
         raise ClickHouseError(f"{where}.name is missing: a table is named database.name")
     if options.get("renamed_columns"):
         raise ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
     former = {column["name"]: column["renamed_from"] for column in options.get("columns") or () if column.get("renamed_from")}
     try:
-        create = ddl.parse_create(compose.create_table(name, options))
-    except ddl.DDLError as error:
+        create = parse_create(table_options.create_table(name, options))
+    except DDLError as error:
         raise ClickHouseError(f"{name}: {where}.{error}") from error
-    renames = _altering(where, create.kind, {**options, "renamed_columns": former})
+    renames = _rename_options(where, create.kind, {**options, "renamed_columns": former})
     return Declared(index, create.kind, create.database, create.name, create.body, where=f"{where}.columns", **renames)
 
 
-def _absent(index: int, where: str, options: Options) -> Declared:
+def _declare_absent(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
-    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *compose.TABLE_OPTIONS)
+    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *table_options.TABLE_OPTIONS)
     for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
         raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
     if kind is None:
         raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
-    single = kind == "database" or kind in ddl.GLOBAL
-    parts = _parts(f"{where}.name", str(name), 1 if single else 2, f"a {kind} is named {'name' if single else 'database.name'}")
+    single = kind == "database" or kind in GLOBAL_KINDS
+    parts = _parse_parts(f"{where}.name", str(name), 1 if single else 2, f"a {kind} is named {'name' if single else 'database.name'}")
     if single:
         parts.insert(1 if kind == "database" else 0, "")
     return Declared(index, kind, parts[0], parts[1], absent=True, where=f"{where}.name")
 
 
-def _ordered(declared: t.Mapping[Key, Declared]) -> list[Declared]:
+def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
     """Databases, tables, Distributed tables, views, materialized views; before that, what an object refers to."""
     waits: dict[Key, set[Key]] = {}
     ranks: dict[Key, tuple[int, int]] = {}
@@ -274,9 +289,9 @@ def _ordered(declared: t.Mapping[Key, Declared]) -> list[Declared]:
         kind = item.kind
         needs: set[Key] = set()
         if item.database and kind != "database" and not item.absent:
-            create = ddl.Create(item.kind, item.database, item.name, item.body)
-            needs = ddl.references(create) | {(item.database, "")}
-            if kind == "table" and ddl.engine_of(item.body)[0] in _OVER_TABLES:
+            create = Create(item.kind, item.database, item.name, item.body)
+            needs = find_references(create) | {(item.database, "")}
+            if kind == "table" and parse_engine(item.body)[0] in _OVER_TABLES:
                 kind = "distributed"
         waits[key] = {need for need in needs if need in declared and need != key}
         # What goes is gone before anything comes: views first, databases last.

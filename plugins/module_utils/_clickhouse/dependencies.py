@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, Key
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change, Found
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.ordering import ALL, Node
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.recreate import is_stream
+from . import alter
+from .change import Change
+from .clauses import Clause, clause_text, join_clauses, split_clauses
+from .create_statement import Create
+from .declaration import Declared, Key
+from .observation import Observation
+from .ordering import ALL, Node
+from .recreate import is_stream
+from .references import find_references
+from .tokens import Token, tokenize, unquote
 
 # Behind these words a FROM ends.
 _AFTER_FROM = frozenset(
@@ -29,7 +34,7 @@ class TableName(t.NamedTuple):
 
 def table_names(text: str, database: str) -> list[TableName]:
     """Places of a query, in the server's words, that name a table. C(database) is the session's."""
-    tokens = ddl.tokenize(text)
+    tokens = tokenize(text)
     found: list[TableName] = []
     depths: set[int] = set()  # of the FROM clauses that are open
     for index, token in enumerate(tokens):
@@ -50,52 +55,52 @@ def table_names(text: str, database: str) -> list[TableName]:
     return found
 
 
-def _name_at(tokens: t.Sequence[ddl.Token], index: int, database: str) -> TableName | None:
+def _name_at(tokens: t.Sequence[Token], index: int, database: str) -> TableName | None:
     words = ("word", "quoted")
     if index >= len(tokens) or tokens[index].kind not in words:
         return None
-    parts = [ddl.unquote(tokens[index].text)]
+    parts = [unquote(tokens[index].text)]
     end = index + 1
     if end + 1 < len(tokens) and tokens[end].text == "." and tokens[end + 1].kind in words:
-        parts.append(ddl.unquote(tokens[end + 1].text))
+        parts.append(unquote(tokens[end + 1].text))
         end += 2
     if end < len(tokens) and tokens[end].text == "(":
         return None  # a table function
     return TableName((parts[0], parts[1]) if len(parts) > 1 else (database, parts[0]), index, end, True)
 
 
-def names(text: str) -> frozenset[str]:
+def named_columns(text: str) -> frozenset[str]:
     """All that a definition may call a column by: its words and literals; C(ALL) where it takes columns without naming them."""
-    tokens = ddl.tokenize(text)
-    found = {ddl.unquote(token.text) for token in tokens if token.kind in ("word", "quoted", "string")}
+    tokens = tokenize(text)
+    found = {unquote(token.text) for token in tokens if token.kind in ("word", "quoted", "string")}
     for previous, token in zip(tokens, tokens[1:]):
         # Behind anything else it multiplies.
-        if token.text == "*" and (previous.text in (",", ".") or previous.is_("SELECT") or previous.is_("DISTINCT")):
+        if token.text == "*" and (previous.text in (",", ".") or previous.is_word("SELECT") or previous.is_word("DISTINCT")):
             found.add(ALL)
     return frozenset(found | ({ALL} if "COLUMNS" in found or "columns" in found else set()))
 
 
-def references(item: Declared, text: str, database: str, functions: t.Collection[Key]) -> frozenset[Key]:
+def referenced_objects(item: Declared, text: str, database: str, functions: t.Collection[Key]) -> frozenset[Key]:
     """Objects that a definition refers to.
 
     C(text) is what follows the name; C(database) is the session's, C(functions) are those that are known.
     """
-    found = ddl.references(ddl.Create(item.kind, database, item.name, text))
+    found = find_references(Create(item.kind, database, item.name, text))
     found |= {name.key for name in table_names(text, database)}
     if item.kind == "dictionary":
         found |= dictionary_sources(text, database)
-    words = {token.text for token in ddl.tokenize(text) if token.kind in ("word", "quoted")}
+    words = {token.text for token in tokenize(text) if token.kind in ("word", "quoted")}
     return frozenset(found | {key for key in functions if key[1] in words})
 
 
 def dictionary_sources(text: str, database: str) -> set[Key]:
     """Tables of the same server that a dictionary is loaded from."""
-    tokens = ddl.tokenize(text)
+    tokens = tokenize(text)
     for index, token in enumerate(tokens):
-        if not token.is_("CLICKHOUSE"):
+        if not token.is_word("CLICKHOUSE"):
             continue
         inside = tokens[index + 2 :]
-        values = {name.text.upper(): ddl.unquote(value.text) for name, value in zip(inside, inside[1:]) if name.kind == "word"}
+        values = {name.text.upper(): unquote(value.text) for name, value in zip(inside, inside[1:]) if name.kind == "word"}
         home = values.get("DB") or database
         found = {name.key for name in table_names(values.get("QUERY", ""), home)}
         if values.get("TABLE"):
@@ -105,25 +110,25 @@ def dictionary_sources(text: str, database: str) -> set[Key]:
     return set()
 
 
-def columns(clauses: t.Sequence[ddl.Clause]) -> dict[str, alter.Column]:
+def column_definitions(clauses: t.Sequence[Clause]) -> dict[str, alter.Column]:
     """Columns of a table, attributes of a dictionary."""
-    text = ddl.clause(clauses, "columns")
-    return dict(alter.elements(text).columns) if text else {}
+    text = clause_text(clauses, "columns")
+    return dict(alter.parse_elements(text).columns) if text else {}
 
 
-def nodes(items: t.Sequence[Declared], found: Found) -> list[Node]:
+def change_nodes(items: t.Sequence[Declared], observation: Observation, changes: t.Mapping[Key, Change]) -> list[Node]:
     """What is created, changed or dropped, for C(ordering.order)."""
     functions = [item.key for item in items if item.kind == "function"]
-    return [node(item, found, found.changes.get(item.key), functions) for item in items]
+    return [change_node(item, observation, changes.get(item.key), functions) for item in items]
 
 
-def node(item: Declared, found: Found, change: Change | None, functions: t.Collection[Key]) -> Node:
+def change_node(item: Declared, observation: Observation, change: Change | None, functions: t.Collection[Key]) -> Node:
     """An object that is created (C(change) is nothing), changed or dropped."""
-    have, want = (side[item.key].text if item.key in side else "" for side in (found.have, found.want))
+    have, want = (side[item.key].text if item.key in side else "" for side in (observation.have, observation.want))
     want = "" if item.absent else want or item.statement
-    ours, theirs = ddl.split_clauses(want), ddl.split_clauses(have)
-    altered = item.kind in ("table", "dictionary") and change is not None and not change.join
-    new, old = (columns(side) if altered else {} for side in (ours, theirs))
+    ours, theirs = split_clauses(want), split_clauses(have)
+    altered = item.kind in ("table", "dictionary") and change is not None and not change.create
+    new, old = (column_definitions(side) if altered else {} for side in (ours, theirs))
     adds, removes = frozenset(new) - frozenset(old), frozenset(old) - frozenset(new)
     if item.absent:
         adds, removes = frozenset(), frozenset((ALL,))
@@ -135,14 +140,14 @@ def node(item: Declared, found: Found, change: Change | None, functions: t.Colle
         adds = removes = frozenset((ALL,))
     return Node(
         key=item.key,
-        needs=frozenset() if item.absent else references(item, _behind_name(ours), found.database, functions),
-        used=references(item, _behind_name(theirs), found.database, functions) if have else frozenset(),
-        names=names(_behind_name(ours)),
-        used_names=names(_behind_name(theirs)),
+        needs=frozenset() if item.absent else referenced_objects(item, _text_after_name(ours), observation.database, functions),
+        used=referenced_objects(item, _text_after_name(theirs), observation.database, functions) if have else frozenset(),
+        names=named_columns(_text_after_name(ours)),
+        used_names=named_columns(_text_after_name(theirs)),
         adds=adds,
         removes=removes,
         splits=change is not None and bool(change.halves or change.last),
-        former=item.renamed_from if item.key in found.former else None,
+        former=item.renamed_from if item.key in observation.former else None,
         lazy=item.kind == "dictionary",
         blocks=item.kind in ("materialized_view", "dictionary") or item.absent,
         consumes=consumes,
@@ -150,5 +155,5 @@ def node(item: Declared, found: Found, change: Change | None, functions: t.Colle
     )
 
 
-def _behind_name(clauses: t.Sequence[ddl.Clause]) -> str:
-    return ddl.join_clauses(clauses[1:])
+def _text_after_name(clauses: t.Sequence[Clause]) -> str:
+    return join_clauses(clauses[1:])

@@ -11,14 +11,13 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
-    ClickHouse,
-    ClickHouseError,
-    ConnectionFailed,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Found
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan, Step
+
+from . import alter
+from .clauses import clause_text, object_kind, split_clauses
+from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .observation import Observation
+from .tokens import Token, quote_string, tokenize, unquote
 
 INSTANT = "instant"
 # Files of parts are linked, renamed or removed.
@@ -40,7 +39,7 @@ class Effect:
     columns: tuple[str, ...] = ()
 
 
-def effect(statement: str, rewritten: t.Collection[str]) -> Effect:
+def statement_effect(statement: str, rewritten: t.Collection[str]) -> Effect:
     """Of one statement. C(rewritten) are the table's columns whose type or TTL changes."""
     if statement.startswith(("DROP TABLE", "DROP DATABASE")):
         return Effect(DROP)
@@ -49,10 +48,10 @@ def effect(statement: str, rewritten: t.Collection[str]) -> Effect:
     if not statement.startswith("ALTER TABLE"):
         return Effect(INSTANT)
     kind, columns = INSTANT, []
-    commands = ddl.alter_commands(statement)
+    commands = split_alter_commands(statement)
     for command in commands:
-        tokens = ddl.tokenize(command)
-        name = ddl.unquote(tokens[2].text) if len(tokens) > 2 else ""
+        tokens = tokenize(command)
+        name = unquote(tokens[2].text) if len(tokens) > 2 else ""
         found = REWRITE if _REWRITES.match(command) else MUTATION if _MUTATIONS.match(command) else INSTANT
         if command.startswith("MODIFY COLUMN") and name in rewritten and " REMOVE " not in command:
             found = REWRITE
@@ -62,29 +61,29 @@ def effect(statement: str, rewritten: t.Collection[str]) -> Effect:
     return Effect(kind, () if whole else tuple(dict.fromkeys(columns)))
 
 
-def rewritten(have: str, want: str) -> list[str]:
+def rewritten_columns(have: str, want: str) -> list[str]:
     """Columns of a table, in the server's words, whose type or TTL changes."""
-    old, new = (alter.elements(ddl.clause(ddl.split_clauses(text), "columns")).columns for text in (have, want))
+    old, new = (alter.parse_elements(clause_text(split_clauses(text), "columns")).columns for text in (have, want))
     kept = [name for name in new if name in old]
     ttls = {name: new[name].parts.get("TTL") for name in kept}
     return [name for name in kept if old[name].type != new[name].type or ttls[name] not in (None, old[name].parts.get("TTL"))]
 
 
-def with_effects(client: ClickHouse, plan: Plan, found: Found) -> Plan:
+def add_effects(client: ClickHouse, plan: Plan, observation: Observation) -> Plan:
     """The plan, with what each statement does to rows that are there, and how many rows and bytes these are by the server's own figures."""
     effects: dict[int, Effect] = {}
     for number, step in enumerate(plan.steps):
         key = (step.target[0], step.target[1])
-        have, want = found.have.get(key), found.want.get(key)
-        altered = rewritten(have.text, want.text) if have and want and ddl.kind_of(have.text) == "table" else []
-        effects[number] = effect(step.statement, altered)
+        have, want = observation.have.get(key), observation.want.get(key)
+        altered = rewritten_columns(have.text, want.text) if have and want and object_kind(have.text) == "table" else []
+        effects[number] = statement_effect(step.statement, altered)
     heavy = {plan.steps[number].target for number, made in effects.items() if made.kind != INSTANT}
-    sizes = _sizes(client, heavy) if heavy else {}
-    steps = [_described(step, effects[number], sizes.get(step.target)) for number, step in enumerate(plan.steps)]
+    sizes = _table_sizes(client, heavy) if heavy else {}
+    steps = [_with_effect(step, effects[number], sizes.get(step.target)) for number, step in enumerate(plan.steps)]
     return dataclasses.replace(plan, steps=tuple(steps))
 
 
-def _described(step: Step, made: Effect, size: tuple[int, int, dict[str, int]] | None) -> Step:
+def _with_effect(step: Step, made: Effect, size: tuple[int, int, dict[str, int]] | None) -> Step:
     if made.kind == INSTANT or size is None:
         return dataclasses.replace(step, effect=made.kind)
     rows, whole, columns = size
@@ -94,9 +93,9 @@ def _described(step: Step, made: Effect, size: tuple[int, int, dict[str, int]] |
     return dataclasses.replace(step, effect=made.kind, rows=rows, bytes=0 if made.kind == MUTATION else taken)
 
 
-def _sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[int, int, dict[str, int]]]:
+def _table_sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[int, int, dict[str, int]]]:
     """Rows and compressed bytes of tables, and bytes of their columns. Nothing where the user may not ask."""
-    pairs = ", ".join(f"({', '.join(map(ddl.quote_string, key))})" for key in sorted(keys))
+    pairs = ", ".join(f"({', '.join(map(quote_string, key))})" for key in sorted(keys))
     try:
         tables = client.rows(
             f"SELECT database, name, ifNull(total_rows, 0), ifNull(total_bytes, 0) FROM system.tables WHERE (database, name) IN ({pairs})"
@@ -114,3 +113,17 @@ def _sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dict[tupl
         if (database, table) in found:
             found[database, table][2][name] = size
     return found
+
+
+def split_alter_commands(statement: str) -> list[str]:
+    """Commands of an C(ALTER TABLE), without the parentheses around each."""
+    tokens = tokenize(statement)
+    start = 5 if len(tokens) > 3 and tokens[3].text == "." else 3
+    groups: list[list[Token]] = [[]]
+    for token in tokens[start:]:
+        if token.text == "," and token.depth == 0:
+            groups.append([])
+        else:
+            groups[-1].append(token)
+    texts = [group[1:-1] if group[0].text == "(" and group[-1].text == ")" else group for group in groups if group]
+    return [statement[group[0].start : group[-1].end] for group in texts if group]

@@ -9,10 +9,12 @@ import hashlib
 import platform
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, declare
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
+
+from .client import ClickHouse, ClickHouseError
+from .create_statement import GLOBAL_KINDS
+from .declaration import Declared, declare
+from .tokens import qualify_name, quote_string
 
 TABLE = "schema_history"
 _COLUMNS = (
@@ -21,42 +23,44 @@ _COLUMNS = (
 )
 
 
-def table(database: str) -> Declared:
+def history_table(database: str) -> Declared:
     """The table C(schema_history) of a database, as every other object is declared. Each node has its own."""
-    name = ddl.qualified(database, TABLE)
+    name = qualify_name(database, TABLE)
     (item,) = declare([{"ddl": f"CREATE TABLE {name} ({_COLUMNS}) ENGINE = MergeTree ORDER BY at"}])
     return dataclasses.replace(item, where="history")
 
 
-def checksum(want: t.Sequence[Declared], secrets: t.Collection[str]) -> str:
+def declaration_checksum(want: t.Sequence[Declared], secrets: t.Collection[str]) -> str:
     """SHA-256 over what is declared, in any order and without secrets: equal declarations have equal ones on every node."""
     lines = sorted(f"{'absent' if item.absent else 'present'} {item.kind} {item.label} {item.shown(secrets)}" for item in want)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def record(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
+def record_run(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
     """Write down what a run has executed; C(statements) are without secrets."""
-    values = ", ".join(map(ddl.quote_string, (platform.node(), version)))
-    array = ", ".join(map(ddl.quote_string, statements))
+    values = ", ".join(map(quote_string, (platform.node(), version)))
+    array = ", ".join(map(quote_string, statements))
     client.execute(
-        f"INSERT INTO {ddl.qualified(database, TABLE)} (run_on, checksum, statements, error)"
-        f" VALUES ({values}, [{array}], {ddl.quote_string(error)})"
+        f"INSERT INTO {qualify_name(database, TABLE)} (run_on, checksum, statements, error)"
+        f" VALUES ({values}, [{array}], {quote_string(error)})"
     )
 
 
-def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
+def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     """The plan, with the names of the cluster's nodes that have another definition of what drifted than this node has.
 
     Of tables, views and dictionaries; databases, functions and named collections are not compared.
     """
-    asked = [state for state in plan.drifted if state.kind not in ("database", *ddl.GLOBAL)]
+    asked = [state for state in plan.drifted if state.kind not in ("database", *GLOBAL_KINDS)]
     if not asked:
         return plan
-    quoted = ddl.quote_string(cluster)
+    quoted = quote_string(cluster)
     nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
     if not nodes:
-        return _because(plan, dict.fromkeys((state.key for state in asked), f"cluster {cluster} is not in system.clusters of this server"))
-    keys = ", ".join(f"({', '.join(map(ddl.quote_string, state.key))})" for state in asked)
+        return _add_reasons(
+            plan, dict.fromkeys((state.key for state in asked), f"cluster {cluster} is not in system.clusters of this server")
+        )
+    keys = ", ".join(f"({', '.join(map(quote_string, state.key))})" for state in asked)
     query = (
         "SELECT _shard_num, database, name, create_table_query"
         f" FROM clusterAllReplicas({quoted}, system.tables) WHERE (database, name) IN ({keys}) SETTINGS skip_unavailable_shards = 1"
@@ -66,17 +70,17 @@ def with_peers(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     except ClickHouseError as error:
         # The drift itself is what matters, and is told as well.
         reason = f"the nodes of cluster {cluster} could not be asked: {error}"
-        return _because(plan, dict.fromkeys((state.key for state in asked), reason))
+        return _add_reasons(plan, dict.fromkeys((state.key for state in asked), reason))
     here = next((number for number, (_name, local) in enumerate(nodes, 1) if local), 0)
     reasons = {}
     for state in asked:
         texts = {number: text for number, *key, text in rows if tuple(key) == state.key}
         other = [name for number, (name, _local) in enumerate(nodes, 1) if number != here and texts.get(number) != texts.get(here)]
         reasons[state.key] = f"in cluster {cluster} it is {'other on ' + ', '.join(other) if other else 'the same on all nodes'}"
-    return _because(plan, reasons)
+    return _add_reasons(plan, reasons)
 
 
-def _because(plan: Plan, reasons: t.Mapping[tuple[str, ...], str]) -> Plan:
+def _add_reasons(plan: Plan, reasons: t.Mapping[tuple[str, ...], str]) -> Plan:
     """The plan, with something added to the reasons of objects, by key."""
     states = [
         dataclasses.replace(state, reason=f"{state.reason}; {reasons[state.key]}") if state.key in reasons else state

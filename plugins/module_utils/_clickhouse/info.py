@@ -13,15 +13,24 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query import HIDDEN, read_rows
+from . import error_codes
+from .client import ClickHouse, ClickHouseError
+from .query import HIDDEN, read_rows
+from .sql_secrets import find_secrets, mask_secrets
+from .tokens import quote_string, tokenize, unquote
 
 Row = t.Dict[str, t.Any]
 
 # Errors that concern one section and say nothing about the others: no privilege, a table that this version does not
 # have, no ZooKeeper or none that answers, a user or role that was dropped between two queries.
-_SKIPPING = {497, 60, 225, 999, 192, 511}
+_SKIPPING = {
+    error_codes.ACCESS_DENIED,
+    error_codes.UNKNOWN_TABLE,
+    error_codes.NO_ZOOKEEPER,
+    error_codes.KEEPER_EXCEPTION,
+    error_codes.UNKNOWN_USER,
+    error_codes.UNKNOWN_ROLE,
+}
 # Seconds of delay from which ClickHouse itself, by default, prefers another replica.
 _LATE = 300
 
@@ -98,21 +107,21 @@ class Section:
         return self.sql.format(where=f" WHERE {narrow}", also=f" AND {narrow}")
 
 
-def pick(row: Row, names: t.Sequence[str]) -> Row:
+def select_columns(row: Row, names: t.Sequence[str]) -> Row:
     """Values of a row by name, as far as this version of the server has them, without the secrets in them."""
-    return {name: clean(name, row[name]) for name in names if name in row}
+    return {name: mask_value(name, row[name]) for name in names if name in row}
 
 
-def clean(name: str, value: t.Any) -> t.Any:
+def mask_value(name: str, value: t.Any) -> t.Any:
     """A value without the secrets that text of this kind may hold: statements, URLs, what identifies a user."""
     if isinstance(value, list):
-        return [clean(name, item) for item in value]
+        return [mask_value(name, item) for item in value]
     if not isinstance(value, str) or not value:
         return value
     if name == "auth_params":
         return _without_secret_keys(value)
     if name in ("create_table_query", "engine_full", "as_select", "command", "source"):
-        value = ddl.mask(value, ddl.secret_literals(value))
+        value = mask_secrets(value, find_secrets(value))
     return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
 
 
@@ -126,33 +135,33 @@ def _without_secret_keys(text: str) -> str:
     return json.dumps({key: HIDDEN if _SECRET_KEY.search(key) else value for key, value in params.items()}, ensure_ascii=False)
 
 
-def setting(row: Row, names: t.Sequence[str], name: str = "name") -> Row:
+def parse_setting(row: Row, names: t.Sequence[str], name: str = "name") -> Row:
     """A setting, without its value where its name says that it is secret."""
-    found = pick(row, names)
+    found = select_columns(row, names)
     if _SECRET_SETTING.search(str(row.get(name) or "")):
         found.update({key: HIDDEN for key in ("value", "default", "min", "max") if found.get(key)})
     return found
 
 
-def by_name(names: t.Sequence[str], key: str = "name") -> t.Callable[[list[Row]], dict[str, Row]]:
-    return lambda rows: {row[key]: pick(row, names) for row in rows}
+def shape_by_name(names: t.Sequence[str], key: str = "name") -> t.Callable[[list[Row]], dict[str, Row]]:
+    return lambda rows: {row[key]: select_columns(row, names) for row in rows}
 
 
-def by_table(names: t.Sequence[str], nameless: str = "") -> t.Callable[[list[Row]], dict[str, dict[str, Row]]]:
+def shape_by_table(names: t.Sequence[str], nameless: str = "") -> t.Callable[[list[Row]], dict[str, dict[str, Row]]]:
     """Rows by database and table; those of no database are under another name."""
 
     def shape(rows: list[Row]) -> dict[str, dict[str, Row]]:
         found: dict[str, dict[str, Row]] = {}
         for row in rows:
             name = row["table"] if "table" in row else row["name"]
-            found.setdefault(row["database"] or nameless, {})[name] = pick(row, names)
+            found.setdefault(row["database"] or nameless, {})[name] = select_columns(row, names)
         return found
 
     return shape
 
 
 def shape_settings(names: t.Sequence[str]) -> t.Callable[[list[Row]], dict[str, Row]]:
-    return lambda rows: {row["name"]: setting(row, names) for row in rows}
+    return lambda rows: {row["name"]: parse_setting(row, names) for row in rows}
 
 
 def shape_clusters(rows: list[Row]) -> Row:
@@ -160,7 +169,7 @@ def shape_clusters(rows: list[Row]) -> Row:
     for row in rows:
         shards = found.setdefault(row["cluster"], {"shards": {}})["shards"]
         shard = shards.setdefault(str(row["shard_num"]), {"shard_weight": row["shard_weight"], "replicas": {}})
-        shard["replicas"][str(row["replica_num"])] = pick(row, _SHARD_REPLICA)
+        shard["replicas"][str(row["replica_num"])] = select_columns(row, _SHARD_REPLICA)
     return found
 
 
@@ -168,7 +177,7 @@ def shape_policies(rows: list[Row]) -> Row:
     """Policies with their volumes; a policy itself has the fields of its first volume, too."""
     found: Row = {}
     for row in rows:
-        volume = pick(row, _VOLUME)
+        volume = select_columns(row, _VOLUME)
         found.setdefault(row["policy_name"], {**volume, "volumes": []})["volumes"].append(volume)
     return found
 
@@ -208,7 +217,7 @@ def problems(replica: Row) -> list[str]:
 
 
 def shape_replicas(rows: list[Row]) -> dict[str, dict[str, Row]]:
-    found = by_table(_REPLICA)(rows)
+    found = shape_by_table(_REPLICA)(rows)
     for tables in found.values():
         for replica in tables.values():
             replica["problems"] = problems(replica)
@@ -232,32 +241,37 @@ SECTIONS = {
     ),
     "macros": Section("SELECT * FROM system.macros", lambda rows: {row["macro"]: row["substitution"] for row in rows}),
     "clusters": Section("SELECT * FROM system.clusters ORDER BY cluster, shard_num, replica_num", shape_clusters),
-    "databases": Section("SELECT * FROM system.databases{where} ORDER BY name", by_name(_DATABASE), "name"),
-    "tables": Section("SELECT * FROM system.tables{where} ORDER BY database, name", by_table(_TABLE), "database"),
+    "databases": Section("SELECT * FROM system.databases{where} ORDER BY name", shape_by_name(_DATABASE), "name"),
+    "tables": Section("SELECT * FROM system.tables{where} ORDER BY database, name", shape_by_table(_TABLE), "database"),
     "parts": Section(
         f"SELECT database, table, {_PART_SUMS} FROM system.parts WHERE active{{also}} GROUP BY database, table ORDER BY database, table",
-        by_table(("parts", "partitions", "rows", "bytes_on_disk", "data_compressed_bytes", "data_uncompressed_bytes", "modification_time")),
+        shape_by_table(
+            ("parts", "partitions", "rows", "bytes_on_disk", "data_compressed_bytes", "data_uncompressed_bytes", "modification_time")
+        ),
         "database",
     ),
-    "dictionaries": Section("SELECT * FROM system.dictionaries{where} ORDER BY database, name", by_table(_DICTIONARY, "dict"), "database"),
+    "dictionaries": Section(
+        "SELECT * FROM system.dictionaries{where} ORDER BY database, name", shape_by_table(_DICTIONARY, "dict"), "database"
+    ),
     "replicas": Section("SELECT * FROM system.replicas{where} ORDER BY database, table", shape_replicas, "database"),
     "mutations": Section(
         "SELECT * FROM system.mutations WHERE NOT is_done{also} ORDER BY database, table, mutation_id",
-        lambda rows: [pick(row, _MUTATION) for row in rows],
+        lambda rows: [select_columns(row, _MUTATION) for row in rows],
         "database",
     ),
-    "users": Section("SELECT * FROM system.users ORDER BY name", by_name(_USER)),
-    "roles": Section("SELECT * FROM system.roles ORDER BY name", by_name(("id", "storage"))),
+    "users": Section("SELECT * FROM system.users ORDER BY name", shape_by_name(_USER)),
+    "roles": Section("SELECT * FROM system.roles ORDER BY name", shape_by_name(("id", "storage"))),
     "grants": Section(
         "SELECT * FROM system.grants",
-        shape_owned({"user_name": "users", "role_name": "roles"}, lambda row: pick(row, _GRANT)),
+        shape_owned({"user_name": "users", "role_name": "roles"}, lambda row: select_columns(row, _GRANT)),
     ),
-    "quotas": Section("SELECT * FROM system.quotas ORDER BY name", by_name(_QUOTA)),
-    "settings_profiles": Section("SELECT * FROM system.settings_profiles ORDER BY name", by_name(_PROFILE)),
+    "quotas": Section("SELECT * FROM system.quotas ORDER BY name", shape_by_name(_QUOTA)),
+    "settings_profiles": Section("SELECT * FROM system.settings_profiles ORDER BY name", shape_by_name(_PROFILE)),
     "settings_profile_elements": Section(
         "SELECT * FROM system.settings_profile_elements",
         shape_owned(
-            {"profile_name": "profiles", "user_name": "users", "role_name": "roles"}, lambda row: setting(row, _ELEMENT, "setting_name")
+            {"profile_name": "profiles", "user_name": "users", "role_name": "roles"},
+            lambda row: parse_setting(row, _ELEMENT, "setting_name"),
         ),
     ),
     "settings": Section("SELECT * FROM system.settings ORDER BY name", shape_settings(_SETTING)),
@@ -268,7 +282,7 @@ SECTIONS = {
         "SELECT * FROM system.merge_tree_settings WHERE changed ORDER BY name", shape_settings(_CHANGED)
     ),
     "changed_server_settings": Section("SELECT * FROM system.server_settings WHERE changed ORDER BY name", shape_settings(_CHANGED)),
-    "disks": Section("SELECT * FROM system.disks ORDER BY name", by_name(_DISK)),
+    "disks": Section("SELECT * FROM system.disks ORDER BY name", shape_by_name(_DISK)),
     "storage_policies": Section("SELECT * FROM system.storage_policies ORDER BY policy_name, volume_priority", shape_policies),
 }
 # Known without asking.
@@ -278,7 +292,7 @@ LARGE = ("settings", "merge_tree_settings")
 LISTS = ("mutations",)
 
 
-def wanted(names: t.Sequence[str] | None) -> list[str]:
+def names_in(names: t.Sequence[str] | None) -> list[str]:
     """Sections to return, in their own order."""
     every = [*ALWAYS, *SECTIONS]
     if names is None:
@@ -313,10 +327,10 @@ class Gatherer:
         self.skipped: dict[str, str] = {}
 
     def rows(self, name: str, statement: str) -> list[Row]:
-        names = "[" + ", ".join(ddl.quote_string(database) for database in self.databases or ()) + "]"
+        names = "[" + ", ".join(quote_string(database) for database in self.databases or ()) + "]"
         parameters = {"databases": names} if "{databases:" in statement else {}
         try:
-            return read_rows(self.client.patiently(lambda: self.client.ask(statement, parameters)))[1]
+            return read_rows(self.client.call_with_retries(lambda: self.client.ask(statement, parameters)))[1]
         except ClickHouseError as error:
             if error.code not in _SKIPPING:
                 raise error.about(f"section {name}") from error
@@ -372,14 +386,14 @@ def quote_grantee(name: str) -> str:
 
 def grantee(statement: str) -> str:
     """Whom a C(GRANT) statement of the server grants something."""
-    tokens = ddl.tokenize(statement)
-    words = [index for index, token in enumerate(tokens[:-1]) if token.is_("TO") or token.is_("FROM")]
+    tokens = tokenize(statement)
+    words = [index for index, token in enumerate(tokens[:-1]) if token.is_word("TO") or token.is_word("FROM")]
     if not words:
         return ""
     rest = tokens[words[-1] + 1 :]
-    end = next((index for index, token in enumerate(rest) if index and token.is_("WITH")), len(rest))
+    end = next((index for index, token in enumerate(rest) if index and token.is_word("WITH")), len(rest))
     name = statement[rest[0].start : rest[end - 1].end]
-    return ddl.unquote(name)
+    return unquote(name)
 
 
 def gather(client: ClickHouse, names: t.Sequence[str], databases: t.Sequence[str] | None, driver: str) -> Row:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from .tokens import tokenize, unquote
 
 _SYNTAX = re.compile(r"Syntax error[^:]*: failed at position (\d+)")
 _EXPECTED = re.compile(r"Expected one of: (.*?)(?:: In scope |\. \(SYNTAX_ERROR\)|$)", re.DOTALL)
@@ -21,7 +21,6 @@ _BROKEN = (
 # Words that a message lists of those that the server would have understood, tokens around the place, and characters of a value.
 _EXPECTED_AT_MOST = 6
 _AROUND = 3
-_VALUE_AT_MOST = 40
 
 
 def syntax_error(message: str, statement: str) -> str:
@@ -38,12 +37,12 @@ def syntax_error(message: str, statement: str) -> str:
     expected = found.group(1).split(", ") if found else []
     more = ", ..." if len(expected) > _EXPECTED_AT_MOST else ""
     hint = f"; expected {', '.join(expected[:_EXPECTED_AT_MOST])}{more}" if expected else ""
-    return f"Code: 62. Syntax error at character {position}, near {_around(statement, position)}{hint}"
+    return f"Code: 62. Syntax error at character {position}, near {_excerpt_around(statement, position)}{hint}"
 
 
-def _around(statement: str, position: int) -> str:
+def _excerpt_around(statement: str, position: int) -> str:
     """Tokens of a statement around a character, counted from 1."""
-    tokens = ddl.tokenize(statement)
+    tokens = tokenize(statement)
     here = next((index for index, token in enumerate(tokens) if token.end >= position), len(tokens))
     near = tokens[max(0, here - _AROUND) : here + _AROUND]
     pieces: list[str] = []
@@ -58,39 +57,18 @@ def broken_connection(text: str) -> str:
     return next((short for words, short in _BROKEN if words in text), " ".join(text.split())[:160])
 
 
-def misfit(column: str, kind: str, value: str) -> str:
-    """What is said of a column whose values cannot all be converted to a type; C(value) is one of them."""
-    more = "..." if len(value) > _VALUE_AT_MOST else ""
-    return f"column {column} has values that are no {kind}, such as {value[:_VALUE_AT_MOST]!r}{more}"
-
-
-def cast_parts(expression: str) -> tuple[str, str]:
-    """Column and type of C(_CAST(column, 'type')), where the column may stand in a function."""
-    column, kind = ddl.arguments(expression)
-    return ddl.unquote((ddl.arguments(column) or [column])[0]), ddl.unquote(kind)
-
-
-def misfit_condition(expression: str) -> str:
-    """The condition for the values that C(_CAST(column, 'type')) does not take."""
-    source, kind = ddl.arguments(expression)
-    enum = ddl.unquote(kind).removeprefix("Nullable(")
-    if enum.startswith("Enum"):
-        members = [piece.rpartition("=") for piece in ddl.arguments(enum)]
-        values = [text for name, _sign, number in members for text in (name.strip(), ddl.quote_string(number.strip()))]
-        return f"toString({source}) NOT IN ({', '.join(values)})"
-    return f"isNotNull({source}) AND isNull(accurateCastOrNull({source}, {kind}))"
-
-
-def object_name(statement: str) -> str:
+def created_name(statement: str) -> str:
     """The name that a C(CREATE) statement gives, as far as it can be read; empty where it cannot."""
-    rest = list(ddl.tokenize(statement))
-    kinds = [index for index, token in enumerate(rest) if any(map(token.is_, ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")))]
+    rest = list(tokenize(statement))
+    kinds = [
+        index for index, token in enumerate(rest) if any(map(token.is_word, ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")))
+    ]
     rest = rest[kinds[0] + 1 :] if kinds else []
-    while rest and any(map(rest[0].is_, ("IF", "NOT", "EXISTS"))):
+    while rest and any(map(rest[0].is_word, ("IF", "NOT", "EXISTS"))):
         rest = rest[1:]
     if not rest or rest[0].kind not in ("word", "quoted"):
         return ""
-    named = [ddl.unquote(rest[0].text)]
+    named = [unquote(rest[0].text)]
     if len(rest) > 2 and rest[1].text == "." and rest[2].kind in ("word", "quoted"):
-        named.append(ddl.unquote(rest[2].text))
+        named.append(unquote(rest[2].text))
     return ".".join(named)

@@ -13,7 +13,7 @@ import heapq
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Key
+from .declaration import Key
 
 # Among names: all of them.
 ALL = "*"
@@ -57,7 +57,7 @@ class Edge(t.NamedTuple):
     removes: bool
 
 
-def order(nodes: t.Sequence[Node]) -> list[tuple[Key, str]]:
+def order_changes(nodes: t.Sequence[Node]) -> list[tuple[Key, str]]:
     """Keys with C(WHOLE), or C(FIRST) and C(LAST) of what is made in two halves; the given order where nothing else decides."""
     split = {number for number, node in enumerate(nodes) if node.between}
     dropped: set[Edge] = set()
@@ -89,11 +89,11 @@ def _edges(nodes: t.Sequence[Node], split: t.Collection[int]) -> list[Edge]:
             if key in node.between:
                 edges += [Edge(first, other_first, 9, False), Edge(other_last, last, 9, False)]
                 continue
-            if key in node.needs and key == other.key and _meets(other.adds, node.names):
+            if key in node.needs and key == other.key and _intersects(other.adds, node.names):
                 edges.append(Edge(other_first, first, 1 if node.lazy else 3, False))
             if key in node.used and key == other.former:
                 edges += [Edge(last, other_first, 2, False)] if node.lazy else []
-            elif key in node.used and _meets(other.removes, node.used_names):
+            elif key in node.used and _intersects(other.removes, node.used_names):
                 edges.append(Edge(last, other_last, 2 if node.blocks else 0, True))
             elif key in node.needs and other.consumes:
                 edges.append(Edge(last, other_last, 2, True))
@@ -104,7 +104,7 @@ def _halves(number: int, split: t.Collection[int]) -> tuple[Vertex, Vertex]:
     return ((number, FIRST), (number, LAST)) if number in split else ((number, WHOLE), (number, WHOLE))
 
 
-def _meets(changed: t.Collection[str], names: t.Collection[str]) -> bool:
+def _intersects(changed: t.Collection[str], names: t.Collection[str]) -> bool:
     return bool(changed) and (ALL in changed or ALL in names or not set(changed).isdisjoint(names))
 
 

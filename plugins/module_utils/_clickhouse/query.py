@@ -14,13 +14,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
-    LARGEST_FIELD,
-    ROWS_FORMAT,
-    Answer,
-    ClickHouseError,
-)
+from . import error_codes
+from .client import LARGEST_FIELD, ROWS_FORMAT, Answer, ClickHouseError
+from .tokens import Token, quote_string, tokenize
 
 HIDDEN = "[HIDDEN]"
 
@@ -70,36 +66,36 @@ class Statement:
 def read_statement(text: str) -> Statement:
     """Take a statement apart as far as it matters, or say what is wrong with it."""
     _check_text("query", text)
-    tokens = ddl.tokenize(text)
-    while tokens and tokens[-1].is_(";"):
+    tokens = tokenize(text)
+    while tokens and tokens[-1].is_word(";"):
         tokens = tokens[:-1]
     words = [token for token in tokens if token.text != "("]
     if not words:
         raise ClickHouseError("query: it is empty")
     verb = words[0].text.upper()
-    if verb == "WITH" and any(one.is_("INSERT") and two.is_("INTO") for one, two in zip(tokens, tokens[1:])):
+    if verb == "WITH" and any(one.is_word("INSERT") and two.is_word("INTO") for one, two in zip(tokens, tokens[1:])):
         verb = "INSERT"
     formats = [index for index in range(1, len(tokens) - 1) if _is_format(tokens, index)]
-    if verb == "INSERT" and formats and not tokens[formats[0] + 1].is_("VALUES"):
+    if verb == "INSERT" and formats and not tokens[formats[0] + 1].is_word("VALUES"):
         # What follows is data, in whatever form.
         tokens = tokens[: formats[0] + 2]
     for token in tokens:
         if token.kind == "other" and token.text in "'`\"":
             raise ClickHouseError(f"query: a quote opened at character {token.start} is never closed")
-        if token.is_(";"):
+        if token.is_word(";"):
             raise ClickHouseError("query: more than one statement")
-    if verb != "INSERT" and any(index + 2 == len(tokens) or tokens[index + 2].is_("SETTINGS") for index in formats):
+    if verb != "INSERT" and any(index + 2 == len(tokens) or tokens[index + 2].is_word("SETTINGS") for index in formats):
         raise ClickHouseError("query: leave the FORMAT clause out, rows are returned as data")
     return Statement(text, verb, verb in _READS, _placeholders(text, tokens))
 
 
-def _is_format(tokens: t.Sequence[ddl.Token], index: int) -> bool:
+def _is_format(tokens: t.Sequence[Token], index: int) -> bool:
     """Whether a C(FORMAT) clause begins here, as opposed to something named format."""
-    named = tokens[index - 1].is_("AS") or tokens[index - 1].is_("INTO") or tokens[index - 1].text in (".", ",")
-    return tokens[index].is_("FORMAT") and tokens[index].depth == 0 and tokens[index + 1].kind == "word" and not named
+    named = tokens[index - 1].is_word("AS") or tokens[index - 1].is_word("INTO") or tokens[index - 1].text in (".", ",")
+    return tokens[index].is_word("FORMAT") and tokens[index].depth == 0 and tokens[index + 1].kind == "word" and not named
 
 
-def _placeholders(text: str, tokens: t.Sequence[ddl.Token]) -> dict[str, str]:
+def _placeholders(text: str, tokens: t.Sequence[Token]) -> dict[str, str]:
     found: dict[str, str] = {}
     for index, token in enumerate(tokens[:-3]):
         if token.text == "{" and token.kind == "other" and tokens[index + 1].kind == "word" and tokens[index + 2].text == ":":
@@ -109,7 +105,7 @@ def _placeholders(text: str, tokens: t.Sequence[ddl.Token]) -> dict[str, str]:
     return found
 
 
-def bind(statement: Statement, parameters: t.Mapping[str, t.Any], secret: t.Mapping[str, t.Any]) -> dict[str, str]:
+def bind_parameters(statement: Statement, parameters: t.Mapping[str, t.Any], secret: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Parameters as the server reads them."""
     bound: dict[str, str] = {}
     for option, given in (("parameters", parameters), ("secret_parameters", secret)):
@@ -160,7 +156,7 @@ def _literal(value: t.Any, kind: str, where: str) -> str:
         return repr(value) if math.isfinite(value) else str(value)
     if isinstance(value, str):
         _check_text(where, value)
-        return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else ddl.quote_string(value)
+        return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else quote_string(value)
     if isinstance(value, list) and base == "Tuple":
         if len(value) != len(arguments):
             raise ClickHouseError(f"{where}: {len(value)} values for {kind}")
@@ -175,10 +171,10 @@ def _literal(value: t.Any, kind: str, where: str) -> str:
 
 def _type(kind: str) -> tuple[str, list[str]]:
     """Name and arguments of a type, without what makes no difference to a literal of it; names of tuple elements are left out."""
-    tokens = ddl.tokenize(kind)
+    tokens = tokenize(kind)
     if not tokens:
         return "", []
-    groups: list[list[ddl.Token]] = [[]]
+    groups: list[list[Token]] = [[]]
     for token in tokens[2:-1]:
         if token.text == "," and token.depth == tokens[1].depth + 1:
             groups.append([])
@@ -234,7 +230,7 @@ def read_rows(answer: Answer) -> tuple[list[dict[str, str]], list[dict[str, t.An
     if answer.format != ROWS_FORMAT:
         raise ClickHouseError(f"query: leave the FORMAT clause out, rows are returned as data (the answer has {answer.format})")
     lines = answer.body.decode("utf-8", "surrogateescape").rstrip("\n").split("\n")
-    names, kinds = unique(json.loads(lines[0])), json.loads(lines[1])
+    names, kinds = unique_names(json.loads(lines[0])), json.loads(lines[1])
     # A user who may not change settings gets Decimals as numbers, which a float would round. They become the texts that
     # others get, whole ones only where they cannot be taken for integers.
     exact = ["Decimal" in kind for kind in kinds]
@@ -245,12 +241,12 @@ def read_rows(answer: Answer) -> tuple[list[dict[str, str]], list[dict[str, t.An
     for line in lines[2:]:
         values = json.loads(line, parse_float=number)
         if rough:
-            values = [_plain(*value) for value in zip(values, exact, whole)]
+            values = [_plain_value(*value) for value in zip(values, exact, whole)]
         rows.append(dict(zip(names, values)))
     return [{"name": name, "type": kind} for name, kind in zip(names, kinds)], rows
 
 
-def _plain(value: t.Any, exact: bool, whole: bool) -> t.Any:
+def _plain_value(value: t.Any, exact: bool, whole: bool) -> t.Any:
     """Bytes that are no text shown as text, decimal numbers as text or as floats."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -259,13 +255,13 @@ def _plain(value: t.Any, exact: bool, whole: bool) -> t.Any:
     if isinstance(value, int) and not isinstance(value, bool) and whole:
         return str(value)
     if isinstance(value, list):
-        return [_plain(item, exact, whole) for item in value]
+        return [_plain_value(item, exact, whole) for item in value]
     if isinstance(value, dict):
-        return {_plain(key, exact, whole): _plain(item, exact, whole) for key, item in value.items()}
+        return {_plain_value(key, exact, whole): _plain_value(item, exact, whole) for key, item in value.items()}
     return value
 
 
-def unique(names: t.Sequence[str]) -> list[str]:
+def unique_names(names: t.Sequence[str]) -> list[str]:
     """Names of columns, with a number where one occurs again: a dict has each but once."""
     found: list[str] = []
     for name in names:
@@ -278,7 +274,7 @@ def unique(names: t.Sequence[str]) -> list[str]:
     return found
 
 
-def secrets_of(parameters: t.Mapping[str, t.Any]) -> set[str]:
+def secret_spellings(parameters: t.Mapping[str, t.Any]) -> set[str]:
     """All spellings in which a secret value may come back."""
     found: set[str] = set()
     waiting: list[t.Any] = list(parameters.values())
@@ -289,8 +285,8 @@ def secrets_of(parameters: t.Mapping[str, t.Any]) -> set[str]:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, str):
-            spellings = {value, value.translate(_ESCAPES), ddl.quote_string(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-            spellings |= {ddl.quote_string(spelling)[1:-1].translate(_ESCAPES) for spelling in (value, value.translate(_ESCAPES))}
+            spellings = {value, value.translate(_ESCAPES), quote_string(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+            spellings |= {quote_string(spelling)[1:-1].translate(_ESCAPES) for spelling in (value, value.translate(_ESCAPES))}
             spellings |= {value.translate(_ESCAPES).replace("'", "\\'"), value.replace("'", "''")}
             found |= spellings | {" ".join(spelling.split()) for spelling in spellings}
         elif value is not None and not isinstance(value, bool):
@@ -298,7 +294,7 @@ def secrets_of(parameters: t.Mapping[str, t.Any]) -> set[str]:
     return {spelling for spelling in found if spelling.strip()}
 
 
-def hide(value: t.Any, secrets: t.Collection[str]) -> t.Any:
+def mask_secret_values(value: t.Any, secrets: t.Collection[str]) -> t.Any:
     """The value without secrets, in names as well."""
     if not secrets:
         return value
@@ -307,15 +303,15 @@ def hide(value: t.Any, secrets: t.Collection[str]) -> t.Any:
             value = value.replace(secret, HIDDEN)
         return value
     if isinstance(value, list):
-        return [hide(item, secrets) for item in value]
+        return [mask_secret_values(item, secrets) for item in value]
     if isinstance(value, dict):
-        return {hide(key, secrets): hide(item, secrets) for key, item in value.items()}
+        return {mask_secret_values(key, secrets): mask_secret_values(item, secrets) for key, item in value.items()}
     return value
 
 
-def safe_message(error: ClickHouseError, secrets: t.Collection[str]) -> str:
+def mask_error_message(error: ClickHouseError, secrets: t.Collection[str]) -> str:
     """The error without secrets, and without its text where that shows a part of one (what could not be parsed)."""
-    message = str(hide(str(error), secrets))
+    message = str(mask_secret_values(str(error), secrets))
     quoted = set(_QUOTED.findall(message))
     for secret in secrets:
         fragments = {secret[start : start + _FRAGMENT] for start in range(len(secret) - _FRAGMENT + 1)}
@@ -326,14 +322,14 @@ def safe_message(error: ClickHouseError, secrets: t.Collection[str]) -> str:
     return message
 
 
-def explain(error: ClickHouseError, statement: Statement, write: bool) -> ClickHouseError:
+def explain_readonly_error(error: ClickHouseError, statement: Statement, write: bool) -> ClickHouseError:
     """The error with the option to change, where the server refused to write."""
-    if error.code == 164 and not write and "Cannot execute query in readonly mode" in str(error):
+    if error.code == error_codes.READONLY and not write and "Cannot execute query in readonly mode" in str(error):
         return error.about(f"query: {statement.verb} is not allowed, set write: true")
     return error if error.code is None else error.about("query")
 
 
-def refused(statement: Statement, write: bool) -> None:
+def check_write_allowed(statement: Statement, write: bool) -> None:
     """Refuse what does not only read unless it may write."""
     if not statement.reads and not write:
         raise ClickHouseError(f"query: {_excerpt(statement.verb)} is not known to only read, set write: true to allow it")

@@ -11,14 +11,10 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
-    DROP_TABLE,
-    REBUILD_SUFFIX,
-    UNAVAILABLE,
-    Change,
-)
+from .change import DROP_TABLE, REBUILD_SUFFIX, UNAVAILABLE, Change
+from .clauses import Clause, clause_text, parse_engine, parse_settings
+from .declaration import Declared
+from .tokens import unquote
 
 # Engines of tables that consume what they read.
 _STREAMS = ("AzureQueue", "FileLog", "Kafka", "NATS", "RabbitMQ", "S3Queue")
@@ -44,24 +40,24 @@ _OTHER_DATABASES = {
 _ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
 
 
-def engine(clauses: t.Sequence[ddl.Clause]) -> str:
+def engine_name(clauses: t.Sequence[Clause]) -> str:
     """Name of a table's engine."""
-    return ddl.unquote(ddl.engine_of(ddl.clause(clauses, "engine"))[0])
+    return unquote(parse_engine(clause_text(clauses, "engine"))[0])
 
 
-def is_stream(clauses: t.Sequence[ddl.Clause]) -> bool:
+def is_stream(clauses: t.Sequence[Clause]) -> bool:
     """Whether a table consumes what it reads."""
-    return engine(clauses) in _STREAMS
+    return engine_name(clauses) in _STREAMS
 
 
-def holds_no_rows(clauses: t.Sequence[ddl.Clause]) -> bool:
+def holds_no_rows(clauses: t.Sequence[Clause]) -> bool:
     """Whether no row is lost with a table."""
-    return engine(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
+    return engine_name(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
 
 
-def is_altered(clauses: t.Sequence[ddl.Clause], differing: t.Collection[str]) -> bool:
+def is_alterable(clauses: t.Sequence[Clause], differing: t.Collection[str]) -> bool:
     """Whether ALTER may do to a table without rows what differs; the server rehearses it where it can."""
-    name = engine(clauses)
+    name = engine_name(clauses)
     if set(differing) <= {"comment"}:
         return True
     if name in ("AzureQueue", "S3Queue"):
@@ -74,19 +70,19 @@ def is_external_database(text: str) -> bool:
     return text.partition("(")[0].strip() in _EXTERNAL_DATABASES
 
 
-def database_obstacle(text: str) -> str:
+def database_recreate_obstacle(text: str) -> str:
     """Why a database is not made anew. C(text) is its engine with its arguments."""
     name = text.partition("(")[0].strip()
     why = _OTHER_DATABASES.get(name, "its tables would be dropped")
     return f"its engine cannot be altered, and one of the engine {name} is not dropped for another: {why}. Drop it first (state: absent)"
 
 
-def lost(clauses: t.Sequence[ddl.Clause]) -> str:
+def recreate_loss(clauses: t.Sequence[Clause]) -> str:
     """What is lost when a table that consumes a stream is dropped and created; empty where nothing is."""
-    name, settings = engine(clauses), ddl.settings(ddl.clause(clauses, "settings"))
+    name, settings = engine_name(clauses), parse_settings(clause_text(clauses, "settings"))
     if name == "Kafka" and "kafka_keeper_path" in settings:
         return "its offsets in ZooKeeper would be dropped with it"
-    if name == "RabbitMQ" and ddl.unquote(settings.get("rabbitmq_queue_consume", "0")) not in ("1", "true"):
+    if name == "RabbitMQ" and unquote(settings.get("rabbitmq_queue_consume", "0")) not in ("1", "true"):
         return "its queues, and the messages that wait in them, would be dropped with it"
     if name == "NATS" and not ("nats_stream" in settings and "nats_consumer_name" in settings):
         return "messages that are published while it is made anew would be lost"
@@ -97,27 +93,27 @@ def lost(clauses: t.Sequence[ddl.Clause]) -> str:
     return ""
 
 
-def recreated(item: Declared, have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause], database_engine: str) -> Change:
+def plan_recreate(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause], database_engine: str) -> Change:
     """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
-    reason = lost(have)
+    reason = recreate_loss(have)
     needs = ((DROP_TABLE, reason),) if reason else ()
     drop = f"DROP TABLE {item.sql_name} SYNC"
     replace = item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)
     atomic = database_engine.partition("(")[0] in _ATOMIC
-    if engine(have) in _STREAMS:
-        stand_in = f"CREATE TABLE {item.sql_name} {ddl.clause(want, 'columns')} ENGINE = Null"
+    if engine_name(have) in _STREAMS:
+        stand_in = f"CREATE TABLE {item.sql_name} {clause_text(want, 'columns')} ENGINE = Null"
         halves = ((drop, stand_in), (replace,)) if atomic else ((drop, stand_in), (drop, item.statement))
-        return Change((drop, item.statement), needs, halves=halves if ddl.clause(want, "columns") else ())
-    if engine(have) == "Distributed" and atomic:
+        return Change((drop, item.statement), needs, halves=halves if clause_text(want, "columns") else ())
+    if engine_name(have) == "Distributed" and atomic:
         beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
         exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
-        return Change((beside.statement, exchange, *cleared("Distributed", beside.sql_name)), needs)
+        return Change((beside.statement, exchange, *drop_statements("Distributed", beside.sql_name)), needs)
     if not atomic:
-        return Change((*cleared(engine(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
-    return Change((*cleared(engine(have), item.sql_name)[:-1], replace), needs)
+        return Change((*drop_statements(engine_name(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
+    return Change((*drop_statements(engine_name(have), item.sql_name)[:-1], replace), needs)
 
 
-def cleared(name: str, table: str) -> tuple[str, ...]:
+def drop_statements(name: str, table: str) -> tuple[str, ...]:
     """What drops a table of an engine, behind what gives away the rows that it holds for others."""
     flush = {"Buffer": f"OPTIMIZE TABLE {table}", "Distributed": f"SYSTEM FLUSH DISTRIBUTED {table}"}.get(name)
     return (*((flush,) if flush else ()), f"DROP TABLE {table} SYNC")

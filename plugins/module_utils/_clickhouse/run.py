@@ -8,29 +8,12 @@ import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
-    CLICKHOUSE_CONNECT_ERROR,
-    HAS_CLICKHOUSE_CONNECT,
-    ClickHouse,
-    ClickHouseError,
-    Connection,
-    ConnectionFailed,
-    Unreachable,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import declare, declare_purge, secrets_of
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import PERMISSIONS
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import converge, plan_offline
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan
 
-
-def policy_spec() -> dict[str, dict[str, t.Any]]:
-    """Argument specification of what may be done to objects that differ."""
-    return {
-        "allow": {"type": "list", "elements": "str", "choices": list(PERMISSIONS), "default": []},
-        "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
-        "history": {"type": "str"},
-        "cluster": {"type": "str"},
-    }
+from .client import CLICKHOUSE_CONNECT_ERROR, HAS_CLICKHOUSE_CONNECT, ClickHouse, ClickHouseError, Connection, ConnectionFailed, Unreachable
+from .declaration import Declared, Purge, declare, declare_purge, find_declared_secrets
+from .planning import plan_offline
+from .schema import converge
 
 
 def run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]], where: str = "objects[{}].") -> None:
@@ -48,45 +31,26 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     report = module.params["on_drift"] == "report"
-    secrets = secrets_of(objects)
+    secrets = find_declared_secrets(objects)
     module.no_log_values.update(secrets)
     want = declare(objects, module.params["login_database"] or "")
-    log, cluster = module.params["history"], module.params["cluster"]
-    if log or cluster:
-        from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import history
-    if log:
-        rows = history.table(log)
+    if module.params["history"]:
+        from .history import history_table
+
+        rows = history_table(module.params["history"])
         if any(item.key == rows.key for item in want):
             raise ClickHouseError(f"{rows.subject}: it is declared as an object, too: the module makes it by itself")
         want.append(rows)
     purge = declare_purge(module.params.get("purge") or ())
-    connection = Connection.from_params(module.params, patient=not module.check_mode)
     try:
-        client = ClickHouse(connection)
+        client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
     except Unreachable as error:
         if not module.check_mode:
             raise
         plan = plan_offline(want, secrets)
         module.warn(f"{error}; planned as for an empty server")
     else:
-        try:
-            plan = converge(
-                client,
-                want,
-                secrets,
-                apply=not module.check_mode,
-                keep_drift=report,
-                allow=module.params["allow"],
-                purge=purge,
-            )
-        except ClickHouseError as error:
-            if log and error.done and not isinstance(error, ConnectionFailed):
-                history.record(client, log, history.checksum(want, secrets), error.done, str(error))
-            raise
-        if log and plan.changed and not module.check_mode:
-            history.record(client, log, history.checksum(want, secrets), plan.statements)
-        if cluster and plan.drifted:
-            plan = history.with_peers(client, cluster, plan)
+        plan = _converge(client, module, want, secrets, purge)
         client.close()
     for state in plan.drifted:
         if not report:
@@ -95,6 +59,31 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
     # At its end Python looks through all that is there for what could be freed, which takes as long as asking about fifty tables.
     gc.freeze()
     module.exit_json(**plan.result)
+
+
+def _converge(client: ClickHouse, module: AnsibleModule, want: t.Sequence[Declared], secrets: set[str], purge: t.Sequence[Purge]) -> Plan:
+    """Converge, and record what was executed; what differs on other nodes of the cluster is added to the plan."""
+    params = module.params
+    log, cluster = params["history"], params["cluster"]
+    if log or cluster:
+        from . import history
+    try:
+        plan = converge(
+            client,
+            want,
+            secrets,
+            apply=not module.check_mode,
+            keep_drift=params["on_drift"] == "report",
+            allow=params["allow"],
+            purge=purge,
+        )
+    except ClickHouseError as error:
+        if log and error.done and not isinstance(error, ConnectionFailed):
+            history.record_run(client, log, history.declaration_checksum(want, secrets), error.done, str(error))
+        raise
+    if log and plan.changed and not module.check_mode:
+        history.record_run(client, log, history.declaration_checksum(want, secrets), plan.statements)
+    return history.add_peer_differences(client, cluster, plan) if cluster and plan.drifted else plan
 
 
 def _drift_message(drifted: t.Sequence[ObjectState]) -> str:

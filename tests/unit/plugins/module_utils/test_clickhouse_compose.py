@@ -70,4 +70,4 @@ def test_bad_options_are_named(options: dict[str, t.Any], message: str) -> None:
 
 def test_secrets_among_settings() -> None:
     options = {**TABLE, "settings": {"kafka_sasl_password": "hunter2"}}
-    assert "hunter2" in declaration.secrets_of([options])
+    assert "hunter2" in declaration.find_declared_secrets([options])

@@ -6,7 +6,30 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import (
+    clause_text,
+    join_clauses,
+    parse_engine,
+    set_settings,
+    split_clauses,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import Create, parse_create
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild_plan import replace_engine
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import find_references, has_lookup
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.server_defaults import fill_server_defaults
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_secrets import (
+    contains_hidden_secret,
+    find_hidden_secrets,
+    find_secrets,
+    mask_secrets,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import (
+    DDLError,
+    quote_name,
+    quote_string,
+    tokenize,
+    unquote,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +49,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ],
 )
 def test_parse(text: str, kind: str, database: str, name: str, body: str) -> None:
-    assert ddl.parse_create(text) == ddl.Create(kind, database, name, body)
+    assert parse_create(text) == Create(kind, database, name, body)
 
 
 @pytest.mark.parametrize(
@@ -53,15 +76,15 @@ def test_parse(text: str, kind: str, database: str, name: str, body: str) -> Non
     ],
 )
 def test_refuses(text: str, message: str) -> None:
-    with pytest.raises(ddl.DDLError, match=message):
-        ddl.parse_create(text)
+    with pytest.raises(DDLError, match=message):
+        parse_create(text)
 
 
 @pytest.mark.parametrize("value", ["", "plain", "it's", "back\\slash", "new\nline", "tab\t", "'; DROP TABLE x --", "ü"])
 def test_quoting_reads_back(value: str) -> None:
-    assert ddl.unquote(ddl.quote_string(value)) == value
-    assert ddl.unquote(ddl.quote_name(value)) == value
-    assert [token.kind for token in ddl.tokenize(ddl.quote_string(value))] == ["string"]
+    assert unquote(quote_string(value)) == value
+    assert unquote(quote_name(value)) == value
+    assert [token.kind for token in tokenize(quote_string(value))] == ["string"]
 
 
 def test_clauses_keep_every_character() -> None:
@@ -70,20 +93,20 @@ def test_clauses_keep_every_character() -> None:
         "PARTITION BY toDate(t) PRIMARY KEY x ORDER BY (x, y) SAMPLE BY z TTL t + toIntervalDay(1) "
         "SETTINGS a = 1, b = 'c, d' COMMENT 'SETTINGS = 1'"
     )
-    clauses = ddl.split_clauses(text)
-    assert ddl.join_clauses(clauses) == text
+    clauses = split_clauses(text)
+    assert join_clauses(clauses) == text
     assert [clause.key for clause in clauses] == [
         *("head", "columns", "engine", "partition_by", "primary_key", "order_by", "sample_by", "ttl"),
         *("settings", "comment"),
     ]
-    assert ddl.engine_of(ddl.clause(clauses, "engine")) == ("ReplacingMergeTree", ["y"])
+    assert parse_engine(clause_text(clauses, "engine")) == ("ReplacingMergeTree", ["y"])
 
 
 def test_a_select_is_one_clause() -> None:
     text = "CREATE MATERIALIZED VIEW a.b TO a.c (`x` UInt8) AS SELECT 1 AS x FROM a.d ORDER BY x SETTINGS max_threads = 1"
-    clauses = ddl.split_clauses(text)
+    clauses = split_clauses(text)
     assert [clause.key for clause in clauses] == ["head", "to", "columns", "select"]
-    assert ddl.join_clauses(clauses) == text
+    assert join_clauses(clauses) == text
 
 
 @pytest.mark.parametrize(
@@ -97,14 +120,14 @@ def test_a_select_is_one_clause() -> None:
 )
 def test_engines(text: str, engine: tuple[str, list[str]], with_memory: str) -> None:
     """The sign before the name may be left out, and a table may be called like the word."""
-    assert ddl.engine_of(text) == engine
-    assert ddl.with_engine(text, "ENGINE = Memory") == with_memory
-    assert ddl.parse_create(f"CREATE TABLE a.b {text}").body == text
+    assert parse_engine(text) == engine
+    assert replace_engine(text, "ENGINE = Memory") == with_memory
+    assert parse_create(f"CREATE TABLE a.b {text}").body == text
 
 
 @pytest.mark.parametrize("text", ["(x UInt8) ENGINE", "(x UInt8) ENGINE =", "AS a.engine"])
 def test_no_engine(text: str) -> None:
-    assert ddl.engine_of(text) == ("", [])
+    assert parse_engine(text) == ("", [])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +146,7 @@ def test_no_engine(text: str) -> None:
     ],
 )
 def test_references(body: str, found: set[tuple[str, str]]) -> None:
-    assert ddl.references(ddl.Create("table", "a", "b", body)) == found
+    assert find_references(Create("table", "a", "b", body)) == found
 
 
 @pytest.mark.parametrize(
@@ -137,7 +160,7 @@ def test_references(body: str, found: set[tuple[str, str]]) -> None:
     ],
 )
 def test_what_reads_by_name(text: str, found: bool) -> None:
-    assert ddl.looks_up(text) is found
+    assert has_lookup(text) is found
 
 
 MACROS = {"database": "a", "table": "b", "shard": "1", "replica": "r", "currentDatabase()": "db", "currentUser()": "me you"}
@@ -148,9 +171,9 @@ DICTIONARY = "CREATE DICTIONARY a.b (`k` {}) PRIMARY KEY k SOURCE(MYSQL(USER 'u'
 
 
 def test_names_without_a_database_are_of_the_one_given() -> None:
-    assert ddl.parse_create("CREATE OR REPLACE VIEW b AS SELECT 1", "a") == ddl.Create("view", "a", "b", "AS SELECT 1")
-    assert ddl.parse_create("CREATE VIEW c.b AS SELECT 1", "a").database == "c"
-    assert ddl.parse_create("CREATE FUNCTION f AS x -> x", "a").database == ""
+    assert parse_create("CREATE OR REPLACE VIEW b AS SELECT 1", "a") == Create("view", "a", "b", "AS SELECT 1")
+    assert parse_create("CREATE VIEW c.b AS SELECT 1", "a").database == "c"
+    assert parse_create("CREATE FUNCTION f AS x -> x", "a").database == ""
 
 
 @pytest.mark.parametrize(
@@ -165,7 +188,7 @@ def test_names_without_a_database_are_of_the_one_given() -> None:
     ],
 )
 def test_secrets_that_were_copied_from_a_server(text: str, hidden: bool) -> None:
-    assert ddl.holds_hidden(text) is hidden
+    assert contains_hidden_secret(text) is hidden
 
 
 @pytest.mark.parametrize(
@@ -271,7 +294,7 @@ def test_secrets_that_were_copied_from_a_server(text: str, hidden: bool) -> None
     ],
 )  # fmt: skip
 def test_fill(want: str, have: str, same: bool) -> None:
-    filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(want), ddl.split_clauses(have), MACROS))
+    filled = join_clauses(fill_server_defaults(split_clauses(want), split_clauses(have), MACROS))
     assert (filled == have) is same
 
 
@@ -284,20 +307,20 @@ def test_fill(want: str, have: str, same: bool) -> None:
 )
 def test_with_settings(text: str, wanted: str) -> None:
     head = "CREATE TABLE d.t (`k` UInt8) ENGINE = MergeTree "
-    assert ddl.join_clauses(ddl.with_settings(ddl.split_clauses(head + text), {"a": "0", "c": "'y'"})) == head + wanted
+    assert join_clauses(set_settings(split_clauses(head + text), {"a": "0", "c": "'y'"})) == head + wanted
 
 
 def test_fill_puts_what_a_view_leaves_open_at_its_place() -> None:
     view = "CREATE MATERIALIZED VIEW a.v TO a.b{} COMMENT 'c' AS SELECT x FROM a.c"
-    have = ddl.split_clauses("CREATE MATERIALIZED VIEW a.v TO a.b (`x` UInt8) DEFINER = u SQL SECURITY DEFINER AS SELECT x FROM a.c")
-    filled = ddl.join_clauses(ddl.fill(ddl.split_clauses(view.format("")), have, {}))
+    have = split_clauses("CREATE MATERIALIZED VIEW a.v TO a.b (`x` UInt8) DEFINER = u SQL SECURITY DEFINER AS SELECT x FROM a.c")
+    filled = join_clauses(fill_server_defaults(split_clauses(view.format("")), have, {}))
     assert filled == view.format(" (`x` UInt8) DEFINER = u SQL SECURITY DEFINER")
 
 
 def test_fill_keeps_the_order_of_a_table_in_a_database_named_like_a_view() -> None:
     head = "CREATE TABLE review.b (`x` UInt8) ENGINE = MergeTree PRIMARY KEY x"
-    have = ddl.split_clauses(f"{head} ORDER BY x TTL y COMMENT 'c'")
-    assert ddl.join_clauses(ddl.fill(ddl.split_clauses(f"{head} TTL y"), have, {})) == f"{head} ORDER BY x TTL y"
+    have = split_clauses(f"{head} ORDER BY x TTL y COMMENT 'c'")
+    assert join_clauses(fill_server_defaults(split_clauses(f"{head} TTL y"), have, {})) == f"{head} ORDER BY x TTL y"
 
 
 @pytest.mark.parametrize(
@@ -330,9 +353,9 @@ def test_fill_keeps_the_order_of_a_table_in_a_database_named_like_a_view() -> No
     ],
 )
 def test_secrets(text: str, secrets: set[str]) -> None:
-    assert ddl.secret_literals(text) == secrets
-    shown = ddl.mask(text, secrets)
-    assert not any(secret in ddl.unquote(token.text) for secret in secrets for token in ddl.tokenize(shown))
+    assert find_secrets(text) == secrets
+    shown = mask_secrets(text, secrets)
+    assert not any(secret in unquote(token.text) for secret in secrets for token in tokenize(shown))
     assert shown.count("[HIDDEN]") == len(secrets)
 
 
@@ -346,4 +369,4 @@ def test_secrets(text: str, secrets: set[str]) -> None:
     ],
 )
 def test_what_the_server_hides_is_a_secret(ours: str, theirs: str, secrets: set[str]) -> None:
-    assert ddl.hidden_literals(ours, theirs) == secrets
+    assert find_hidden_secrets(ours, theirs) == secrets

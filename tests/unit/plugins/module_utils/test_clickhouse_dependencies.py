@@ -6,7 +6,15 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import bridge, ddl, dependencies, inline, recreate, views
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
+    dependencies,
+    recreate,
+    renamed_view_columns,
+    sql_functions,
+    view_checks,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import has_unqualified_name, qualify_clause
 
 # A query in the server's words -> the tables that it names.
 QUERIES = {
@@ -38,7 +46,7 @@ SUBSTITUTED = {
 
 @pytest.mark.parametrize("query", SUBSTITUTED)
 def test_a_query_over_another_table(query: str) -> None:
-    assert views.substituted(query, {("d", "t"): "x"}, "default") == SUBSTITUTED[query]
+    assert view_checks.replace_table_names(query, {("d", "t"): "x"}, "default") == SUBSTITUTED[query]
 
 
 NAMES = {"SELECT a * 2 FROM t": False, "SELECT * FROM t": True, "SELECT t.* FROM t": True, "SELECT count(*) FROM t": False}
@@ -46,7 +54,7 @@ NAMES = {"SELECT a * 2 FROM t": False, "SELECT * FROM t": True, "SELECT t.* FROM
 
 @pytest.mark.parametrize("query", NAMES)
 def test_a_query_that_names_no_columns(query: str) -> None:
-    assert ("*" in dependencies.names(query)) == NAMES[query]
+    assert ("*" in dependencies.named_columns(query)) == NAMES[query]
 
 
 SOURCES = {
@@ -74,11 +82,11 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("select", OUTPUTS)
 def test_columns_that_a_query_gives(select: str) -> None:
-    assert bridge.outputs(select) == OUTPUTS[select]
+    assert renamed_view_columns.query_output_columns(select) == OUTPUTS[select]
 
 
 FUNCTIONS = {
-    name: inline.function(text)
+    name: sql_functions.parse_function(text)
     for name, text in {
         "f": "CREATE FUNCTION f AS x -> (x + 1)",
         "g": "CREATE FUNCTION g AS (x, y) -> (f(x) * y)",
@@ -98,7 +106,7 @@ CALLS = {
 
 @pytest.mark.parametrize("text", CALLS)
 def test_calls_of_functions(text: str) -> None:
-    assert inline.inlined(text, FUNCTIONS) == CALLS[text]
+    assert sql_functions.inline_calls(text, FUNCTIONS) == CALLS[text]
 
 
 # An engine, with settings -> whether something is lost when its table is dropped and created.
@@ -118,14 +126,14 @@ LOST = {
 
 @pytest.mark.parametrize("engine", LOST)
 def test_what_is_lost(engine: str) -> None:
-    clauses = ddl.split_clauses(f"CREATE TABLE d.t (`k` UInt8) {engine}")
-    assert bool(recreate.lost(clauses)) == LOST[engine]
+    clauses = split_clauses(f"CREATE TABLE d.t (`k` UInt8) {engine}")
+    assert bool(recreate.recreate_loss(clauses)) == LOST[engine]
     assert recreate.holds_no_rows(clauses)
 
 
 @pytest.mark.parametrize("engine", ["MergeTree ORDER BY k", "Memory", "Log", "Set", "Join(ANY, LEFT, k)", "File('CSV')", "KeeperMap('/k')"])
 def test_what_holds_rows_is_not_made_anew(engine: str) -> None:
-    assert not recreate.holds_no_rows(ddl.split_clauses(f"CREATE TABLE d.t (`k` UInt8) ENGINE = {engine}"))
+    assert not recreate.holds_no_rows(split_clauses(f"CREATE TABLE d.t (`k` UInt8) ENGINE = {engine}"))
 
 
 QUALIFIED = {
@@ -138,5 +146,5 @@ QUALIFIED = {
 
 @pytest.mark.parametrize("text", QUALIFIED)
 def test_names_of_the_session_s_database(text: str) -> None:
-    assert ddl.qualify(text, "p") == QUALIFIED[text]
-    assert ddl.unqualified(text) == (text != QUALIFIED[text])
+    assert qualify_clause(text, "p") == QUALIFIED[text]
+    assert has_unqualified_name(text) == (text != QUALIFIED[text])

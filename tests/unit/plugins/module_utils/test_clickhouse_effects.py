@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.effects import Effect, effect, rewritten
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.effects import (
+    Effect,
+    rewritten_columns,
+    split_alter_commands,
+    statement_effect,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,18 +35,18 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ],
 )
 def test_effect(statement: str, made: Effect) -> None:
-    assert effect(statement, ["a"]) == made
+    assert statement_effect(statement, ["a"]) == made
 
 
 def test_rewritten() -> None:
     have = "CREATE TABLE d.t (`a` UInt8, `b` UInt8 TTL toDate(a), `c` UInt8, `d` UInt8 COMMENT 'x') ENGINE = Memory"
     want = "CREATE TABLE d.t (`a` UInt16, `b` UInt8, `c` UInt8 TTL toDate(a), `d` UInt8, `e` UInt8) ENGINE = Memory"
-    assert rewritten(have, want) == ["a", "c"]
+    assert rewritten_columns(have, want) == ["a", "c"]
 
 
 def test_alter_commands() -> None:
-    assert ddl.alter_commands("ALTER TABLE `a b`.c (ADD COLUMN x Tuple(a UInt8, b UInt8)), (DROP COLUMN y)") == [
+    assert split_alter_commands("ALTER TABLE `a b`.c (ADD COLUMN x Tuple(a UInt8, b UInt8)), (DROP COLUMN y)") == [
         "ADD COLUMN x Tuple(a UInt8, b UInt8)",
         "DROP COLUMN y",
     ]
-    assert ddl.alter_commands("ALTER TABLE c MODIFY COMMENT 'x'") == ["MODIFY COMMENT 'x'"]
+    assert split_alter_commands("ALTER TABLE c MODIFY COMMENT 'x'") == ["MODIFY COMMENT 'x'"]

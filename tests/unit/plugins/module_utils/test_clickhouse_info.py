@@ -62,11 +62,11 @@ def test_health(row: info.Row, problems: list[str]) -> None:
 
 
 def test_sections() -> None:
-    assert info.wanted(["tables", "version"]) == ["version", "tables"]
-    assert set(info.wanted(["all"])) == {*info.ALWAYS, *info.SECTIONS}
-    assert set(info.wanted(None)) == {*info.ALWAYS, *info.SECTIONS} - set(info.LARGE)
+    assert info.names_in(["tables", "version"]) == ["version", "tables"]
+    assert set(info.names_in(["all"])) == {*info.ALWAYS, *info.SECTIONS}
+    assert set(info.names_in(None)) == {*info.ALWAYS, *info.SECTIONS} - set(info.LARGE)
     with pytest.raises(ClickHouseError, match="filter"):
-        info.wanted([])
+        info.names_in([])
 
 
 def test_every_section_is_documented() -> None:
@@ -98,7 +98,7 @@ def test_databases_narrow_a_section_down() -> None:
     ],
 )
 def test_secrets(name: str, value: t.Any, shown: t.Any) -> None:
-    assert info.pick({name: value}, (name, "absent")) == {name: shown}
+    assert info.select_columns({name: value}, (name, "absent")) == {name: shown}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,9 @@ def test_secrets(name: str, value: t.Any, shown: t.Any) -> None:
     [("s3_secret_access_key", True), ("smtp_password", True), ("insert_deduplication_token", False), ("force_primary_key", False)],
 )
 def test_secret_settings(name: str, hidden: bool) -> None:
-    assert info.setting({"name": name, "value": "pw1", "default": ""}, ("value", "default"))["value"] == ("[HIDDEN]" if hidden else "pw1")
+    assert info.parse_setting({"name": name, "value": "pw1", "default": ""}, ("value", "default"))["value"] == (
+        "[HIDDEN]" if hidden else "pw1"
+    )
 
 
 def test_policies_with_several_volumes() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl, join
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import replica_definition
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import clause_text, join_clauses, split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ConnectionFailed
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +32,9 @@ SETTINGS = {"default_replica_path": "/tables/{shard}/{database}/{table}"}
     ],
 )
 def test_places(engine: str, settings: dict[str, str], zookeeper: str, path: str) -> None:
-    assert join.place(("d", "t"), f"ENGINE = {engine}", MACROS, settings) == join.Place(zookeeper, path)
+    assert replica_definition.zookeeper_path(("d", "t"), f"ENGINE = {engine}", MACROS, settings) == replica_definition.ZooKeeperPath(
+        zookeeper, path
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,12 +50,12 @@ def test_places(engine: str, settings: dict[str, str], zookeeper: str, path: str
     ],
 )
 def test_places_that_cannot_be_known(engine: str, settings: dict[str, str]) -> None:
-    assert join.place(("d", "t"), f"ENGINE = {engine}", MACROS, settings) is None
+    assert replica_definition.zookeeper_path(("d", "t"), f"ENGINE = {engine}", MACROS, settings) is None
 
 
 def test_a_macro_of_the_server_is_preferred() -> None:
     engine = "ENGINE = ReplicatedMergeTree('/{database}/{table}', 'a')"
-    assert join.place(("d", "t"), engine, {"table": "other"}, {}) == join.Place("", "/d/other")
+    assert replica_definition.zookeeper_path(("d", "t"), engine, {"table": "other"}, {}) == replica_definition.ZooKeeperPath("", "/d/other")
 
 
 # The definition as the server shows it, and its columns and metadata in ZooKeeper.
@@ -131,8 +135,8 @@ BRIEF = f"CREATE TABLE d.t (`z` UInt8) ENGINE = ReplicatedMergeTree({PATH}) ORDE
 
 
 def joined(declared: str, columns: str, metadata: str) -> str | None:
-    found = join.definition(ddl.split_clauses(declared), columns, metadata)
-    return None if found is None else ddl.join_clauses(found)
+    found = replica_definition.stored_definition(split_clauses(declared), columns, metadata)
+    return None if found is None else join_clauses(found)
 
 
 @pytest.mark.parametrize(("text", "columns", "metadata"), [(FULL, FULL_COLUMNS, FULL_METADATA), (ODD, ODD_COLUMNS, ODD_METADATA)])
@@ -182,10 +186,10 @@ COLUMNS = "columns format version: 1\n1 columns:\n`k` UInt64\n"
 def test_engines(engine: str, text: str) -> None:
     clause = f"ENGINE = Replicated{engine.format(PATH)}"
     for declared in (BRIEF, f"CREATE TABLE d.t (`k` UInt64) {clause} ORDER BY tuple()"):
-        found = join.definition(ddl.split_clauses(declared), COLUMNS, text)
+        found = replica_definition.stored_definition(split_clauses(declared), COLUMNS, text)
         assert found is not None
-        assert ddl.clause(found, "engine") == clause
-        assert ddl.clause(found, "order_by") == "ORDER BY tuple()"
+        assert clause_text(found, "engine") == clause
+        assert clause_text(found, "order_by") == "ORDER BY tuple()"
 
 
 @pytest.mark.parametrize("text", [metadata(*PARAMETERS, "graphite hash: 1", mode=6), metadata("granularity bytes: 10485760", mode=5)])
@@ -217,16 +221,16 @@ def test_what_is_not_known_is_left_alone(columns: str, text: str) -> None:
 
 def test_granularity_is_that_of_zookeeper() -> None:
     text = metadata("merge parameters format version: 2").replace("granularity: 8192", "granularity: 64")
-    found = join.definition(ddl.split_clauses(BRIEF), COLUMNS, text)
+    found = replica_definition.stored_definition(split_clauses(BRIEF), COLUMNS, text)
     assert found is not None
-    assert ddl.clause(found, "settings") == "SETTINGS parts_to_throw_insert = 7, index_granularity = 64, index_granularity_bytes = 0"
+    assert clause_text(found, "settings") == "SETTINGS parts_to_throw_insert = 7, index_granularity = 64, index_granularity_bytes = 0"
 
 
 def test_indices_that_settings_add_are_left_out() -> None:
     text = metadata("indices: auto_minmax_index_k k TYPE minmax GRANULARITY 1, i k TYPE minmax GRANULARITY 1", *PARAMETERS)
-    found = join.definition(ddl.split_clauses(BRIEF), COLUMNS, text)
+    found = replica_definition.stored_definition(split_clauses(BRIEF), COLUMNS, text)
     assert found is not None
-    assert ddl.clause(found, "columns") == "(`k` UInt64, INDEX i k TYPE minmax GRANULARITY 1)"
+    assert clause_text(found, "columns") == "(`k` UInt64, INDEX i k TYPE minmax GRANULARITY 1)"
 
 
 NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=300, exclude_characters="\x7f"), min_size=1, max_size=8)
@@ -245,7 +249,7 @@ def columns_of(draw: st.DrawFn) -> list[tuple[str, list[str], list[str]]]:
     """Columns: name and type, parts as a statement has them, parts as ZooKeeper has them."""
     found = []
     for name in draw(st.lists(NAMES, unique=True, min_size=1, max_size=4)):
-        value = ddl.quote_string(draw(st.text(max_size=6)))
+        value = quote_string(draw(st.text(max_size=6)))
         parts = {
             "DEFAULT": ("DEFAULT", f"concat({value}, 'x')"),
             "COMMENT": (f"COMMENT {value}",),
@@ -270,18 +274,18 @@ def test_columns_are_read_as_they_are_written(
     stored = f"columns format version: 1\n{len(theirs)} columns:\n{stored}"
     for declared in (theirs, ours):
         statement = f"CREATE TABLE d.t {text(declared)} ENGINE = ReplicatedMergeTree ORDER BY tuple() SETTINGS a = 1"
-        found = join.definition(ddl.split_clauses(statement), stored, metadata(*PARAMETERS))
+        found = replica_definition.stored_definition(split_clauses(statement), stored, metadata(*PARAMETERS))
         assert found is not None
-        assert ddl.clause(found, "columns") == text(theirs)
+        assert clause_text(found, "columns") == text(theirs)
 
 
 def test_values_that_others_have_are_not_tried_here() -> None:
-    clauses = ddl.split_clauses("CREATE TABLE d.t (`k` UInt64, `v` String, `m` UInt8 ALIAS k) ENGINE = ReplicatedMergeTree ORDER BY k")
+    clauses = split_clauses("CREATE TABLE d.t (`k` UInt64, `v` String, `m` UInt8 ALIAS k) ENGINE = ReplicatedMergeTree ORDER BY k")
     change = Change(("ALTER TABLE d.t (MODIFY COLUMN `v` UInt8)",), casts=("_CAST(v, 'UInt8')",), needs=(("modify_lossy", "values"),))
-    assert join.behind(clauses, change, ["modify_lossy"]) is None
-    behind = join.behind(clauses, change, [])
+    assert replica_definition.create_then_alter(clauses, change, ["modify_lossy"]) is None
+    behind = replica_definition.create_then_alter(clauses, change, [])
     assert behind is not None
-    assert (behind.join, behind.statements) == (ddl.join_clauses(clauses), change.statements)
+    assert (behind.create, behind.statements) == (join_clauses(clauses), change.statements)
     assert behind.source == "(SELECT defaultValueOfTypeName('UInt64') AS k, defaultValueOfTypeName('String') AS v WHERE 1)"
 
 
@@ -301,10 +305,10 @@ class Server:
         return answer
 
 
-def read(server: Server, **engines: str) -> dict[join.Key, t.Any]:
+def read(server: Server, **engines: str) -> dict[replica_definition.Key, t.Any]:
     text = "CREATE TABLE d.{} (`k` UInt64) ENGINE = {} ORDER BY tuple() SETTINGS index_granularity = 8192"
-    tables = {("d", name): ddl.split_clauses(text.format(name, engine)) for name, engine in engines.items()}
-    return join.read(t.cast(t.Any, server), tables)
+    tables = {("d", name): split_clauses(text.format(name, engine)) for name, engine in engines.items()}
+    return replica_definition.read_stored_definitions(t.cast(t.Any, server), tables)
 
 
 def stored(path: str, columns: str = COLUMNS) -> list[tuple[str, str, str]]:

@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 
 
 def test_only_what_reads_by_name_is_taken_back() -> None:
-    have = ddl.split_clauses(
+    have = split_clauses(
         "CREATE TEMPORARY TABLE t (`x` UInt64 CODEC(ZSTD(1)), `a b` String DEFAULT dictGet('c.d', 'v', x) COMMENT 'k', "
         "`y` String DEFAULT 'dictGet(', CONSTRAINT known CHECK dictHas('c.d', x), CONSTRAINT small CHECK x < 9) "
         "ENGINE = MergeTree ORDER BY x TTL y + toIntervalDay(1) WHERE x IN (c.s)"
     )
-    (statement,) = alter.without_lookups(have).statements("t")
+    (statement,) = alter.plan_alter_without_lookups(have).statements("t")
     assert statement == (
         "ALTER TABLE t (DROP CONSTRAINT known), (DROP CONSTRAINT small), (MODIFY COLUMN `a b` REMOVE DEFAULT), "
         "(MODIFY COLUMN `a b` REMOVE COMMENT), (ADD CONSTRAINT small CHECK x < 9), (REMOVE TTL)"

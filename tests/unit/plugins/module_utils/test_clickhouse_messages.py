@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import messages
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import conversion, messages
 
 STATEMENT = "CREATE TABLE d.t (a UInt8, b Strin g, p String DEFAULT 'hunter2') ENGINE = Memory"
 SYNTAX = (
@@ -57,12 +57,12 @@ def test_broken_connection(text: str, short: str) -> None:
 
 
 def test_misfit() -> None:
-    assert messages.misfit("a", "UInt8", "x" * 50).endswith(f"such as '{'x' * 40}'...")
-    assert messages.cast_parts("_CAST(toInt16(`a b`), 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
+    assert conversion.unconvertible_value("a", "UInt8", "x" * 50).endswith(f"such as '{'x' * 40}'...")
+    assert conversion.parse_cast("_CAST(toInt16(`a b`), 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
     enum = "_CAST(toInt16(a), 'Nullable(Enum8(\\'x=\\' = 1, \\'y\\' = -2))')"
-    assert messages.misfit_condition(enum) == "toString(toInt16(a)) NOT IN ('x=', '1', 'y', '-2')"
-    assert messages.misfit_condition("_CAST(a, 'UInt8')") == "isNotNull(a) AND isNull(accurateCastOrNull(a, 'UInt8'))"
-    assert messages.cast_parts("_CAST(`a b`, 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
+    assert conversion.unconvertible_condition(enum) == "toString(toInt16(a)) NOT IN ('x=', '1', 'y', '-2')"
+    assert conversion.unconvertible_condition("_CAST(a, 'UInt8')") == "isNotNull(a) AND isNull(accurateCastOrNull(a, 'UInt8'))"
+    assert conversion.parse_cast("_CAST(`a b`, 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_misfit() -> None:
     ],
 )
 def test_object_name(statement: str, name: str) -> None:
-    assert messages.object_name(statement) == name
+    assert messages.created_name(statement) == name

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.ordering import ALL, Node, order
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.ordering import ALL, Node, order_changes
 
 
 def node(name: str, **fields: t.Any) -> Node:
@@ -78,4 +78,4 @@ CASES: dict[str, tuple[list[Node], str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_order(case: str) -> None:
     nodes, wanted = CASES[case]
-    assert " ".join(name if half == "whole" else f"{name}:{half}" for (_database, name), half in order(nodes)) == wanted
+    assert " ".join(name if half == "whole" else f"{name}:{half}" for (_database, name), half in order_changes(nodes)) == wanted

@@ -98,8 +98,8 @@ def test_settings() -> None:
 
 
 def test_hiding() -> None:
-    secrets = query.secrets_of({"a": "it's\tme", "b": [{"k": 12345}], "c": None, "d": True, "e": " "})
-    shown = query.hide({"it's\tme": ["it\\'s\\tme", "it's me", "12345", "True", " "], "n": 5}, secrets)
+    secrets = query.secret_spellings({"a": "it's\tme", "b": [{"k": 12345}], "c": None, "d": True, "e": " "})
+    shown = query.mask_secret_values({"it's\tme": ["it\\'s\\tme", "it's me", "12345", "True", " "], "n": 5}, secrets)
     assert shown == {"[HIDDEN]": ["[HIDDEN]", "[HIDDEN]", "[HIDDEN]", "True", " "], "n": 5}
 
 
@@ -116,4 +116,4 @@ def test_hiding() -> None:
     ],
 )
 def test_parts_of_secrets(message: str, shown: str) -> None:
-    assert query.safe_message(ClickHouseError(message, 6), query.secrets_of({"a": "hunter2"})) == shown
+    assert query.mask_error_message(ClickHouseError(message, 6), query.secret_spellings({"a": "hunter2"})) == shown

@@ -8,12 +8,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, execution, planning, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
     ConnectionFailed,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Definition, Found
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.observation import Definition, Observation
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
 
 from tests.support.connect import connection
@@ -60,7 +61,7 @@ def test_what_asks_a_dictionary_comes_after_it_and_goes_before_it() -> None:
     assert names(objects) == ["d.z", "d.a", "d.b"]
     have = {item.key: Definition(item.statement) for item in declaration.declare(objects)}
     gone = [{"kind": kind, "name": name, "state": "absent"} for kind, name in (("dictionary", "d.z"), ("table", "d.a"), ("table", "d.b"))]
-    plan = schema.plan_schema(declaration.declare(gone), Found(have))
+    plan = planning.plan_schema(declaration.declare(gone), Observation(have))
     assert [state.name for state in plan.objects] == ["d.a", "d.b", "d.z"]
 
 
@@ -68,7 +69,7 @@ def test_a_function_is_made_in_the_words_of_the_server() -> None:
     """Its parentheses end up in the tables that call it, and a server that starts takes them from its own text."""
     want = declaration.declare([{"ddl": "CREATE FUNCTION twice AS x -> x * 2"}])
     own = Definition("CREATE FUNCTION twice AS x -> (x * 2)")
-    assert schema.plan_schema(want, Found(want={("", "twice"): own})).statements == [own.text]
+    assert planning.plan_schema(want, Observation(want={("", "twice"): own})).statements == [own.text]
 
 
 def test_a_column_called_like_a_table_is_no_reference() -> None:
@@ -107,7 +108,7 @@ def test_refuses(objects: list[dict[str, t.Any]], message: str) -> None:
 
 def test_plan_creates_what_is_missing() -> None:
     want = declaration.declare([{**DATABASE, "comment": "it's"}, TABLE])
-    plan = schema.plan_schema(want, Found(), ())
+    plan = planning.plan_schema(want, Observation())
     assert plan.changed
     assert plan.statements == ["CREATE DATABASE d COMMENT 'it\\'s'", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
     assert [(state.name, state.status, state.before) for state in plan.objects] == [
@@ -120,7 +121,7 @@ def test_plan_creates_what_is_missing() -> None:
 def test_plan_leaves_what_is_there() -> None:
     want = declaration.declare([TABLE])
     same = Definition("CREATE TABLE d.t ...", "CREATE TABLE d.t\n...")
-    plan = schema.plan_schema(want, Found({("d", "t"): same}, {("d", "t"): same}, {"d"}))
+    plan = planning.plan_schema(want, Observation({("d", "t"): same}, {("d", "t"): same}, {"d": ("Atomic", "")}))
     assert not plan.changed
     assert plan.diff == []
     assert plan.result["objects"][0]["status"] == "present"
@@ -130,7 +131,7 @@ def test_plan_reports_drift_and_does_not_touch_it() -> None:
     want = declaration.declare([DATABASE, TABLE])
     have = Definition("x UInt16", "a\nx UInt16\nb")
     other = Definition("x UInt8", "a\nx UInt8\nb")
-    plan = schema.plan_schema(want, Found({("d", "t"): have}, {("d", "t"): other}, ()))
+    plan = planning.plan_schema(want, Observation({("d", "t"): have}, {("d", "t"): other}))
     assert plan.statements == ["CREATE DATABASE d"]
     assert [state.name for state in plan.drifted] == ["d.t"]
     assert plan.drifted[0].difference == "- x UInt16 | + x UInt8"
@@ -138,12 +139,12 @@ def test_plan_reports_drift_and_does_not_touch_it() -> None:
 
 def test_plan_needs_the_database() -> None:
     with pytest.raises(ClickHouseError, match=r"d\.t \(objects\[0\]\.ddl\): the database d neither exists nor is"):
-        schema.plan_schema(declaration.declare([TABLE]), Found(), ())
+        planning.plan_schema(declaration.declare([TABLE]), Observation())
 
 
 def test_plan_hides_secrets() -> None:
     objects = [DATABASE, {"ddl": "CREATE TABLE d.p (x UInt8) ENGINE = PostgreSQL('h', 'd', 't', 'u', 'hunter2')"}]
-    plan = schema.plan_offline(declaration.declare(objects), declaration.secrets_of(objects))
+    plan = planning.plan_offline(declaration.declare(objects), declaration.find_declared_secrets(objects))
     assert "hunter2" in plan.steps[1].statement
     assert "hunter2" not in str(plan.result)
 
@@ -157,7 +158,7 @@ class Server:
         self.tables: set[tuple[str, str]] = set()
         self.executed: list[str] = []
 
-    def patiently(self, call: t.Callable[[], Found]) -> Found:
+    def call_with_retries(self, call: t.Callable[[], t.Any]) -> t.Any:
         return call()
 
     def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
@@ -172,12 +173,12 @@ class Server:
 
 @pytest.fixture
 def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
-    def read(reader: t.Any, _allow: t.Collection[str]) -> Found:
-        same = {key: Definition("x", "x") for key in reader.client.tables}
-        return Found(same, same, {"d"} if ("d", "") in same else set())
+    def read(server: Server, *_arguments: t.Any) -> tuple[Observation, dict[tuple[str, str], Change]]:
+        same = {key: Definition("x", "x") for key in server.tables}
+        return Observation(same, same, {"d": ("Atomic", "")} if ("d", "") in same else {}), {}
 
-    monkeypatch.setattr(schema, "_known", read)
-    monkeypatch.setattr(schema.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(schema, "observe_and_compare", read)
+    monkeypatch.setattr(execution.time, "sleep", lambda _seconds: None)
     want = declaration.declare([DATABASE, TABLE])
     return lambda server: schema.converge(t.cast("t.Any", server), want, (), apply=True, keep_drift=False)
 
@@ -235,6 +236,6 @@ def test_whether_a_statement_without_an_answer_ran(
     sent: str, following: list[str], now: list[str], exists: bool, ran: bool | None
 ) -> None:
     (item,) = declaration.declare([TABLE])
-    found = Found(have={item.key: Definition("CREATE TABLE d.t")} if exists else {})
+    found = Observation(have={item.key: Definition("CREATE TABLE d.t")} if exists else {})
     step, *others = (Step(item.key, STATEMENTS.get(name, name), "") for name in (sent, *following, *now))
-    assert schema._ran(step, tuple(others[: len(following)]), tuple(others[len(following) :]), item, found) is ran
+    assert execution._has_run(step, tuple(others[: len(following)]), tuple(others[len(following) :]), item, found) is ran

@@ -17,14 +17,13 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
-    ClickHouse,
-    ClickHouseError,
-    ConnectionFailed,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Key
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import Change
+from . import alter, error_codes
+from .change import Change
+from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, parse_settings, replica_path, settings_clause
+from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .declaration import Key
+from .sql_secrets import HIDDEN_LITERAL, find_secrets
+from .tokens import quote_name, quote_string, split_arguments, tokenize, unquote
 
 _COLUMNS = "columns format version: 1"
 _METADATA = "metadata format version: 1"
@@ -57,39 +56,37 @@ _CLAUSES = {"partition_by": "PARTITION BY", "primary_key": "PRIMARY KEY", "order
 # Functions whose arguments the server hides.
 _CRYPT = re.compile(r"\w*(en|de)crypt", re.IGNORECASE)
 # The server has no ZooKeeper, or does not let this user look into it.
-_NOT_TO_BE_KNOWN = {60, 497}
-# Servers that know one ZooKeeper only.
-_UNKNOWN_COLUMN = 47
+_NOT_TO_BE_KNOWN = {error_codes.UNKNOWN_TABLE, error_codes.ACCESS_DENIED}
 
 
 @dataclass(frozen=True)
-class Place:
+class ZooKeeperPath:
     """Where a replicated table is in ZooKeeper; C(zookeeper) is the name of an auxiliary one, or empty."""
 
     zookeeper: str
     path: str
 
 
-def place(key: Key, engine: str, macros: t.Mapping[str, str], settings: t.Mapping[str, str]) -> Place | None:
+def zookeeper_path(key: Key, engine: str, macros: t.Mapping[str, str], settings: t.Mapping[str, str]) -> ZooKeeperPath | None:
     """Where a declared table will be. Nothing for one that is not replicated or that has a path of its own (C({uuid})).
 
     C(engine) is its C(ENGINE) clause; C(settings) are those of the server, which hold the path of a table declared without arguments.
     """
-    name, arguments = ddl.engine_of(engine)
+    name, arguments = parse_engine(engine)
     if not name.startswith("Replicated"):
         return None
-    given = ddl.replica_path(arguments)
-    path = _expanded(ddl.unquote(given[0]) if given else settings.get("default_replica_path", ""), key, macros)
+    given = replica_path(arguments)
+    path = _expand_macros(unquote(given[0]) if given else settings.get("default_replica_path", ""), key, macros)
     if path is None:
         return None
     zookeeper, found, rest = ("", "", path) if path.startswith("/") else path.partition(":/")
     path = found[1:] + rest
     if not path.startswith("/"):
         return None
-    return Place("" if zookeeper == "default" else zookeeper, path[:-1] if path.endswith("/") else path)
+    return ZooKeeperPath("" if zookeeper == "default" else zookeeper, path[:-1] if path.endswith("/") else path)
 
 
-def _expanded(text: str, key: Key, macros: t.Mapping[str, str]) -> str | None:
+def _expand_macros(text: str, key: Key, macros: t.Mapping[str, str]) -> str | None:
     """The text with its macros, which may hold macros themselves; nothing when one of them cannot be known."""
     values = {"database": key[0], "table": key[1], **macros}
     for _level in range(_DEPTH):
@@ -102,36 +99,36 @@ def _expanded(text: str, key: Key, macros: t.Mapping[str, str]) -> str | None:
     return None
 
 
-def definition(declared: t.Sequence[ddl.Clause], columns: str, metadata: str) -> list[ddl.Clause] | None:
+def stored_definition(declared: t.Sequence[Clause], columns: str, metadata: str) -> list[Clause] | None:
     """The definition that ZooKeeper has, with the head, path, settings and comment that are declared: those are each replica's own.
 
     Both texts are values of ZooKeeper. What is the same as declared is spelt as declared: where all is, so is the whole. Nothing for a
     format, an engine or an old kind of table that is not known here.
     """
-    stored = _fields(metadata)
-    pieces = _columns(columns)
+    stored = _parse_metadata(metadata)
+    pieces = _parse_columns(columns)
     if stored is None or pieces is None or stored["date column"] or stored.get("data format version", "0") == "0":
         return None
-    engine = _engine(ddl.clause(declared, "engine"), stored)
+    engine = _merge_engine(clause_text(declared, "engine"), stored)
     if engine is None:
         return None
     primary, order = ("", stored["primary key"]) if "sorting key" not in stored else (stored["primary key"], stored["sorting key"])
     texts = {
-        "head": ddl.clause(declared, "head"),
-        "columns": _elements(ddl.clause(declared, "columns"), pieces, stored),
+        "head": clause_text(declared, "head"),
+        "columns": _merge_elements(clause_text(declared, "columns"), pieces, stored),
         "engine": engine,
-        "partition_by": _key(declared, "partition_by", stored.get("partition key", "")),
-        "primary_key": _key(declared, "primary_key", primary),
-        "order_by": _key(declared, "order_by", order) or "ORDER BY tuple()",
-        "sample_by": _key(declared, "sample_by", stored["sampling expression"]),
-        "ttl": _spelt(ddl.clause(declared, "ttl"), f"TTL {stored['ttl']}" if "ttl" in stored else ""),
-        "settings": _settings(ddl.clause(declared, "settings"), stored),
-        "comment": ddl.clause(declared, "comment"),
+        "partition_by": _merge_key(declared, "partition_by", stored.get("partition key", "")),
+        "primary_key": _merge_key(declared, "primary_key", primary),
+        "order_by": _merge_key(declared, "order_by", order) or "ORDER BY tuple()",
+        "sample_by": _merge_key(declared, "sample_by", stored["sampling expression"]),
+        "ttl": _prefer_declared(clause_text(declared, "ttl"), f"TTL {stored['ttl']}" if "ttl" in stored else ""),
+        "settings": _merge_settings(clause_text(declared, "settings"), stored),
+        "comment": clause_text(declared, "comment"),
     }
-    return [ddl.Clause(key, text) for key, text in texts.items() if text]
+    return [Clause(key, text) for key, text in texts.items() if text]
 
 
-def _fields(metadata: str) -> dict[str, str] | None:
+def _parse_metadata(metadata: str) -> dict[str, str] | None:
     first, *lines = metadata.split("\n")
     found: dict[str, str] = {}
     for line in filter(None, lines):
@@ -142,34 +139,37 @@ def _fields(metadata: str) -> dict[str, str] | None:
     return found if first == _METADATA and set(_FIELDS[:6]) <= found.keys() else None
 
 
-def _columns(text: str) -> list[str] | None:
+def _parse_columns(text: str) -> list[str] | None:
     """Columns as they stand in a C(CREATE TABLE). In ZooKeeper their parts are separated by tabs, and escaped, but for the name."""
     first, *lines = text.split("\n")
     if first != _COLUMNS:
         return None
     found: list[str] = []
     for line in filter(None, lines[1:]):
-        name = line[: ddl.tokenize(line)[0].end]
-        parts = [_unescaped(part) for part in line[len(name) :].strip(" ").split("\t")]
+        name = line[: tokenize(line)[0].end]
+        parts = [_unescape(part) for part in line[len(name) :].strip(" ").split("\t")]
         if "EPHEMERAL" in parts[1:2] and parts[2].startswith("defaultValueOfTypeName("):
             del parts[2]
         found.append(" ".join([name, *parts]))
     return found
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", lambda match: _ESCAPES.get(match.group(1), match.group(1)), text, flags=re.DOTALL)
 
 
-def _elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[str, str]) -> str:
+def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[str, str]) -> str:
     """The column list: columns, indices, constraints, projections, each as declared if it is the same."""
     pieces = list(columns)
     for keyword, name in (("INDEX", "indices"), ("CONSTRAINT", "constraints"), ("PROJECTION", "projections")):
-        pieces += [f"{keyword} {item}" for item in ddl.arguments(f"({stored.get(name, '')})") if not item.startswith(_IMPLICIT_INDEX)]
-    ours, theirs = alter.elements(declared), alter.elements(f"({', '.join(pieces)})")
-    spelt = {name: _spelt(ours.columns[name].text if name in ours.columns else "", column.text) for name, column in theirs.columns.items()}
+        pieces += [f"{keyword} {item}" for item in split_arguments(f"({stored.get(name, '')})") if not item.startswith(_IMPLICIT_INDEX)]
+    ours, theirs = alter.parse_elements(declared), alter.parse_elements(f"({', '.join(pieces)})")
+    spelt = {
+        name: _prefer_declared(ours.columns[name].text if name in ours.columns else "", column.text)
+        for name, column in theirs.columns.items()
+    }
     items = {
-        keyword: {name: _spelt(ours.items[keyword].get(name, ""), text) for name, text in found.items()}
+        keyword: {name: _prefer_declared(ours.items[keyword].get(name, ""), text) for name, text in found.items()}
         for keyword, found in theirs.items.items()
     }
     same = list(spelt.values()) == [column.text for column in ours.columns.values()]
@@ -178,19 +178,19 @@ def _elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[str, st
     return f"({', '.join([*spelt.values(), *(text for found in items.values() for text in found.values())])})"
 
 
-def _key(declared: t.Sequence[ddl.Clause], key: str, stored: str) -> str:
+def _merge_key(declared: t.Sequence[Clause], key: str, stored: str) -> str:
     """A clause with a key, of which ZooKeeper has the list without its parentheses."""
-    words, given = _CLAUSES[key], ddl.clause(declared, key)
-    if given and _words(_bare(given[len(words) :])) == _words(_bare(stored)):
+    words, given = _CLAUSES[key], clause_text(declared, key)
+    if given and _comparable_tokens(_strip_parentheses(given[len(words) :])) == _comparable_tokens(_strip_parentheses(stored)):
         return given
-    several = len(ddl.arguments(f"({stored})")) > 1
+    several = len(split_arguments(f"({stored})")) > 1
     return f"{words} ({stored})" if several else f"{words} {stored}" if stored else ""
 
 
-def _bare(text: str) -> str:
+def _strip_parentheses(text: str) -> str:
     """A key without the parentheses or the C(tuple) around all of it."""
     while True:
-        tokens = ddl.tokenize(text)
+        tokens = tokenize(text)
         named = bool(tokens) and tokens[0].text == "tuple"
         opened = tokens[named:]
         if not opened or opened[0].text != "(" or any(token.depth == 0 for token in opened[1:-1]):
@@ -198,40 +198,40 @@ def _bare(text: str) -> str:
         text = text[opened[0].end : opened[-1].start]
 
 
-def _spelt(declared: str, stored: str) -> str:
-    return declared if _words(declared) == _words(stored) else stored
+def _prefer_declared(declared: str, stored: str) -> str:
+    return declared if _comparable_tokens(declared) == _comparable_tokens(stored) else stored
 
 
-def _words(text: str) -> list[str]:
+def _comparable_tokens(text: str) -> list[str]:
     """What is compared: tokens without parentheses, names without quotes."""
-    tokens = [token for token in ddl.tokenize(text) if token.text not in ("(", ")")]
-    return [ddl.unquote(token.text) if token.kind == "quoted" else token.text for token in tokens]
+    tokens = [token for token in tokenize(text) if token.text not in ("(", ")")]
+    return [unquote(token.text) if token.kind == "quoted" else token.text for token in tokens]
 
 
-def _engine(declared: str, stored: t.Mapping[str, str]) -> str | None:
+def _merge_engine(declared: str, stored: t.Mapping[str, str]) -> str | None:
     """The engine, by the columns that it works with; a Graphite engine's configuration is not in ZooKeeper."""
     kind = _MODES.get(stored["mode"])
     if kind is None:
         return None
-    name, arguments = ddl.engine_of(declared)
+    name, arguments = parse_engine(declared)
     theirs = f"Replicated{kind}MergeTree"
-    path = ddl.replica_path(arguments)
+    path = replica_path(arguments)
     partial = int(stored.get("merge parameters format version", "1")) < _ALL_PARAMETERS
     if kind == "Graphite" or (partial and kind):
         return declared if name == theirs else None
     sums = stored.get("columns to sum", "").split(",") if stored.get("columns to sum") else []
     columns = [stored["sign column"], stored.get("version column", ""), stored.get("is_deleted column", ""), *sums]
     columns = [column for column in columns if column]
-    ours = [ddl.unquote(column) for argument in arguments[len(path) :] for column in ddl.arguments(f"({_bare(argument)})")]
+    ours = [unquote(column) for argument in arguments[len(path) :] for column in split_arguments(f"({_strip_parentheses(argument)})")]
     if name == theirs and ours == columns:
         return declared
-    quoted = [ddl.quote_name(column) for column in columns]
-    return ddl.engine_clause(theirs, [*path, *([f"({', '.join(quoted)})"] if len(sums) > 1 else quoted)])
+    quoted = [quote_name(column) for column in columns]
+    return engine_clause(theirs, [*path, *([f"({', '.join(quoted)})"] if len(sums) > 1 else quoted)])
 
 
-def _settings(declared: str, stored: t.Mapping[str, str]) -> str:
+def _merge_settings(declared: str, stored: t.Mapping[str, str]) -> str:
     """The declared settings, with those that ZooKeeper fixes for all replicas."""
-    found = ddl.settings(declared)
+    found = parse_settings(declared)
     fixed = (
         ("index_granularity", stored["index granularity"], _GRANULARITY),
         ("index_granularity_bytes", stored.get("granularity bytes", "0"), _GRANULARITY_BYTES),
@@ -239,73 +239,73 @@ def _settings(declared: str, stored: t.Mapping[str, str]) -> str:
     changed = {name: value for name, value, default in fixed if found.get(name, default) != value}
     if not changed:
         return declared
-    return ddl.settings_clause({**found, **changed})
+    return settings_clause({**found, **changed})
 
 
-def behind(joined: t.Sequence[ddl.Clause], change: Change, allow: t.Collection[str]) -> Change | None:
+def create_then_alter(joined: t.Sequence[Clause], change: Change, allow: t.Collection[str]) -> Change | None:
     """The change of a table behind its creation as ZooKeeper has it. Nothing where values, which others have, would have to be tried."""
     if change.casts and not change.obstacles(allow):
         return None
-    elements = alter.elements(ddl.clause(joined, "columns"))
+    elements = alter.parse_elements(clause_text(joined, "columns"))
     values = [
-        f"defaultValueOfTypeName({ddl.quote_string(column.type)}) AS {ddl.quote_name(column.name)}"
+        f"defaultValueOfTypeName({quote_string(column.type)}) AS {quote_name(column.name)}"
         for column in elements.columns.values()
         if column.default_kind in ("", "DEFAULT")
     ]
     # A row for the rehearsal, unless the table might refuse this one.
     source = f"(SELECT {', '.join(values)} WHERE {int(not elements.items['CONSTRAINT'])})"
-    return dataclasses.replace(change, join=ddl.join_clauses(joined), source=source)
+    return dataclasses.replace(change, create=join_clauses(joined), source=source)
 
 
-def read(client: ClickHouse, tables: t.Mapping[Key, t.Sequence[ddl.Clause]]) -> dict[Key, list[ddl.Clause]]:
+def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, t.Sequence[Clause]]) -> dict[Key, list[Clause]]:
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
     C(system.zookeeper), C(system.macros) or C(system.server_settings) gets none, and nobody those that hold a secret.
     """
-    engines = {key: ddl.clause(clauses, "engine") for key, clauses in tables.items()}
-    engines = {key: engine for key, engine in engines.items() if ddl.engine_of(engine)[0].startswith("Replicated")}
+    engines = {key: clause_text(clauses, "engine") for key, clauses in tables.items()}
+    engines = {key: engine for key, engine in engines.items() if parse_engine(engine)[0].startswith("Replicated")}
     if not engines:
         return {}
-    macros = dict(_allowed(client, "SELECT macro, substitution FROM system.macros"))
+    macros = dict(_rows_if_allowed(client, "SELECT macro, substitution FROM system.macros"))
     settings: dict[str, str] = {}
-    if not all(ddl.replica_path(ddl.engine_of(engine)[1]) for engine in engines.values()):
-        settings = dict(_allowed(client, "SELECT name, value FROM system.server_settings WHERE name = 'default_replica_path'"))
-    places = {key: place(key, engine, macros, settings) for key, engine in engines.items()}
-    stored: dict[tuple[Place, str], str] = {}
+    if not all(replica_path(parse_engine(engine)[1]) for engine in engines.values()):
+        settings = dict(_rows_if_allowed(client, "SELECT name, value FROM system.server_settings WHERE name = 'default_replica_path'"))
+    places = {key: zookeeper_path(key, engine, macros, settings) for key, engine in engines.items()}
+    stored: dict[tuple[ZooKeeperPath, str], str] = {}
     for zookeeper in sorted({found.zookeeper for found in places.values() if found}):
         paths = sorted({found.path for found in places.values() if found and found.zookeeper == zookeeper})
         query = (
-            f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({', '.join(map(ddl.quote_string, paths))})"
+            f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({', '.join(map(quote_string, paths))})"
             " AND name IN ('columns', 'metadata')"
         )
         if zookeeper:
-            query += f" AND zookeeperName = {ddl.quote_string(zookeeper)}"
+            query += f" AND zookeeperName = {quote_string(zookeeper)}"
         try:
-            rows = _allowed(client, query, *([_UNKNOWN_COLUMN] if zookeeper else []))
+            rows = _rows_if_allowed(client, query, *([error_codes.UNKNOWN_IDENTIFIER] if zookeeper else []))
         except ConnectionFailed:
             raise
         except ClickHouseError as error:
             labels = [".".join(key) for key, found in places.items() if found and found.zookeeper == zookeeper]
             raise error.about(", ".join(labels)) from error
-        stored.update({(Place(zookeeper, path), name): value for path, name, value in rows})
-    joined: dict[Key, list[ddl.Clause]] = {}
+        stored.update({(ZooKeeperPath(zookeeper, path), name): value for path, name, value in rows})
+    joined: dict[Key, list[Clause]] = {}
     for key, found in places.items():
         if found and (found, "columns") in stored and (found, "metadata") in stored:
-            clauses = definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
-            differs = clauses is not None and ddl.join_clauses(clauses) != ddl.join_clauses(tables[key])
+            clauses = stored_definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
+            differs = clauses is not None and join_clauses(clauses) != join_clauses(tables[key])
             if clauses is not None and differs and not _holds_secret(clauses) and not _holds_secret(tables[key]):
                 joined[key] = clauses
     return joined
 
 
-def _holds_secret(clauses: t.Iterable[ddl.Clause]) -> bool:
+def _holds_secret(clauses: t.Iterable[Clause]) -> bool:
     """Whether the server would hide a part of the definition, which ZooKeeper shows."""
-    text = ddl.join_clauses(clauses)
-    return ddl.HIDDEN in text or bool(ddl.secret_literals(text)) or any(_CRYPT.match(token.text) for token in ddl.tokenize(text))
+    text = join_clauses(clauses)
+    return HIDDEN_LITERAL in text or bool(find_secrets(text)) or any(_CRYPT.match(token.text) for token in tokenize(text))
 
 
-def _allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:
+def _rows_if_allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:
     """Rows of a query, or none where the server does not let this user ask."""
     try:
         return client.rows(query)

@@ -8,21 +8,14 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.found import (
-    DROP_TABLE,
-    REBUILD_SUFFIX,
-    UNAVAILABLE,
-    Change,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.recreate import (
-    database_obstacle,
-    holds_no_rows,
-    is_altered,
-    is_external_database,
-    recreated,
-)
+from . import alter
+from .change import DROP_TABLE, REBUILD_SUFFIX, UNAVAILABLE, Change
+from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, replica_path, split_clauses
+from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, parse_collection
+from .declaration import Declared
+from .recreate import database_recreate_obstacle, holds_no_rows, is_alterable, is_external_database, plan_recreate
+from .sql_secrets import HIDDEN_LITERAL
+from .tokens import argument_spans, quote_name, tokenize, unquote
 
 # What is text to the server, and is replaced as a whole.
 _REPLACED = ("view", "dictionary", "function")
@@ -30,31 +23,31 @@ _REPLACED = ("view", "dictionary", "function")
 _ALTERED = {"select", "columns", "comment", "refresh", "definer", "security"}
 
 
-def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], database_engine: str = "Atomic") -> Change:
+def plan_change(item: Declared, have: list[Clause], want: list[Clause], database_engine: str = "Atomic") -> Change:
     """From what exists to what is declared, both under the declared name. C(database_engine) is that of the object's database."""
-    differing = {part.key for side in (have, want) for part in side if ddl.clause(have, part.key) != ddl.clause(want, part.key)}
+    differing = {part.key for side in (have, want) for part in side if clause_text(have, part.key) != clause_text(want, part.key)}
     if not differing:
         return Change()
-    comment = ddl.clause(want, "comment") or "COMMENT ''"
+    comment = clause_text(want, "comment") or "COMMENT ''"
     if "head" in differing:
         return Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
         if differing != {"comment"}:
-            text = ddl.clause(have, "engine").partition("= ")[2]
+            text = clause_text(have, "engine").partition("= ")[2]
             if not is_external_database(text):
-                return Change(impossible=(database_obstacle(text),))
+                return Change(impossible=(database_recreate_obstacle(text),))
             return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     if item.kind in _REPLACED:
-        replace = item.made_as(ddl.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
-        return Change((replace,), halves=((_with_gone_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
+        replace = item.create_statement_as(join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
+        return Change((replace,), halves=((_keep_dropped_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
     if item.kind == "materialized_view":
-        return _materialized_view(item, have, want, differing, comment)
-    if holds_no_rows(have) and not is_altered(have, differing):
-        return recreated(item, have, want, database_engine)
-    if ddl.HIDDEN in ddl.join_clauses(want):
+        return _plan_materialized_view(item, have, want, differing, comment)
+    if holds_no_rows(have) and not is_alterable(have, differing):
+        return plan_recreate(item, have, want, database_engine)
+    if HIDDEN_LITERAL in join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
-    plan = alter.alteration(have, want, materialize=item.materialize)
+    plan = alter.plan_alter(have, want, materialize=item.materialize)
     if not (plan.commands or plan.earlier or plan.later or plan.impossible):
         return Change(impossible=("no ALTER makes this difference",))
     return Change(
@@ -70,41 +63,41 @@ def change(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], datab
     )
 
 
-def _with_gone_attributes(item: Declared, have: t.Sequence[ddl.Clause], want: t.Sequence[ddl.Clause]) -> str:
+def _keep_dropped_attributes(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause]) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
-    old, new = (alter.elements(ddl.clause(side, "columns")).columns for side in (have, want))
+    old, new = (alter.parse_elements(clause_text(side, "columns")).columns for side in (have, want))
     body = item.statement
-    columns = [body[start:end] for start, end in ddl.argument_spans(body)]
+    columns = [body[start:end] for start, end in argument_spans(body)]
     columns += [column.text for name, column in old.items() if name not in new]
-    start, end = ddl.argument_spans(body)[0][0], ddl.argument_spans(body)[-1][1]
+    start, end = argument_spans(body)[0][0], argument_spans(body)[-1][1]
     return f"{body[:start]}{', '.join(columns)}{body[end:]}".replace("CREATE ", "CREATE OR REPLACE ", 1)
 
 
-def is_replicated(clauses: t.Sequence[ddl.Clause]) -> bool:
+def is_replicated(clauses: t.Sequence[Clause]) -> bool:
     """Whether a table shares its definition with other replicas."""
-    return ddl.engine_of(ddl.clause(clauses, "engine"))[0].startswith("Replicated")
+    return parse_engine(clause_text(clauses, "engine"))[0].startswith("Replicated")
 
 
-def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Clause], differing: set[str], comment: str) -> Change:
+def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Clause], differing: set[str], comment: str) -> Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
     With another target the new view writes to it before the old one is gone, with the same target rows would be written twice. A
     refreshable view computes all rows again, and may be gone for a moment.
     """
-    refresh, other = ddl.clause(want, "refresh"), ddl.clause(have, "refresh")
+    refresh, other = clause_text(want, "refresh"), clause_text(have, "refresh")
     appends = [_appends(text) for text in (refresh, other)]
     if differing <= _ALTERED and bool(refresh) == bool(other) and appends[0] == appends[1]:
         statements = []
         if differing & {"select", "columns"}:
-            statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", ddl.clause(want, "select")))
+            statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", clause_text(want, "select")))
         if "refresh" in differing:
             statements.append(f"MODIFY {refresh}")
         if differing & {"definer", "security"}:
-            statements.append(f"MODIFY {ddl.clause(want, 'definer')} {ddl.clause(want, 'security')}".strip())
+            statements.append(f"MODIFY {clause_text(want, 'definer')} {clause_text(want, 'security')}".strip())
         if "comment" in differing:
             statements.append(f"MODIFY {comment}")
         return Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
-    if not (ddl.clause(have, "to") and ddl.clause(want, "to")):
+    if not (clause_text(have, "to") and clause_text(want, "to")):
         rest = ", ".join(sorted(differing))
         return Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
     if refresh or other:
@@ -116,21 +109,21 @@ def _materialized_view(item: Declared, have: list[ddl.Clause], want: list[ddl.Cl
 
 
 def _appends(refresh: str) -> bool:
-    return any(token.is_("APPEND") for token in ddl.tokenize(refresh))
+    return any(token.is_word("APPEND") for token in tokenize(refresh))
 
 
-def collection(item: Declared, have: str, want: str) -> Change:
+def plan_collection_change(item: Declared, have: str, want: str) -> Change:
     """From one named collection to another; values that the server hides are not compared."""
-    before, after = ddl.collection_entries(have), ddl.collection_entries(want)
+    before, after = parse_collection(have), parse_collection(want)
     changed = {key: entry for key, entry in after.items() if not _same_entry(before.get(key), entry)}
     gone = [key for key in before if key not in after]
     if not changed and not gone:
         return Change()
     texts = []
     for hidden in (False, True):
-        sets = [f"{ddl.quote_name(key)} = {ddl.HIDDEN if hidden else value} {flag}".strip() for key, (value, flag) in changed.items()]
+        sets = [f"{quote_name(key)} = {HIDDEN_LITERAL if hidden else value} {flag}".strip() for key, (value, flag) in changed.items()]
         words = [f"SET {', '.join(sets)}"] if sets else []
-        words += [f"DELETE {', '.join(map(ddl.quote_name, gone))}"] if gone else []
+        words += [f"DELETE {', '.join(map(quote_name, gone))}"] if gone else []
         texts.append(f"ALTER NAMED COLLECTION {item.sql_name} {' '.join(words)}")
     return Change((texts[0],), shown=(texts[1],))
 
@@ -139,28 +132,28 @@ def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
     if have is None or have[1] != want[1]:
         return False
     # The server writes every value as text.
-    return have[0] == ddl.HIDDEN or ddl.unquote(have[0]) == ddl.unquote(want[0])
+    return have[0] == HIDDEN_LITERAL or unquote(have[0]) == unquote(want[0])
 
 
-def renamed(item: Declared, former: str, have: list[ddl.Clause], want: list[ddl.Clause], rest: Change) -> Change:
+def plan_rename(item: Declared, former: str, have: list[Clause], want: list[Clause], rest: Change) -> Change:
     """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
-    if is_replicated(have) and is_replicated(want) and not ddl.replica_path(ddl.engine_of(item.body)[1]):
+    if is_replicated(have) and is_replicated(want) and not replica_path(parse_engine(item.body)[1]):
         # A replica made later would take the path that goes with the new name, and be alone there.
-        path = ", ".join(ddl.replica_path(ddl.engine_of(ddl.clause(have, "engine"))[1]))
+        path = ", ".join(replica_path(parse_engine(clause_text(have, "engine"))[1]))
         reason = f"a replicated table keeps its path in ZooKeeper when it is renamed: declare the path, Replicated...({path})"
         return Change(impossible=(reason,))
     what = "DICTIONARY" if item.kind == "dictionary" else "TABLE"
     return dataclasses.replace(rest.after(f"RENAME {what} {former} TO {item.sql_name}"), source=former)
 
 
-def dropped(item: Declared, have: str) -> Change:
+def plan_drop(item: Declared, have: str) -> Change:
     """What removes an object. Only views without rows of their own go without permission."""
     if item.kind == "database":
         return Change((f"DROP DATABASE {item.sql_name} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
-    if item.kind in ddl.GLOBAL:
-        return Change((f"DROP {ddl.KEYWORDS[item.kind]} {item.sql_name}",))
+    if item.kind in GLOBAL_KINDS:
+        return Change((f"DROP {KIND_KEYWORDS[item.kind]} {item.sql_name}",))
     if item.kind == "dictionary":
         return Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
-    kind = ddl.kind_of(have) if have else "table"
-    keeps_rows = kind != "view" and not (kind == "materialized_view" and ddl.clause(ddl.split_clauses(have), "to"))
+    kind = object_kind(have) if have else "table"
+    keeps_rows = kind != "view" and not (kind == "materialized_view" and clause_text(split_clauses(have), "to"))
     return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known before anything is planned (private: may change at any time). Values only."""
+"""What makes one object as declared, and what that needs and loses (private: may change at any time). Values only."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, Key
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Step
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
+
+from .client import ClickHouseError
+from .declaration import Key
+from .sql_secrets import mask_secrets
 
 # What the option allow may list: steps after which data is gone, or that copy all of it.
 DROP_COLUMN = "drop_column"
@@ -30,12 +31,10 @@ LOCK_SUFFIX = "__lock"
 UNAVAILABLE = "nothing that is kept, but it is not there for a moment"
 # Words of statements that lose something, the surest first.
 _LOSE = ("EXCHANGE TABLES", "DROP TABLE", "DROP DATABASE", "DROP COLUMN", "ALTER TABLE")
-# What executes a statement and reports it.
-Do = t.Callable[[str], None]
 
 
 class Replan(ClickHouseError):
-    """What was planned is no longer what is to be done: read again."""
+    """Raised by an operation when another replica has done what was planned: read and plan again."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Change:
     C(casts), C(sample) and C(renamed) (new column names to old ones) are for the rehearsal, C(source) is where its row is taken from.
     C(unwritten) are columns that may have values computed from one that is dropped. C(shared) says that replicas make the same
     change. C(shown) are the statements as they may be seen, where hiding secrets is not enough.
-    C(prepare) (of a statement) and C(release) are those of C(Step). C(join) creates the table first, as its replicas have it.
+    C(prepare) (by statement) and C(cleanup) are those of C(Step). C(create) is what creates the table first, as its replicas have it.
     C(halves) are other statements for the same change, where what depends on it changes between them; C(last) is the number of
     statements in the second half, once that was decided. C(between) are objects whose change has to stand between the halves.
     C(lost) is what is lost although no permission is needed.
@@ -61,9 +60,9 @@ class Change:
     source: str = ""
     renamed: t.Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
-    prepare: t.Mapping[str, t.Callable[[Do], None]] = field(default_factory=dict)
-    release: t.Callable[[Do], str] | None = None
-    join: str = ""
+    prepare: t.Mapping[str, Operation] = field(default_factory=dict)
+    cleanup: Operation | None = None
+    create: str = ""
     halves: tuple[tuple[str, ...], ...] = ()
     last: int = 0
     between: tuple[Key, ...] = ()
@@ -85,33 +84,10 @@ class Change:
 
     def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
         """The statements as steps of a plan."""
-        shown = self.shown or [ddl.mask(text, secrets) for text in self.statements]
+        shown = self.shown or [mask_secrets(text, secrets) for text in self.statements]
         lost = "; ".join(filter(None, [*(reason for need, reason in self.needs if need != REBUILD), self.lost]))
         loses = next((text for words in _LOSE for text in self.statements if words in text), "")
         return [
-            Step(target, text, visible, self.shared, self.prepare.get(text), self.release, lost if text == loses else "")
+            Step(target, text, visible, self.shared, self.prepare.get(text), self.cleanup, lost if text == loses else "")
             for text, visible in zip(self.statements, shown)
         ]
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A definition in the server's own words: one line to compare, several to read."""
-
-    text: str
-    pretty: str = ""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the server knows: what exists, what each declaration means to it, and what leads from one to the other."""
-
-    have: t.Mapping[Key, Definition] = field(default_factory=dict)
-    want: t.Mapping[Key, Definition] = field(default_factory=dict)
-    databases: t.Collection[str] = ()
-    secrets: t.Collection[str] = ()
-    changes: t.Mapping[Key, Change] = field(default_factory=dict)
-    purged: t.Sequence[Declared] = ()
-    # The session's database; those that are found under their former names.
-    database: str = ""
-    former: t.Collection[Key] = ()

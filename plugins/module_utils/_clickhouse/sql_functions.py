@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import ddl
+from .tokens import split_arguments, tokenize, unquote
 
 # A function that calls itself would never end.
 _CALLS = 1000
@@ -24,57 +24,57 @@ class Function:
     body: str
 
 
-def function(text: str) -> Function:
+def parse_function(text: str) -> Function:
     """A function from its C(CREATE FUNCTION), in the server's words."""
-    tokens = ddl.tokenize(text)
-    start = next(index for index, token in enumerate(tokens) if token.is_("AS"))
+    tokens = tokenize(text)
+    start = next(index for index, token in enumerate(tokens) if token.is_word("AS"))
     arrow = next(index for index, (one, two) in enumerate(zip(tokens, tokens[1:])) if one.text == "-" and two.text == ">")
-    names = tuple(ddl.unquote(token.text) for token in tokens[start + 1 : arrow] if token.kind in ("word", "quoted"))
+    names = tuple(unquote(token.text) for token in tokens[start + 1 : arrow] if token.kind in ("word", "quoted"))
     return Function(names, text[tokens[arrow + 1].end :].strip())
 
 
-def inlined(text: str, functions: t.Mapping[str, Function]) -> str:
+def inline_calls(text: str, functions: t.Mapping[str, Function]) -> str:
     """A text, in the server's words, without calls of C(functions)."""
     for _call in range(_CALLS):
         found = _first_call(text, functions)
         if found is None:
             break
         start, end, called, arguments = found
-        text = text[:start] + _with_arguments(called.body, dict(zip(called.parameters, arguments))) + text[end:]
+        text = text[:start] + _substitute_arguments(called.body, dict(zip(called.parameters, arguments))) + text[end:]
     return text
 
 
 def _first_call(text: str, functions: t.Mapping[str, Function]) -> tuple[int, int, Function, list[str]] | None:
     """Where a call begins and ends, what is called, and with what."""
-    tokens = ddl.tokenize(text)
+    tokens = tokenize(text)
     for index, (token, following) in enumerate(zip(tokens, tokens[1:])):
-        called = functions.get(ddl.unquote(token.text)) if token.kind in ("word", "quoted") else None
+        called = functions.get(unquote(token.text)) if token.kind in ("word", "quoted") else None
         if called is None or following.text != "(":
             continue
         closing = (other for other in tokens[index + 2 :] if other.text == ")" and other.depth == token.depth)
         end = next(closing).end
-        arguments = ddl.arguments(text[token.start : end])
+        arguments = split_arguments(text[token.start : end])
         if len(arguments) == len(called.parameters):
             return token.start, end, called, arguments
     return None
 
 
-def _with_arguments(body: str, values: t.Mapping[str, str]) -> str:
-    tokens = ddl.tokenize(body)
+def _substitute_arguments(body: str, values: t.Mapping[str, str]) -> str:
+    tokens = tokenize(body)
     pieces, position = [], 0
     for index, token in enumerate(tokens):
-        if token.kind not in ("word", "quoted") or ddl.unquote(token.text) not in values:
+        if token.kind not in ("word", "quoted") or unquote(token.text) not in values:
             continue
-        value = values[ddl.unquote(token.text)]
+        value = values[unquote(token.text)]
         alone = index and tokens[index - 1].text in ("(", ",") and index + 1 < len(tokens) and tokens[index + 1].text in (")", ",")
-        pieces += [body[position : token.start], value if alone or not _operates(value) else f"({value})"]
+        pieces += [body[position : token.start], value if alone or not _has_operator(value) else f"({value})"]
         position = token.end
     return "".join(pieces) + body[position:]
 
 
-def _operates(text: str) -> bool:
+def _has_operator(text: str) -> bool:
     """Whether an expression has an operator outside of any parentheses."""
     words = ("AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "IS", "GLOBAL")
-    tokens = ddl.tokenize(text)
+    tokens = tokenize(text)
     signs = [token for token in tokens if token.depth == 0 and token.kind == "other" and token.text not in "()[]{}."]
-    return bool(signs) or any(token.is_(word) for token in tokens if token.depth == 0 for word in words)
+    return bool(signs) or any(token.is_word(word) for token in tokens if token.depth == 0 for word in words)

@@ -1,0 +1,293 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server has and what is declared, both in the server's words (private: may change at any time).
+
+C(observe) asks the server; what it returns is frozen, and all that is planned is made from it. What a run without changes does not need
+is imported where it is needed: modules travel as sources, and are compiled each time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from dataclasses import dataclass, field
+
+from .clauses import Clause, clause_text, join_clauses, parse_engine, replace_clause, set_clause, split_clauses
+from .client import ClickHouse
+from .create_statement import parse_collection
+from .declaration import Declared, Key, Purge, collection_text
+from .references import has_unqualified_name, qualify_clause, refers_to_any
+from .server_defaults import fill_server_defaults, inner_table_name
+from .server_state import ServerState, format_declarations, quoted_list, read_macros, read_server_state
+from .sql_secrets import find_hidden_secrets, mask_secrets
+
+if t.TYPE_CHECKING:
+    from .sql_functions import Function
+
+VIEWS = ("view", "materialized_view")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition in the server's own words: one line to compare, several to read."""
+
+    text: str
+    pretty: str = ""
+
+    @property
+    def clauses(self) -> list[Clause]:
+        return split_clauses(self.text)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Both sides of all that is declared, by key, without secrets.
+
+    C(have) is what exists, C(want) what each declaration means to the server; C(databases) are engine and comment of databases that
+    exist, C(database) is the session's. C(declared) are all objects, with those that are purged.
+
+    C(differing) exist and may have to be altered. C(former) are definitions of those that still have their former names; C(leftovers)
+    those of what an interrupted run has left beside an object; C(stored) those that ZooKeeper has of replicated tables which are missing
+    here, where they are not as declared; C(collections) the statements of named collections. C(query_columns) are the columns that
+    the queries of views give. C(changing) are functions and dictionaries that are created, changed or dropped, and functions that call
+    these. C(secrets) are literals to hide.
+    """
+
+    have: t.Mapping[Key, Definition] = field(default_factory=dict)
+    want: t.Mapping[Key, Definition] = field(default_factory=dict)
+    databases: t.Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    database: str = ""
+    declared: tuple[Declared, ...] = ()
+    purged: tuple[Declared, ...] = ()
+    differing: tuple[Declared, ...] = ()
+    former: t.Mapping[Key, str] = field(default_factory=dict)
+    leftovers: t.Mapping[Key, str] = field(default_factory=dict)
+    stored: t.Mapping[Key, list[Clause]] = field(default_factory=dict)
+    collections: t.Mapping[Key, str] = field(default_factory=dict)
+    query_columns: t.Mapping[Key, str] = field(default_factory=dict)
+    changing: frozenset[Key] = frozenset()
+    secrets: frozenset[str] = frozenset()
+
+    @property
+    def present(self) -> list[Declared]:
+        """What is declared to be there."""
+        return [item for item in self.declared if not item.absent]
+
+    @property
+    def tables(self) -> list[Declared]:
+        """What is declared to be there and has clauses: all but databases and named collections."""
+        return [item for item in self.present if item.kind not in ("database", "named_collection")]
+
+    @property
+    def needs_changes(self) -> bool:
+        """Whether the plan does more than to create tables and the like, or has to be checked before it does."""
+        if self.differing or self.leftovers or any(item.absent for item in self.declared):
+            return True
+        return any(item.key not in self.have and (item.kind in VIEWS or self.is_replicated(item)) for item in self.tables)
+
+    def is_replicated(self, item: Declared) -> bool:
+        """Whether a declared table is of a Replicated engine."""
+        return parse_engine(clause_text(self.want[item.key].clauses, "engine"))[0].startswith("Replicated")
+
+    def database_engine(self, item: Declared) -> str:
+        """The engine of an object's database, with its arguments; empty where the database does not exist."""
+        return self.databases.get(item.database, ("", ""))[0]
+
+    def uses_changing(self, text: str) -> bool:
+        """Whether an expression calls functions, or reads dictionaries, that are created or changed."""
+        return refers_to_any(text, self.changing, self.database)
+
+    def without(self, keys: t.Collection[Key]) -> Observation:
+        """The same, as if these objects did not exist."""
+        return dataclasses.replace(self, have={key: definition for key, definition in self.have.items() if key not in keys})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Declarations beside what exists, before it is known what the server makes of the declarations.
+
+    C(clauses) are the declarations as the server formats them, C(have) the statements of what exists; C(functions) are declared
+    functions, where one of them is created or changed. For the rest see C(Observation).
+    """
+
+    declared: tuple[Declared, ...]
+    clauses: t.Mapping[Key, list[Clause]]
+    have: t.Mapping[Key, str]
+    macros: t.Mapping[str, str]
+    database: str
+    secrets: frozenset[str]
+    changing: frozenset[Key] = frozenset()
+    functions: t.Mapping[str, Function] = field(default_factory=dict)
+
+    @property
+    def present(self) -> list[Declared]:
+        return [item for item in self.declared if not item.absent]
+
+    def filled(self, item: Declared, clauses: list[Clause]) -> list[Clause]:
+        """A definition with what the server has filled in by itself."""
+        theirs = split_clauses(self.have[item.key])
+        table = inner_table_name(item.name, clause_text(theirs, "engine")) if item.kind == "materialized_view" else item.name
+        return fill_server_defaults(clauses, theirs, {**self.macros, "database": item.database, "table": table})
+
+    def is_as_declared(self, item: Declared, clauses: list[Clause] | None = None) -> bool:
+        """Whether an object exists, and the server shows it in the words of these clauses (without: of its declaration)."""
+        ours = self.clauses[item.key] if clauses is None else clauses
+        return item.key in self.have and join_clauses(self.filled(item, ours)) == self.have[item.key]
+
+    def is_same_but_for_secrets(self, item: Declared) -> bool:
+        """Whether an object exists as it is declared, with secrets hidden on both sides."""
+        if item.key not in self.have:
+            return False
+        ours = join_clauses(self.filled(item, self.clauses[item.key]))
+        return mask_secrets(ours, self.secrets) == mask_secrets(self.have[item.key], self.secrets)
+
+    def uses_changing(self, text: str) -> bool:
+        return refers_to_any(text, self.changing, self.database)
+
+
+@dataclass(frozen=True)
+class Canonical:
+    """Declarations as the server understood them when they were tried, columns that the queries of views give, secrets that it hid."""
+
+    definitions: t.Mapping[Key, list[Clause]] = field(default_factory=dict)
+    query_columns: t.Mapping[Key, str] = field(default_factory=dict)
+    secrets: frozenset[str] = frozenset()
+
+
+def observe(
+    client: ClickHouse, declared: t.Sequence[Declared], secrets: t.Collection[str] = (), purge: t.Sequence[Purge] = ()
+) -> Observation:
+    """Read what exists, and have the server write each declaration in its own words. Raises C(ClickHouseError).
+
+    Allowed in check mode: declarations that differ from what exists are made as temporary tables and views, which are gone at the end.
+    """
+    server = read_server_state(client, declared, purge)
+    comparison = _compare_texts(client, (*declared, *server.purged), server, frozenset(secrets))
+    canonical = Canonical()
+    tables = [item for item in comparison.present if item.kind not in ("database", "named_collection")]
+    tried = [item for item in tables if not comparison.is_as_declared(item)]
+    if tried:
+        from .canonical import canonical_definitions
+
+        canonical = canonical_definitions(client, comparison, tables, tried)
+    missing = [item for item in tables if item.kind == "table" and item.key in canonical.definitions and item.key not in comparison.have]
+    # A Replicated database creates the tables of all its replicas by itself.
+    missing = [item for item in missing if not server.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
+    stored: t.Mapping[Key, list[Clause]] = {}
+    if missing:
+        from .replica_definition import read_stored_definitions
+
+        stored = read_stored_definitions(client, {item.key: canonical.definitions[item.key] for item in missing})
+    return _observation(server, comparison, canonical, stored)
+
+
+def _compare_texts(client: ClickHouse, declared: tuple[Declared, ...], server: ServerState, secrets: frozenset[str]) -> Comparison:
+    """What exists and what is declared, as far as the server's formatting alone tells."""
+    present = [item for item in declared if not item.absent]
+    formatted, databases = format_declarations(client, present, server.databases)
+    clauses = {
+        item.key: _with_implied_names(client, item, split_clauses(formatted[item.key]), server.database)
+        for item in present
+        if item.kind != "named_collection"
+    }
+    macros = read_macros(client, clauses.values())
+    comparison = Comparison(declared, clauses, {**server.definitions, **databases}, macros, server.database, secrets)
+    return _with_changing(comparison)
+
+
+def _with_implied_names(client: ClickHouse, item: Declared, clauses: list[Clause], database: str) -> list[Clause]:
+    """A declaration with the engine that is the server's default, and with the databases of the tables that a view writes to."""
+    if item.kind == "table" and not clause_text(clauses, "engine"):
+        engine = client.setting("default_table_engine") or "MergeTree"
+        return set_clause(clauses, Clause("engine", f"ENGINE = {engine}"))
+    if item.kind == "materialized_view":
+        for key in ("refresh", "to"):
+            text = clause_text(clauses, key)
+            if has_unqualified_name(text):
+                clauses = replace_clause(clauses, key, qualify_clause(text, database))
+    return clauses
+
+
+def _with_changing(comparison: Comparison) -> Comparison:
+    """The same, with functions and dictionaries that are created, changed or dropped, and functions that call these."""
+    kinds = ("function", "dictionary")
+    items = [item for item in comparison.present if item.kind in kinds]
+    found = {item.key for item in items if not comparison.is_same_but_for_secrets(item)}
+    found |= {item.key for item in comparison.declared if item.absent and item.kind in kinds}
+    if not found:
+        return comparison
+    functions: dict[str, Function] = {}
+    if any(not database for database, _name in found):
+        from .sql_functions import parse_function
+
+        texts = {item.name: join_clauses(comparison.clauses[item.key]) for item in items if item.kind == "function"}
+        functions = {name: parse_function(text) for name, text in texts.items()}
+    for _item in items:  # each may call the one before
+        found |= {item.key for item in items if item.kind == "function" and refers_to_any(item.body, found, comparison.database)}
+    return dataclasses.replace(comparison, changing=frozenset(found), functions=functions)
+
+
+def _observation(server: ServerState, comparison: Comparison, canonical: Canonical, stored: t.Mapping[Key, list[Clause]]) -> Observation:
+    """Both sides, with secrets hidden and with what the server fills in by itself."""
+    clauses = {**comparison.clauses, **canonical.definitions}
+    secrets = comparison.secrets | canonical.secrets
+    have = {**comparison.have, **{key: mask_secrets(join_clauses(theirs), secrets) for key, theirs in stored.items()}}
+    for key in clauses.keys() & have.keys():
+        secrets |= hidden_secrets(clauses[key], split_clauses(have[key]))
+    gone = [item for item in comparison.declared if item.absent and item.kind == "database" and item.database in server.databases]
+    have.update({item.key: item.label for item in gone})
+    known = dataclasses.replace(comparison, have=have)
+    collections = {item.key: have[item.key] for item in comparison.present if item.kind == "named_collection" and item.key in have}
+    want: dict[Key, str] = {}
+    differing: list[Declared] = []
+    for item in comparison.present:
+        if item.kind == "named_collection":
+            want[item.key] = collection_text(item.name, parse_collection(item.statement))
+            if item.key in have:
+                have[item.key] = have[item.key] and collection_text(item.name, parse_collection(have[item.key]))
+                differing.append(item)  # its values have to be looked at
+            continue
+        ours = known.filled(item, clauses[item.key]) if item.key in have and item.kind != "database" else clauses[item.key]
+        text = want[item.key] = mask_secrets(join_clauses(ours), secrets)
+        if mask_secrets(have.get(item.key, ""), secrets) == text:
+            have[item.key] = text  # another object's secret may be an ordinary word in this one
+        if item.key in have and (have[item.key] != text or item.key in server.former or item.key in stored):
+            differing.append(item)
+    return Observation(
+        have={key: Definition(text) for key, text in have.items()},
+        want={key: Definition(text) for key, text in want.items()},
+        databases=server.databases,
+        database=server.database,
+        declared=comparison.declared,
+        purged=server.purged,
+        differing=tuple(differing),
+        former=server.former,
+        leftovers=server.leftovers,
+        stored=stored,
+        collections=collections,
+        query_columns=canonical.query_columns,
+        changing=comparison.changing,
+        secrets=frozenset(secrets),
+    )
+
+
+def hidden_secrets(ours: t.Iterable[Clause], theirs: t.Sequence[Clause]) -> set[str]:
+    """Literals of our definition that the server hides in its own: these are secrets, known to us or not."""
+    return {secret for part in ours for secret in find_hidden_secrets(part.text, clause_text(theirs, part.key))}
+
+
+def with_readable_texts(client: ClickHouse, observation: Observation) -> Observation:
+    """The same, with definitions of several lines where both sides differ; former names are shown as they are."""
+    have = {**observation.have, **{key: Definition(text) for key, text in observation.former.items()}}
+    want = observation.want
+    differing = [key for key in have.keys() | want.keys() if (key in have and have[key].text) != (key in want and want[key].text)]
+    texts = sorted({side[key].text for key in differing for side in (have, want) if key in side and side[key].text})
+    readable: dict[str, str] = {}
+    if texts:
+        rows = client.rows(f"SELECT formatQueryOrNull(arrayJoin([{quoted_list(texts)}]))")
+        readable = {text: line or text for text, (line,) in zip(texts, rows)}
+
+    def both(side: t.Mapping[Key, Definition]) -> dict[Key, Definition]:
+        return {key: Definition(definition.text, readable.get(definition.text, definition.text)) for key, definition in side.items()}
+
+    return dataclasses.replace(observation, have=both(have), want=both(want))

@@ -1,0 +1,125 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for all objects: which statements, in which order (private: may change at any time). Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
+
+from .change import Change
+from .client import ClickHouseError
+from .create_statement import Create
+from .declaration import ABSENT, Declared, Key
+from .observation import Definition, Observation
+from .references import find_references
+from .sql_secrets import contains_hidden_secret, mask_secrets
+
+PRESENT = "present"
+CREATED = "created"
+ALTERED = "altered"
+DROPPED = "dropped"
+
+
+def plan_schema(
+    want: t.Sequence[Declared],
+    observation: Observation,
+    changes: t.Mapping[Key, Change] | None = None,
+    secrets: t.Collection[str] = (),
+    allow: t.Collection[str] = (),
+) -> Plan:
+    """What has to be done. C(changes) are those of objects that exist and differ; C(secrets) are hidden in what is shown.
+
+    Raises C(ClickHouseError) for an object whose database neither exists nor is declared, and for a statement with C('[HIDDEN]').
+    """
+    changes = changes or {}
+    steps: dict[Key, list[Step]] = {}
+    states: list[ObjectState] = []
+    databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(observation.databases)
+    items = (*_by_dependency(want, observation.have), *_by_dependency(observation.purged, observation.have))
+    for item in items:
+        if item.database and item.database not in databases and not item.absent:
+            raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
+        made: list[Step] = []
+        have = observation.have.get(item.key)
+        shown = "" if item.absent else item.shown(secrets)
+        canonical = observation.want.get(item.key, Definition(shown, shown))
+        if have is None:
+            if not item.absent:
+                text = item.create_statement_as(canonical.text)
+                made.append(Step(item.key, text, shown if text == item.statement else text))
+            states.append(_state(item, ABSENT if item.absent else CREATED, "", canonical.pretty))
+        elif have.text == canonical.text and item.key not in changes:
+            states.append(_state(item, PRESENT, have.pretty, have.pretty))
+        else:
+            change = changes.get(item.key, Change(impossible=("it cannot be altered",)))
+            obstacles = change.obstacles(allow)
+            status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if change.create else ALTERED
+            before = "" if status == CREATED else have.pretty
+            states.append(_state(item, status, before, canonical.pretty, "; ".join(obstacles)))
+            if change.create:
+                made.append(Step(item.key, change.create, mask_secrets(change.create, secrets)))
+            if not obstacles:
+                made += change.steps(item.key, secrets)
+        if made:
+            steps[item.key] = made
+    hidden = {key for key, made in steps.items() if any(contains_hidden_secret(step.statement) for step in made)}
+    for item in want:
+        if item.key in hidden:
+            raise ClickHouseError(f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself")
+    return Plan(_ordered_steps(items, observation, changes, steps), tuple(states))
+
+
+def _ordered_steps(
+    items: t.Sequence[Declared], observation: Observation, changes: t.Mapping[Key, Change], steps: t.Mapping[Key, list[Step]]
+) -> tuple[Step, ...]:
+    """The steps of all objects, each behind those that it needs."""
+    if len(steps) < 2:
+        return tuple(step for made in steps.values() for step in made)
+    from . import dependencies, ordering
+
+    ordered: list[Step] = []
+    for key, half in ordering.order_changes(dependencies.change_nodes([item for item in items if item.key in steps], observation, changes)):
+        last = changes[key].last if half != ordering.WHOLE else 0
+        cut = len(steps[key]) - last
+        ordered += steps[key] if half == ordering.WHOLE else steps[key][:cut] if half == ordering.FIRST else steps[key][cut:]
+    return tuple(ordered)
+
+
+def _state(item: Declared, status: str, before: str, after: str, reason: str = "") -> ObjectState:
+    return ObjectState(item.label, item.kind, status, before, after, reason, item.key)
+
+
+def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition]) -> list[Declared]:
+    """What goes goes after what refers to it: a dictionary after the tables that ask it."""
+    uses = {
+        item.key: find_references(Create("table", item.database, item.name, have[item.key].text))
+        for item in want
+        if item.absent and item.key in have
+    }
+    ordered: dict[Key, Declared] = {}
+    pending: set[Key] = set()
+
+    def place(item: Declared) -> None:
+        if item.key in pending or item.key in ordered:
+            return
+        pending.add(item.key)
+        for other in want:
+            if item.absent and item.key in uses.get(other.key, ()):
+                place(other)
+        ordered[item.key] = item
+
+    for item in want:
+        place(item)
+    return list(ordered.values())
+
+
+def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
+    """The plan for a server that is not there yet: it has nothing, or it has what cannot be known."""
+    return plan_schema(want, Observation(databases={item.database: ("", "") for item in want}), secrets=secrets)
+
+
+def without_steps(plan: Plan) -> Plan:
+    """The plan when nothing may be done: what is there, and how it differs."""
+    return Plan((), tuple(state for state in plan.objects if state.status not in (CREATED, ALTERED, DROPPED)))

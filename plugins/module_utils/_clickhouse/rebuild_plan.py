@@ -1,0 +1,214 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps of a rebuild, or why there can be none (private: may change at any time)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation
+
+from . import rebuild as names
+from .change import LOCK_SUFFIX, REBUILD, Change
+from .clauses import (
+    Clause,
+    clause_text,
+    engine_clause,
+    find_engine,
+    join_clauses,
+    object_kind,
+    parse_engine,
+    replace_clause,
+    replica_path,
+    split_clauses,
+)
+from .client import ClickHouse
+from .conversion import find_unconvertible_value
+from .declaration import Declared, Key
+from .observation import Observation
+from .rebuild import Rebuild, format_mark, parse_mark
+from .rebuild_queries import await_copies, has_mutations, last_blocks, read_new_rows, read_old_rows, read_parts
+from .server_defaults import fill_server_defaults
+from .tokens import quote_string, tokenize, unquote
+
+
+def plan_rebuilds(
+    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
+) -> dict[Key, Change]:
+    """Changes of tables that no ALTER makes as declared, and of those whose rebuild was interrupted behind the exchange."""
+    found: dict[Key, Change] = {}
+    for item in observation.tables:
+        made, leftover = changes.get(item.key), observation.leftovers.get(item.key, "")
+        if item.kind != "table" or item.key not in observation.have or item.key in observation.former:
+            continue
+        if made is not None and made.create:
+            continue
+        have = tuple(observation.have[item.key].clauses)
+        if parse_mark(_comment(leftover)) is not None:
+            finish = plan_finish(client, Rebuild(item, tuple(split_clauses(leftover)), have, leftover=leftover, exchanged=True))
+            if made is not None and not made.impossible:
+                made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
+            found[item.key] = made if made is not None and not made.impossible else finish
+        elif made is not None and made.impossible and object_kind(observation.have[item.key].text) == "table":
+            rebuild = Rebuild(item, have, tuple(observation.want[item.key].clauses), leftover=leftover)
+            found[item.key] = plan_rebuild(client, rebuild, made) if REBUILD in allow else with_hint(rebuild, made)
+    return found
+
+
+def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change:
+    """The rebuild in place of a change that is impossible; what it needs beside the permission, or why it is impossible, too."""
+    obstacle = _obstacle(client, rebuild)
+    needs = (*change.needs, (REBUILD, "; ".join(change.impossible) + ": the rows would be copied into a new table"))
+    if obstacle:
+        return dataclasses.replace(change, impossible=(*change.impossible, obstacle))
+    copy, old, new = rebuild.copy, rebuild.item.sql_name, rebuild.new.sql_name
+    reason = find_unconvertible_value(client, old, copy.casts) if copy.casts else ""
+    if reason:
+        return dataclasses.replace(change, impossible=(*change.impossible, f"not all values can be copied: {reason}"))
+    rebuild = _with_lock_path(client, rebuild)
+    blocks = last_blocks(read_parts(client, rebuild.item))
+    condition = "" if copy.unit == "''" else " WHERE _partition_id = {}"
+    partitions: t.Iterable[str] = blocks if condition else ["all"] if blocks else []
+    if rebuild.leftover:
+        await_copies(client, rebuild)
+        # What an interrupted run has copied stays where it is whole; the rest is found out, and mended, before the exchange.
+        copied = read_new_rows(client, rebuild)
+        partitions = [rows.partition for name, rows in read_old_rows(client, rebuild).items() if name not in copied]
+    copies = [copy.insert(new, old, condition.format(quote_string(partition))) for partition in partitions]
+    create = [] if rebuild.leftover else [_create_statement(client, rebuild)]
+    return _rebuild_change(rebuild, needs, create, copies, format_mark(blocks))
+
+
+def _rebuild_change(
+    rebuild: Rebuild, needs: tuple[tuple[str, str], ...], create: t.Sequence[str], copies: t.Sequence[str], mark: str
+) -> Change:
+    """All statements of a rebuild, with the operations that go before some of them. Pure."""
+    old, new = rebuild.item.sql_name, rebuild.new.sql_name
+    lock = [rebuild.create_lock] if rebuild.replicated else []
+    exchange = f"EXCHANGE TABLES {old} AND {new}"
+    freeze = [f"SYSTEM STOP FETCHES {old}"] if rebuild.was_replicated else []
+    last = _last_statements(rebuild)
+    stop = (f"SYSTEM STOP MERGES {new}", *copies, f"SYSTEM STOP MERGES {old}")
+    operation = {name: Operation(name, (rebuild,)) for name in (names.ACQUIRE_LOCK, names.CHECK_REPLICAS, names.SYNC_OLD_TABLE)}
+    return Change(
+        (*lock, *create, *stop, *freeze, rebuild.set_mark(mark), exchange, *last),
+        needs,
+        prepare={
+            **dict.fromkeys(lock, operation[names.ACQUIRE_LOCK]),
+            **dict.fromkeys(copies[:1], operation[names.CHECK_REPLICAS]),
+            **dict.fromkeys(freeze, operation[names.SYNC_OLD_TABLE]),
+            exchange: Operation(names.VERIFY_COPY, (rebuild, mark)),
+            last[0]: Operation(names.COPY_LATE_ROWS, (rebuild,)),
+        },
+        cleanup=Operation(names.RELEASE, (rebuild,)),
+    )
+
+
+def plan_finish(client: ClickHouse, rebuild: Rebuild) -> Change:
+    """What is left to do when the tables have been exchanged already."""
+    rebuild = _with_lock_path(client, rebuild)
+    lock = [rebuild.create_lock] if rebuild.replicated else []
+    last = _last_statements(rebuild)
+    acquire, copy = Operation(names.ACQUIRE_LOCK, (rebuild,)), Operation(names.COPY_LATE_ROWS, (rebuild,))
+    return Change((*lock, *last), prepare={**dict.fromkeys(lock, acquire), last[0]: copy})
+
+
+def with_hint(rebuild: Rebuild, change: Change) -> Change:
+    """The impossible change, with the way out where there is one. Pure."""
+    engines = [parse_engine(clause_text(side, "engine"))[0] for side in (rebuild.have, rebuild.want)]
+    if not all(name.endswith("MergeTree") for name in engines):
+        return change
+    *others, last = change.impossible
+    return dataclasses.replace(change, impossible=(*others, f"{last} (allow: [{REBUILD}] copies the rows into a new table)"))
+
+
+def _last_statements(rebuild: Rebuild) -> list[str]:
+    """What follows the exchange."""
+    old, new = rebuild.item.sql_name, rebuild.new.sql_name
+    return [
+        *([f"SYSTEM START FETCHES {new}"] if rebuild.was_replicated else []),
+        f"SYSTEM START MERGES {old}",
+        f"SYSTEM START MERGES {new}",
+        *([rebuild.drop_lock] if rebuild.replicated else []),
+        f"RENAME TABLE {new} TO {rebuild.before.sql_name}",
+    ]
+
+
+def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
+    """Why a table cannot be rebuilt; empty where it can."""
+    item = rebuild.item
+    engines = [parse_engine(clause_text(side, "engine")) for side in (rebuild.have, rebuild.want)]
+    if not all(name.endswith("MergeTree") for name, _arguments in engines):
+        return "a rebuild copies tables of the MergeTree family only"
+    if not rebuild.copy.names:
+        return "a rebuild would copy no column"
+    database = quote_string(item.database)
+    query = (
+        f"SELECT (SELECT engine FROM system.databases WHERE name = {database}),"
+        f" (SELECT count() FROM system.tables WHERE database = {database} AND name = {quote_string(rebuild.before.name)})"
+    )
+    ((engine, before),) = client.rows(query)
+    if engine != "Atomic":
+        return f"a rebuild exchanges tables, which the database's engine {engine} cannot"
+    if before:
+        return f"{rebuild.before.label} is there, of an earlier rebuild: {_drop_first(rebuild.before)}"
+    if has_mutations(client, item):
+        return "mutations of it are not done (system.mutations): wait for them, or kill them"
+    if rebuild.leftover:
+        theirs = split_clauses(rebuild.leftover)
+        ours = replace_clause(rebuild.want, "head", clause_text(theirs, "head"))
+        if join_clauses(fill_server_defaults(ours, theirs, {})) != rebuild.leftover:
+            return f"{rebuild.new.label} is there, with another definition: {_drop_first(rebuild.new)}"
+    elif rebuild.replicated and rebuild.was_replicated:
+        paths = [replica_path(arguments) for _name, arguments in engines]
+        if not paths[1] or paths[0] == paths[1]:
+            return "its path in ZooKeeper is taken by the table as it is: declare another path among the engine's arguments"
+    return ""
+
+
+def _drop_first(table: Declared) -> str:
+    return f"drop it first (kind: table, name: {table.label}, state: absent)"
+
+
+def _create_statement(client: ClickHouse, rebuild: Rebuild) -> str:
+    """The new table, at the path in ZooKeeper that a table of the declared name would have."""
+    body = rebuild.item.body
+    name, arguments = parse_engine(body)
+    if name.startswith("Replicated") and not replica_path(arguments):
+        body = replace_engine(body, engine_clause(name, [*_replica_path(client, rebuild.item, arguments), *arguments]))
+    return dataclasses.replace(rebuild.new, body=body).statement
+
+
+def _with_lock_path(client: ClickHouse, rebuild: Rebuild) -> Rebuild:
+    """The same, with the path of the lock, which replicas have in common."""
+    if not rebuild.replicated:
+        return rebuild
+    path = _replica_path(client, rebuild.item, parse_engine(clause_text(rebuild.want, "engine"))[1])[0]
+    return dataclasses.replace(rebuild, lock_path=f"{unquote(path)}{LOCK_SUFFIX}")
+
+
+def _replica_path(client: ClickHouse, item: Declared, arguments: t.Sequence[str]) -> list[str]:
+    """Path and replica name of the declared table in ZooKeeper, as arguments of its engine."""
+    given = replica_path(arguments)
+    if given:
+        return given
+    query = "SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')"
+    defaults = dict(client.rows(query))
+    path = defaults["default_replica_path"].replace("{database}", item.database).replace("{table}", item.name)
+    return [quote_string(path), quote_string(defaults["default_replica_name"])]
+
+
+def replace_engine(text: str, engine: str) -> str:
+    """A statement, as somebody wrote it, with another C(ENGINE = name(arguments))."""
+    tokens = tokenize(text)
+    start, end = find_engine(tokens)
+    if end + 1 < len(tokens) and tokens[end + 1].text == "(":
+        end = next(index for index in range(end + 2, len(tokens)) if tokens[index].text == ")" and tokens[index].depth == 0)
+    return text[: tokens[start].start] + engine + text[tokens[end].end :]
+
+
+def _comment(text: str) -> str:
+    """The comment of a table, from its definition."""
+    clauses: list[Clause] = split_clauses(text) if text else []
+    return unquote(clause_text(clauses, "comment")[len("COMMENT ") :])

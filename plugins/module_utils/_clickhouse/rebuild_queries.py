@@ -1,0 +1,126 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rebuild asks the server (private: may change at any time)."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+
+from .client import ClickHouse, ClickHouseError
+from .declaration import Declared
+from .rebuild import Rebuild
+from .tokens import quote_string
+
+
+@dataclass(frozen=True)
+class Part:
+    """An active part of a table: its partition, its first and its last block."""
+
+    name: str
+    partition: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class PartitionRows:
+    """Rows of one partition: its ID in the table that was asked, their number and checksum."""
+
+    partition: str
+    rows: int
+    checksum: int
+
+    def same_rows(self, other: PartitionRows) -> bool:
+        return (self.rows, self.checksum) == (other.rows, other.checksum)
+
+
+def read_parts(client: ClickHouse, table: Declared) -> list[Part]:
+    """Active parts of a table."""
+    query = (
+        "SELECT name, partition_id, min_block_number, max_block_number FROM system.parts"
+        f" WHERE active AND database = {quote_string(table.database)} AND table = {quote_string(table.name)}"
+        " ORDER BY partition_id, min_block_number"
+    )
+    return [Part(*row) for row in client.rows(query)]
+
+
+def last_blocks(parts: t.Iterable[Part]) -> dict[str, int]:
+    """The last block of each partition. Pure."""
+    found: dict[str, int] = {}
+    for part in parts:
+        found[part.partition] = max(part.last, found.get(part.partition, part.last))
+    return found
+
+
+def read_old_rows(client: ClickHouse, rebuild: Rebuild, where: str = "") -> dict[str, PartitionRows]:
+    """Rows of the old table, as they are copied, by the names of its partitions."""
+    return _read_rows(client, rebuild, rebuild.item.sql_name, rebuild.copy.expressions, where)
+
+
+def read_new_rows(client: ClickHouse, rebuild: Rebuild) -> dict[str, PartitionRows]:
+    """Rows of the new table, by the names of the old one's partitions."""
+    return _read_rows(client, rebuild, rebuild.new.sql_name, rebuild.copy.names, "")
+
+
+def _read_rows(client: ClickHouse, rebuild: Rebuild, table: str, columns: t.Sequence[str], where: str) -> dict[str, PartitionRows]:
+    copy = rebuild.copy
+    checksum = f"sum({copy.row_checksum(columns)})"
+    query = f"SELECT {copy.unit} AS unit, any(_partition_id), count(), {checksum} FROM {table}{where} GROUP BY unit"
+    return {name: PartitionRows(*rest) for name, *rest in client.rows(query)}
+
+
+def read_comment(client: ClickHouse, table: Declared) -> str:
+    """The comment of a table; empty where there is no table."""
+    where = f"database = {quote_string(table.database)} AND name = {quote_string(table.name)}"
+    return "".join(comment for (comment,) in client.rows(f"SELECT comment FROM system.tables WHERE {where}"))
+
+
+def has_mutations(client: ClickHouse, table: Declared) -> bool:
+    """Whether mutations of a table are not done."""
+    database, name = quote_string(table.database), quote_string(table.name)
+    query = f"SELECT count() FROM system.mutations WHERE database = {database} AND table = {name} AND NOT is_done"
+    return bool(client.rows(query)[0][0])
+
+
+def has_missing_rows(client: ClickHouse, rebuild: Rebuild, where: str) -> bool:
+    """Whether the new table lacks rows of the old one."""
+    missing = rebuild.copy.missing_rows(rebuild.item.sql_name, rebuild.new.sql_name, where)
+    return bool(client.rows(f"SELECT count() FROM {missing}")[0][0])
+
+
+def read_other_replicas(client: ClickHouse, rebuild: Rebuild) -> list[str]:
+    """Names of the new table's other replicas."""
+    if not rebuild.replicated:
+        return []
+    query = (
+        "SELECT arrayFilter(name -> name != replica_name, mapKeys(replica_is_active)) FROM system.replicas"
+        f" WHERE database = {quote_string(rebuild.item.database)} AND table = {quote_string(rebuild.new.name)}"
+    )
+    return [name for (names,) in client.rows(query) for name in names]
+
+
+def await_copies(client: ClickHouse, rebuild: Rebuild) -> None:
+    """Wait for copies of an interrupted run: the server goes on when the run that asked for them is gone."""
+    head = quote_string(f"INSERT INTO {rebuild.new.sql_name} (")
+    _await_none(
+        client, f"SELECT count() FROM system.processes WHERE startsWith(query, {head})", "a copy of an interrupted run still goes on"
+    )
+
+
+def await_inserts(client: ClickHouse) -> None:
+    """Wait for INSERTs that run now: those that began before the exchange write into the old table."""
+    running = [name for (name,) in client.rows("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'")]
+    if running:
+        query = f"SELECT count() FROM system.processes WHERE query_id IN ({', '.join(map(quote_string, running))})"
+        _await_none(client, query, "INSERTs that began before the exchange still run")
+
+
+def _await_none(client: ClickHouse, query: str, what: str) -> None:
+    """Wait until a query counts nothing; raises C(ClickHouseError) when the connection's timeout has passed."""
+    deadline = time.monotonic() + client.connection.timeout
+    while client.rows(query)[0][0]:
+        if time.monotonic() > deadline:
+            raise ClickHouseError(f"{what}: run it again when they are done")
+        time.sleep(0.2)

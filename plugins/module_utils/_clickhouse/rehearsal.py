@@ -1,0 +1,203 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes of tables, tried by the server before the first one is made (private: may change at any time).
+
+An ALTER that the server refuses, or that leads elsewhere, is no plan. It is tried on a twin: a temporary table with the same definition
+and one row at most. Where rows are rewritten there are two twins, for small parts and large ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
+
+from . import alter, differences, error_codes
+from .change import Change
+from .clauses import Clause, clause_text, join_clauses, parse_engine, set_settings, split_clauses
+from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .conversion import find_unconvertible_value
+from .declaration import Declared, Key
+from .observation import Definition, Observation
+from .rebuild_plan import plan_rebuilds
+from .server_defaults import fill_server_defaults
+from .temporary_objects import TemporaryObjects, from_temporary, is_external, keeps_rows
+from .tokens import quote_name, quote_string
+from .view_checks import check_views
+
+_MISSING_COLUMN = {
+    error_codes.NOT_FOUND_COLUMN_IN_BLOCK,
+    error_codes.NO_SUCH_COLUMN_IN_TABLE,
+    error_codes.UNKNOWN_IDENTIFIER,
+}
+# With a file a column, as large parts have it, the server reads only the columns that it takes for needed.
+_WIDE_PARTS = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
+
+
+def find_changes(client: ClickHouse, observation: Observation, allow: t.Collection[str]) -> tuple[dict[Key, Change], Observation]:
+    """What makes each object as declared that exists and differs, and the observation without those that are created all the same.
+
+    Each change has been tried by the server, as far as it can be, and each view been checked against what the changes lead to. Raises
+    C(ClickHouseError).
+    """
+    changes = differences.plan_changes(observation, rename_columns(client, observation), allow)
+    observation = observation.without([key for key in observation.stored if key not in changes])
+    changes = differences.split_changes(observation, changes)
+    changes.update(rehearse_changes(client, observation, changes, allow))
+    changes.update(differences.recreate_tables(observation, changes))
+    changes.update(find_lost_values(client, observation, changes))
+    changes.update(differences.drop_left_views(observation, changes))
+    changes.update(plan_rebuilds(client, observation, changes, allow))
+    changes.update(check_views(client, observation, changes, allow))
+    return changes, observation
+
+
+def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, list[Clause] | ClickHouseError]:
+    """Tables with their columns renamed, in the server's words: other columns, keys and indices name them, too.
+
+    In place of a definition there is the server's error where it refuses the new names.
+    """
+    items = [item for item in observation.differing if item.kind == "table" and differences.pending_renames(observation, item)]
+    found: dict[Key, list[Clause] | ClickHouseError] = {}
+    for item in items:
+        name = f"__groundwork_{random.getrandbits(32):08x}_renamed"
+        have = observation.have[item.key].clauses
+        with TemporaryObjects(client) as temporary:
+            try:
+                temporary.create(name, item.kind, have)
+                client.execute(f"ALTER TABLE {name} {alter.rename_commands(differences.pending_renames(observation, item))}")
+                found[item.key] = from_temporary(item, have, split_clauses(temporary.definition(name)))
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                found[item.key] = error
+    return found
+
+
+def rehearse_changes(
+    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
+) -> dict[Key, Change]:
+    """Those changes of tables that turn out to be impossible, with the reason."""
+    found: dict[Key, Change] = {}
+    made: dict[str, Declared] = {}
+    attempt = random.getrandbits(32)
+    with TemporaryObjects(client) as temporary:
+        for number, item in enumerate(observation.tables):
+            change = changes.get(item.key)
+            if change is None or item.kind != "table" or change.impossible or observation.uses_changing(item.body):
+                continue
+            twins = _twins(f"__groundwork_{attempt:08x}_twin_{number}", observation.have[item.key], change)
+            if not twins or not _create_twins(temporary, twins):
+                continue
+            try:
+                complete, reason = _rehearse(temporary, item, change, twins, allow)
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                complete, reason = True, str(error)
+            if reason:
+                found[item.key] = dataclasses.replace(change, impossible=(reason,))
+            elif complete:
+                made[next(iter(twins))] = item
+        texts = temporary.read_back(made) if made else {}
+    for name, text in texts.items():
+        reason = _difference_left(observation, made[name], split_clauses(text))
+        if reason:
+            found[made[name].key] = dataclasses.replace(changes[made[name].key], impossible=(reason,))
+    return found
+
+
+def _twins(name: str, have: Definition, change: Change) -> dict[str, list[Clause]]:
+    """The twins to make, by name; none where nothing is altered or the table cannot have any."""
+    if is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
+        return {}
+    if change.sample and parse_engine(clause_text(have.clauses, "engine"))[0].endswith("MergeTree"):
+        return {name: have.clauses, f"{name}_wide": set_settings(have.clauses, _WIDE_PARTS)}
+    return {name: have.clauses}
+
+
+def _create_twins(temporary: TemporaryObjects, twins: t.Mapping[str, list[Clause]]) -> bool:
+    """Whether they could be made. If not, the engine has no temporary tables: the server decides when the table is altered."""
+    try:
+        for table, clauses in twins.items():
+            temporary.create(table, "table", clauses)
+    except ConnectionFailed:
+        raise
+    except ClickHouseError:
+        return False
+    return True
+
+
+def _rehearse(
+    temporary: TemporaryObjects, item: Declared, change: Change, twins: t.Mapping[str, list[Clause]], allow: t.Collection[str]
+) -> tuple[bool, str]:
+    """Alter the twins of a table. Whether the first one is complete then, and why the change is impossible.
+
+    Raises C(ClickHouseError) where the server refuses a statement.
+    """
+    source = change.source or item.sql_name
+    # The twin of a table that passes rows on would pass this one on, and reading such a table may consume rows.
+    with_row = keeps_rows(next(iter(twins.values())))
+    if change.casts and with_row and not change.obstacles(allow):
+        # A value that does not fit would stop the mutation, and everything behind it.
+        former = "".join(f", {quote_name(old)} AS {quote_name(new)}" for new, old in change.renamed.items())
+        reason = find_unconvertible_value(temporary.client, f"(SELECT *{former} FROM {source})" if former else source, change.casts)
+        if reason:
+            return False, reason
+    sample = ", ".join(quote_name(change.renamed.get(column, column)) for column in change.sample)
+    complete = True
+    for table in twins:
+        if sample and with_row:
+            complete = _copy_row(temporary.client, source, table, sample)
+        for statement in change.statements if complete else ():
+            if statement.startswith("ALTER"):
+                temporary.execute(table, statement.replace(item.sql_name, table, 1))
+    return complete, ""
+
+
+def _copy_row(client: ClickHouse, source: str, target: str, columns: str) -> bool:
+    """Copy a row. False where the source lacks a column that it had a moment ago: a peer is altering it.
+
+    Its own ALTER fails then, too, and is planned again.
+    """
+    try:
+        client.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} LIMIT 1")
+    except ConnectionFailed:
+        raise
+    except ClickHouseError as error:
+        if error.code not in _MISSING_COLUMN:
+            raise
+        return False
+    return True
+
+
+def _difference_left(observation: Observation, item: Declared, altered: list[Clause]) -> str:
+    """Why a change is impossible whose statements do not lead to what is declared; empty where they do."""
+    want = observation.want[item.key]
+    theirs = from_temporary(item, want.clauses, altered)
+    if join_clauses(fill_server_defaults(want.clauses, theirs, {})) == join_clauses(theirs):
+        return ""
+    left = ObjectState(item.label, item.kind, DRIFTED, join_clauses(theirs), want.text).difference
+    return f"no ALTER leads there, but only to: {left}"
+
+
+def find_lost_values(client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+    """Changes that drop a column from which another's values are computed where they were never written: these would be gone."""
+    found: dict[Key, Change] = {}
+    for item in observation.tables:
+        change = changes.get(item.key)
+        if change is None or change.impossible:
+            continue
+        for name, source in change.unwritten.items():
+            where = f"active AND database = {quote_string(item.database)} AND table = {quote_string(item.name)}"
+            written = f"SELECT name FROM system.parts_columns WHERE {where} AND column = {quote_string(name)}"
+            if client.rows(f"SELECT count() FROM system.parts WHERE {where} AND rows > 0 AND name NOT IN ({written})")[0][0]:
+                write = f"ALTER TABLE {item.sql_name} MATERIALIZE COLUMN {quote_name(name)}"
+                reason = (
+                    f"column {name} has values that were never written and are computed from {source}, which would be dropped: "
+                    f"declare renamed_columns instead of both, or write them first ({write})"
+                )
+                found[item.key] = dataclasses.replace(change, impossible=(reason,))
+    return found

@@ -1,0 +1,223 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a server has of the objects that are declared: read in few queries, changed by nothing (private: may change at any time)."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import typing as t
+from dataclasses import dataclass
+
+from . import messages
+from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
+from .clauses import clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
+from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .create_statement import GLOBAL_KINDS
+from .declaration import Declared, Key, Purge, drop_rank
+from .server_defaults import SESSION_DATABASE_ENGINES
+from .tokens import quote_string
+
+if t.TYPE_CHECKING:
+    from .clauses import Clause
+
+# What a rebuild makes beside a table for a while.
+_SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
+_CURRENT_DATABASE = "SELECT currentDatabase()"
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What was read of a server, by the keys of objects.
+
+    C(databases) are engine and comment of each declared database that exists. C(database) is the session's, which names without one
+    belong to. C(definitions) are the C(CREATE) statements of what exists, under the declared names; C(former) are those of objects
+    that still have their former names, as these have them. C(leftovers) are those of what an interrupted run has left beside an
+    object. C(purged) is what exists, is not declared, and shall be dropped.
+    """
+
+    databases: t.Mapping[str, tuple[str, str]]
+    database: str
+    definitions: t.Mapping[Key, str]
+    former: t.Mapping[Key, str]
+    leftovers: t.Mapping[Key, str]
+    purged: tuple[Declared, ...]
+
+
+def read_server_state(client: ClickHouse, declared: t.Sequence[Declared], purge: t.Sequence[Purge]) -> ServerState:
+    """Ask the server for what is declared; from then on the session is in the connection's database, where that exists.
+
+    Raises C(ClickHouseError).
+    """
+    databases, database = _read_databases(client, declared)
+    if client.connection.database in databases:
+        client.use_database()
+    definitions, other = _read_global_objects(client, declared)
+    texts, former, leftovers = _read_tables(client, declared)
+    definitions.update(texts)
+    unwanted = [(item, text) for item, text in _read_undeclared(client, declared, purge) if item.key not in definitions]
+    definitions.update({item.key: text for item, text in unwanted})
+    purged = tuple(sorted((item for item, _text in unwanted), key=lambda item: (drop_rank(item), item.key)))
+    database = database or other or client.rows(_CURRENT_DATABASE)[0][0]
+    return ServerState(databases, database, definitions, former, leftovers, purged)
+
+
+def _read_databases(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[str, tuple[str, str]], str]:
+    """Engines and comments of databases, and the session's database where the answer says it."""
+    database = client.connection.database or ""
+    named = ({item.database for item in declared} | {database}) - {""}
+    if not named:
+        return {}, database
+    names = quoted_list(sorted(named))
+    # The engine alone, where the server says no more.
+    query = (
+        "SELECT name, if(engine_full = '', engine, engine_full), comment, currentDatabase()"
+        f" FROM system.databases WHERE name IN ({names}) OR name = currentDatabase()"
+    )
+    rows = client.rows(query)
+    return {name: (engine, comment) for name, engine, comment, _database in rows}, database or (rows[0][3] if rows else "")
+
+
+def _read_global_objects(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], str]:
+    """Definitions of functions and named collections, and the session's database where the answer says it.
+
+    The definition of a collection is empty where the server's configuration has it.
+    """
+    found: dict[Key, str] = {}
+    rows: list[tuple[t.Any, ...]] = []
+    functions = quoted_list(item.name for item in declared if item.kind == "function")
+    if functions:
+        query = (
+            f"SELECT name, create_query, currentDatabase() FROM system.functions WHERE origin = 'SQLUserDefined' AND name IN ({functions})"
+        )
+        rows = client.rows(query)
+        found = {("", name): text for name, text, _database in rows}
+    collections = quoted_list(item.name for item in declared if item.kind == "named_collection")
+    if collections:
+        text = "if(source = 'SQL', create_query, '')"
+        query = f"SELECT name, {text}, currentDatabase() FROM system.named_collections WHERE name IN ({collections})"
+        named = client.rows(query)
+        found |= {("NAMED COLLECTION", name): text for name, text, _database in named}
+        rows += named
+    return found, rows[0][2] if rows else ""
+
+
+def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], dict[Key, str], dict[Key, str]]:
+    """Definitions of tables, views and dictionaries: under their names, under their former names, and of what stands beside them."""
+    tables = [item for item in declared if item.kind != "database" and item.kind not in GLOBAL_KINDS]
+    if not tables:
+        return {}, {}, {}
+    beside = {(item.database, item.name + REBUILD_SUFFIX): item.key for item in tables}
+    renamed = {item.renamed_from: item for item in tables if item.renamed_from}
+    wanted = [*(item.key for item in tables), *beside, *renamed]
+    databases = quoted_list(sorted({database for database, _name in wanted}))
+    names = quoted_list(sorted({name for _database, name in wanted}))
+    keys = ", ".join(f"({quoted_list(key)})" for key in wanted)
+    # From pairs alone the server does not see which tables to leave out, and writes down every one of the database.
+    query = (
+        f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND name IN ({names})"
+        f" AND (database, name) IN ({keys})"
+    )
+    texts = {(database, name): text for database, name, text in client.rows(query)}
+    former = {item.key: texts[key] for key, item in renamed.items() if key in texts and item.key not in texts}
+    found = {item.key: texts[item.key] for item in tables if item.key in texts}
+    found.update({item.key: _under_declared_name(item, former[item.key]) for item in tables if item.key in former})
+    return found, former, {beside[key]: text for key, text in texts.items() if key in beside}
+
+
+def _under_declared_name(item: Declared, text: str) -> str:
+    parts = split_clauses(text)
+    head = " ".join(clause_text(parts, "head").split()[:-1])
+    return join_clauses(replace_clause(parts, "head", f"{head} {item.sql_name}"))
+
+
+def _read_undeclared(client: ClickHouse, declared: t.Sequence[Declared], purge: t.Sequence[Purge]) -> list[tuple[Declared, str]]:
+    """What is to be purged, with its definition."""
+    if not purge:
+        return []
+    keep = {item.key for item in declared} | {item.renamed_from for item in declared}
+    keep |= {(item.database, item.name + suffix) for item in declared if not item.absent for suffix in _SUFFIXES}
+    databases = quoted_list(sorted({entry.database for entry in purge}))
+    query = (
+        "SELECT database, name, create_table_query FROM system.tables"
+        f" WHERE database IN ({databases}) AND NOT is_temporary AND NOT startsWith(name, '.inner')"
+    )
+    found: list[tuple[Declared, str]] = []
+    for database, name, text in client.rows(query):
+        number = next((number for number, entry in enumerate(purge) if entry.database == database and _is_purged(name, entry)), None)
+        if number is not None and (database, name) not in keep:
+            found.append((Declared(-1, object_kind(text), database, name, absent=True, where=f"purge[{number}]"), text))
+    return found
+
+
+def _is_purged(name: str, entry: Purge) -> bool:
+    purged, kept = (any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for patterns in (entry.names, entry.keep))
+    return purged and not kept
+
+
+def format_declarations(
+    client: ClickHouse, declared: t.Sequence[Declared], databases: t.Mapping[str, tuple[str, str]]
+) -> tuple[dict[Key, str], dict[Key, str]]:
+    """Every declaration on one line, as the server formats it; and databases that exist, in the same words.
+
+    Raises C(ClickHouseError), which names the object that has a syntax error.
+    """
+    texts: list[tuple[Declared, bool, str]] = []
+    for item in declared:
+        want, have = _database_statements(item, databases.get(item.database))
+        texts += [(item, False, want), *([(item, True, have)] if have else [])]
+    if not texts:
+        return {}, {}
+    array = quoted_list(text for _item, _exists, text in texts)
+    rows = client.rows(f"SELECT formatQuerySingleLineOrNull(arrayJoin([{array}]))")
+    formatted: tuple[dict[Key, str], dict[Key, str]] = ({}, {})
+    for (item, exists, text), (line,) in zip(texts, rows):
+        if line is None:
+            raise _syntax_error(client, item, text)
+        formatted[exists][item.key] = line
+    return formatted
+
+
+def _syntax_error(client: ClickHouse, item: Declared, text: str) -> ClickHouseError:
+    try:
+        client.rows(f"SELECT formatQuerySingleLine({quote_string(text)})")
+    except ConnectionFailed:
+        raise
+    except ClickHouseError as error:
+        return ClickHouseError(f"{item.subject}: {messages.syntax_error(str(error), text)}", error.code)
+    return ClickHouseError(f"{item.subject}: the server cannot parse it")
+
+
+def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tuple[str, str]:
+    """The declaration (of a database: with what it leaves open as it is now), and what exists in the same words."""
+    if item.kind != "database" or existing is None:
+        return item.statement, ""
+    engine, comment = existing
+    if item.engine is not None and engine == item.engine.partition("(")[0].strip():
+        engine = item.engine
+    want = dataclasses.replace(
+        item,
+        engine=engine if item.engine is None else item.engine,
+        comment=comment if item.comment is None else item.comment,
+    )
+    return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
+
+
+def read_macros(client: ClickHouse, definitions: t.Iterable[t.Sequence[Clause]]) -> dict[str, str]:
+    """Values that the server puts into these definitions: its macros, and what C(currentDatabase()) and C(currentUser()) give."""
+    parts = list(definitions)
+    engines = [parse_engine(clause_text(clauses, "engine")) for clauses in parts]
+    definers = {clause_text(clauses, "definer") for clauses in parts}
+    found: dict[str, str] = {}
+    if any(name.startswith("Replicated") and replica_path(arguments) for name, arguments in engines):
+        found.update(client.rows("SELECT macro, substitution FROM system.macros"))
+    if "DEFINER = CURRENT_USER" in definers or any(
+        "currentDatabase()" in arguments or (name in SESSION_DATABASE_ENGINES and "''" in arguments) for name, arguments in engines
+    ):
+        ((found["currentDatabase()"], found["currentUser()"]),) = client.rows("SELECT currentDatabase(), currentUser()")
+    return found
+
+
+def quoted_list(values: t.Iterable[str]) -> str:
+    """String literals, separated by commas."""
+    return ", ".join(quote_string(value) for value in values)

@@ -1,0 +1,172 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tokens of ClickHouse SQL, and the names and literals that they spell (private: may change at any time). Pure."""
+
+from __future__ import annotations
+
+import functools
+import re
+import typing as t
+
+_TOKEN = re.compile(
+    r"""
+    (?P<space>\s+ | --[^\n]* | \#[!\x20][^\n]* | /\*.*?\*/)
+  | (?P<string>'(?:[^'\\]|\\.|'')*')
+  | (?P<quoted>`(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*")
+  | (?P<heredoc>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+  | (?P<number>\d[\w.]*)
+  | (?P<word>[^\W\d]\w*)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f", "a": "\a", "v": "\v"}
+
+
+class DDLError(ValueError):
+    """A statement that this collection does not accept."""
+
+
+class Token(t.NamedTuple):
+    """A word, name, literal, number or sign, where it stands, and how many parentheses are around it."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    depth: int
+
+    def is_word(self, word: str) -> bool:
+        """Whether it is this keyword or sign, in any case; C(word) is in upper case."""
+        return len(self.text) == len(word) and self.text.upper() == word and self.kind in ("word", "other")
+
+
+@functools.lru_cache(maxsize=16384)
+def tokenize(text: str) -> tuple[Token, ...]:
+    """Tokens without white space and comments; C(depth) counts the parentheses around a token."""
+    tokens: list[Token] = []
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
+        if kind == "space":
+            continue
+        value = match.group()
+        if value in (")", "]", "}"):
+            depth -= 1
+        tokens.append(Token(kind, value, match.start(), match.end(), depth))
+        if value in ("(", "[", "{"):
+            depth += 1
+    return tuple(tokens)
+
+
+def unquote(text: str) -> str:
+    """The value of a string literal or of a quoted identifier."""
+    if not text or text[0] not in "'`\"":
+        return text
+    quote, body = text[0], text[1:-1]
+    return re.sub(
+        r"\\(.)|" + quote * 2,
+        lambda match: _ESCAPES.get(match.group(1), match.group(1)) if match.group(1) else quote,
+        body,
+        flags=re.DOTALL,
+    )
+
+
+def quote_string(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """An identifier, quoted where it has to be."""
+    if _SIMPLE.match(name):
+        return name
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def qualify_name(database: str, name: str) -> str:
+    """A name with its database; of what belongs to none (a function), the name alone."""
+    return f"{quote_name(database)}.{quote_name(name)}" if database else quote_name(name)
+
+
+def parse_name(text: str) -> list[str]:
+    """The parts of a name, as C(database) or C(database.table), quoted or not."""
+    cursor = TokenCursor(tokenize(text))
+    parts = [cursor.identifier()]
+    while cursor.take("."):
+        parts.append(cursor.identifier())
+    if None in parts or cursor.position < len(cursor.tokens):
+        raise DDLError(f"{excerpt(text)} is not a name")
+    return [str(part) for part in parts]
+
+
+class TokenCursor:
+    """A position among tokens, which moves behind what is taken."""
+
+    def __init__(self, tokens: t.Sequence[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+
+    def take(self, *words: str) -> bool:
+        """Move behind these words, if they stand here. Whether they do."""
+        ahead = self.tokens[self.position : self.position + len(words)]
+        if len(ahead) == len(words) and all(token.is_word(word) for token, word in zip(ahead, words)):
+            self.position += len(words)
+            return True
+        return False
+
+    def identifier(self) -> str | None:
+        """Move behind a name, if one stands here, and return it without quotes."""
+        if self.position < len(self.tokens) and self.tokens[self.position].kind in ("word", "quoted"):
+            self.position += 1
+            return unquote(self.tokens[self.position - 1].text)
+        return None
+
+    def names(self, database: str) -> set[tuple[str, str]]:
+        """The object named here, if one is."""
+        first = self.identifier()
+        second = self.identifier() if self.take(".") else None
+        if first is None:
+            return set()
+        return {(first, second) if second is not None else (database, first)}
+
+
+def tokens_match(tokens: t.Sequence[Token], index: int, words: tuple[str, ...]) -> bool:
+    """Whether these keywords and signs stand at a position."""
+    ahead = tokens[index : index + len(words)]
+    return len(ahead) == len(words) and all(map(Token.is_word, ahead, words))
+
+
+def argument_spans_at(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
+    """Spans of the arguments in the parenthesis that opens at a token."""
+    depth = tokens[opened].depth
+    spans: list[tuple[int, int]] = []
+    group: list[Token] = []
+    for token in tokens[opened + 1 :]:
+        if token.depth == depth or (token.text == "," and token.depth == depth + 1):
+            if group:
+                spans.append((group[0].start, group[-1].end))
+            group = []
+            if token.depth == depth:
+                break
+        else:
+            group.append(token)
+    return spans
+
+
+def split_arguments(text: str) -> list[str]:
+    """What the first parenthesis of a text holds, cut at its commas."""
+    return [text[start:end] for start, end in argument_spans(text)]
+
+
+def argument_spans(text: str) -> list[tuple[int, int]]:
+    """Where each of C(arguments) stands."""
+    tokens = tokenize(text)
+    opened = next((index for index, token in enumerate(tokens) if token.text == "("), None)
+    return [] if opened is None else argument_spans_at(tokens, opened)
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, quoted, for messages."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")

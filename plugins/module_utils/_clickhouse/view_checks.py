@@ -1,0 +1,281 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Views are checked against the tables as the plan leaves them, before the first change (private: may change at any time).
+
+Each view that is created or changed, and each that reads from a table that loses columns, is made as a temporary view over temporary tables
+with the planned columns. What the server says of it then is what a run would find out too late.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import typing as t
+
+from . import alter, dependencies, error_codes
+from .change import Change
+from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, split_clauses
+from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .declaration import Declared, Key
+from .observation import VIEWS, Observation
+from .temporary_objects import TemporaryObjects
+from .tokens import parse_name, qualify_name, quote_name, quote_string, tokenize, unquote
+
+# What says nothing about the view: a server without temporary views, one that cannot make the like, and what the temporary tables cannot.
+_NO_ANSWER = {
+    error_codes.ACCESS_DENIED,
+    error_codes.SYNTAX_ERROR,
+    error_codes.INCORRECT_QUERY,
+    error_codes.NOT_IMPLEMENTED,
+    error_codes.SAMPLING_NOT_SUPPORTED,
+    error_codes.ILLEGAL_FINAL,
+    error_codes.ILLEGAL_PREWHERE,
+}
+_MISSING = {error_codes.UNKNOWN_FUNCTION, error_codes.UNKNOWN_TABLE, error_codes.UNKNOWN_DATABASE}
+
+
+def check_views(
+    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
+) -> dict[Key, Change]:
+    """Changes that cannot be made, because a view does not fit what they lead to.
+
+    Raises C(ClickHouseError) for a view that the server would refuse in any case.
+    """
+    check_zookeeper(client, observation)
+    found: dict[Key, Change] = {}
+    with TemporaryObjects(client) as temporary:
+        planned = PlannedViews(temporary, observation, changes, allow)
+        for item in planned.views:
+            try:
+                planned.create(item)
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                if error.code in _NO_ANSWER or (error.code in _MISSING and planned.reads_elsewhere(item)):
+                    continue
+                waiting = [key for key in planned.sources(item) if key in planned.unchanged]
+                if not waiting:
+                    raise planned.with_real_names(error).about(item.subject) from error
+                reason = f"it needs {', '.join('.'.join(key) for key in waiting)} as declared, which stays as it is"
+                found[item.key] = Change(impossible=(reason,))
+        for key, reason in planned.broken_undeclared_views():
+            found[key] = Change(changes[key].statements, impossible=(reason,))
+    return found
+
+
+def check_zookeeper(client: ClickHouse, observation: Observation) -> None:
+    """Whether the server has a ZooKeeper, where replicated tables are to be created."""
+    missing = [item for item in observation.tables if item.key not in observation.have and observation.is_replicated(item)]
+    if not missing:
+        return
+    try:
+        client.rows("SELECT name FROM system.zookeeper WHERE path = '/' LIMIT 1")
+    except ConnectionFailed:
+        raise
+    except ClickHouseError as error:
+        if error.code == error_codes.UNKNOWN_TABLE:
+            message = "a replicated table needs ZooKeeper, and this server's configuration has no <zookeeper>"
+            raise ClickHouseError(message, error.code).about(missing[0].subject) from error
+        if error.code not in _NO_ANSWER:
+            raise error.about(missing[0].subject) from error
+
+
+def replace_table_names(text: str, names: t.Mapping[Key, str], database: str) -> str:
+    """A query, in the server's words, that reads from other tables in place of some. C(database) is the session's."""
+    tokens = tokenize(text)
+    pieces: dict[int, tuple[int, str]] = {}  # where a token begins -> where what it replaces ends, and by what
+    for place in dependencies.table_names(text, database):
+        if place.key in names:
+            aliased = not place.aliased or (place.end < len(tokens) and tokens[place.end].is_word("AS"))
+            alias = "" if aliased else f" AS {quote_name(place.key[1])}"
+            pieces[tokens[place.start].start] = tokens[place.end - 1].end, names[place.key] + alias
+    for first, dot, second, again in zip(tokens, tokens[1:], tokens[2:], tokens[3:]):
+        qualifier = (unquote(first.text), unquote(second.text))
+        if dot.text == again.text == "." and qualifier in names and first.start not in pieces:
+            pieces[first.start] = second.end, second.text
+    result, position = "", 0
+    for start, (end, by) in sorted(pieces.items()):
+        result, position = result + text[position:start] + by, end
+    return result + text[position:]
+
+
+def temporary_table_statement(name: str, clauses: t.Sequence[Clause]) -> str:
+    """A table of the session with the columns of another one, by name and type."""
+    pieces = []
+    for column in alter.parse_elements(clause_text(clauses, "columns")).columns.values():
+        if column.default_kind == "EPHEMERAL":
+            continue
+        computed = column.default_kind if column.default_kind in ("MATERIALIZED", "ALIAS") else ""
+        default = f" {computed} defaultValueOfTypeName({quote_string(column.type)})" if computed else ""
+        pieces.append(f"{tokenize(column.text)[0].text} {column.type}{default}")
+    engine = parse_engine(clause_text(clauses, "engine"))[0].removeprefix("Replicated")
+    plain = "MergeTree" if engine == "MergeTree" else "ReplacingMergeTree"  # FINAL is not for all
+    return f"CREATE TEMPORARY TABLE {name} ({', '.join(pieces)}) ENGINE = {plain} ORDER BY tuple()"
+
+
+# In the server's words.
+_TABLE_FUNCTION = re.compile(r"\b(FROM|JOIN) [\w.`]+\(")
+
+
+class PlannedViews:
+    """What the plan leads to, as far as views read it: temporary tables and views, made when the first view needs them."""
+
+    def __init__(
+        self, temporary: TemporaryObjects, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
+    ) -> None:
+        self.temporary = temporary
+        self.client = temporary.client
+        self.observation = observation
+        self.changes = changes
+        self.prefix = f"__groundwork_{random.getrandbits(32):08x}_planned_"
+        # What differs and will not be changed; what will be other than it is.
+        self.unchanged = {key for key, change in changes.items() if change.obstacles(allow)}
+        self.items = {item.key: item for item in observation.declared}
+        self.changed = {
+            item.key
+            for item in observation.declared
+            if item.key not in self.unchanged and (item.key in changes or (item.key not in observation.have and not item.absent))
+        }
+        self.dropped = {key for key in self.changed if self.items[key].absent}
+        self.losing_columns = {key for key in self.changed if key in observation.have and self._loses_columns(key)}
+        self.made: dict[Key, str] = {}
+        self.columns: dict[Key, set[str]] = {}
+        self.views = [item for item in observation.present if item.kind in VIEWS and self._is_affected(item)]
+
+    def _loses_columns(self, key: Key) -> bool:
+        """Whether it has no longer all columns that it has."""
+        if key in self.dropped:
+            return True
+        if self.items[key].kind != "table":
+            return False
+        old, new = (dependencies.column_definitions(side[key].clauses) for side in (self.observation.have, self.observation.want))
+        return not set(old) <= set(new)
+
+    def _is_affected(self, item: Declared) -> bool:
+        if item.key in self.unchanged or self.observation.uses_changing(item.body):
+            return False
+        return item.key in self.changed or not self.losing_columns.isdisjoint(self.sources(item))
+
+    def definition(self, item: Declared) -> list[Clause]:
+        """An object as the plan leaves it."""
+        side = self.observation.want if item.key in self.changed or item.key not in self.observation.have else self.observation.have
+        return side[item.key].clauses
+
+    def sources(self, item: Declared) -> list[Key]:
+        """Objects that a view reads from, and its target."""
+        text = join_clauses(self.definition(item)[1:])
+        return sorted(dependencies.referenced_objects(item, text, self.observation.database, ()) & self.items.keys())
+
+    def reads_elsewhere(self, item: Declared) -> bool:
+        """Whether a view reads from a table function or a view with parameters, which may be, or name, what the plan creates."""
+        return bool(_TABLE_FUNCTION.search(clause_text(self.definition(item), "select")))
+
+    def create(self, item: Declared) -> str:
+        """Make a view for a moment, and what it reads. Raises C(ClickHouseError) where the server refuses, or its target does not fit."""
+        if item.key in self.made:
+            return self.made[item.key]
+        clauses = self.definition(item)
+        name = self._create_view(item, clauses)
+        if clause_text(clauses, "to"):
+            self._check_target(name, clause_text(clauses, "to"))
+        return name
+
+    def _create_view(self, item: Declared, clauses: t.Sequence[Clause]) -> str:
+        select = clause_text(clauses, "select")
+        # Columns that are not declared are those of the query, which changes.
+        columns = clause_text(clauses, "columns") if item.kind == "view" and item.body.startswith("(") else ""
+        names = {place.key: self._stand_in(place.key) for place in dependencies.table_names(select, self.observation.database)}
+        query = replace_table_names(select, {key: name for key, name in names.items() if name}, self.observation.database)
+        name = f"{self.prefix}{len(self.made):04}"
+        self.temporary.execute(name, " ".join(filter(None, ["CREATE TEMPORARY VIEW", name, columns, query])))
+        self.made[item.key] = name
+        return name
+
+    def _stand_in(self, key: Key) -> str:
+        """What stands for an object that the plan changes; nothing for any other."""
+        if key in self.made:
+            return self.made[key]
+        if key not in self.changed:
+            return ""
+        item = self.items[key]
+        if item.absent:
+            raise ClickHouseError(f"{item.label}, which it reads, is to be dropped", error_codes.UNKNOWN_TABLE)
+        clauses = self.definition(item)
+        if item.kind == "view" or (item.kind == "materialized_view" and not clause_text(clauses, "to")):
+            return self._create_view(item, clauses)
+        target = clause_text(clauses, "to")
+        if target:
+            parts = parse_name(target[len("TO ") :])
+            return self._stand_in((parts[0], parts[1])) or target[len("TO ") :]
+        if not dependencies.column_definitions(clauses):
+            raise ClickHouseError("its columns are not known beforehand", error_codes.NOT_IMPLEMENTED)
+        name = f"{self.prefix}{len(self.made):04}"
+        try:
+            self.temporary.execute(name, temporary_table_statement(name, clauses))
+        except ConnectionFailed:
+            raise
+        except ClickHouseError as error:
+            raise ClickHouseError(str(error), error_codes.NOT_IMPLEMENTED) from error
+        self.made[key] = name
+        return name
+
+    def _check_target(self, view: str, target: str) -> None:
+        """Whether the target has the columns that a materialized view gives; without one the server ignores the values."""
+        label = target[len("TO ") :]
+        parts = parse_name(label)
+        key = (parts[0], parts[1])
+        if key in self.dropped:
+            raise ClickHouseError(f"its target {label} is to be dropped", error_codes.UNKNOWN_TABLE)
+        gives = [name for name, *_rest in self.client.rows(f"DESCRIBE TABLE {view}")]
+        missing = [name for name in gives if name not in self._target_columns(key)]
+        if missing:
+            raise ClickHouseError(
+                f"its query gives column {missing[0]}, which its target {label} does not have", error_codes.THERE_IS_NO_COLUMN
+            )
+
+    def _target_columns(self, key: Key) -> set[str]:
+        if key not in self.columns:
+            found = set(dependencies.column_definitions(self.definition(self.items[key]))) if key in self.changed else set()
+            if not found:
+                database, table = map(quote_string, key)
+                query = f"SELECT name FROM system.columns WHERE database = {database} AND table = {table}"
+                found = {name for (name,) in self.client.rows(query)}
+            if not found:
+                raise ClickHouseError(f"its target {'.'.join(key)} neither exists nor is declared", error_codes.UNKNOWN_TABLE)
+            self.columns[key] = found
+        return self.columns[key]
+
+    def with_real_names(self, error: ClickHouseError) -> ClickHouseError:
+        """The error with the real names of what stands for tables and views."""
+        message = str(error)
+        for (database, table), name in self.made.items():
+            label = qualify_name(database, table)
+            message = message.replace(f"{name} AS {quote_name(table)}", label).replace(name, label)
+        return ClickHouseError(message, error.code)
+
+    def broken_undeclared_views(self) -> list[tuple[Key, str]]:
+        """Tables that lose columns which a materialized view reads that is not declared, with the reason why they cannot."""
+        tables = sorted(key for key in self.losing_columns if any("DROP COLUMN" in text for text in self.changes[key].statements))
+        if not tables:
+            return []
+        keys = ", ".join(f"({quote_string(database)}, {quote_string(name)})" for database, name in tables)
+        query = (
+            "SELECT database, name, create_table_query FROM system.tables WHERE (database, name) IN (SELECT arrayJoin(arrayZip("
+            f"dependencies_database, dependencies_table)) FROM system.tables WHERE (database, name) IN ({keys}))"
+        )
+        found: list[tuple[Key, str]] = []
+        for database, name, text in self.client.rows(query):
+            if (database, name) in self.items or object_kind(text) != "materialized_view":
+                continue
+            item = Declared(-1, "materialized_view", database, name)
+            try:
+                self._create_view(item, split_clauses(text))
+            except ConnectionFailed:
+                raise
+            except ClickHouseError as error:
+                if error.code not in _NO_ANSWER:
+                    read = {place.key for place in dependencies.table_names(text, self.observation.database)}
+                    reads = f"the materialized view {item.label}, which is not declared, reads what would be gone"
+                    reason = f"{reads}: {self.with_real_names(error)}"
+                    found += [(key, reason) for key in tables if key in read]
+        return found

@@ -1,0 +1,56 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Limits that keep C(plugins/module_utils) readable."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[4] / "plugins/module_utils"
+FILES = sorted(FOLDER.rglob("*.py"))
+LONGEST_FUNCTION = 50
+LONGEST_CLASS = 200
+# Modules of the object modules' engine that decide and never ask a server.
+PURE = (
+    *("alter", "change", "clauses", "create_statement", "declaration", "dependencies", "differences", "object_changes", "ordering"),
+    *("planning", "rebuild", "recreate", "references", "renamed_view_columns", "server_defaults", "sql_functions", "sql_secrets", "tokens"),
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_functions_and_classes_are_short(path: Path) -> None:
+    limits = {ast.FunctionDef: LONGEST_FUNCTION, ast.ClassDef: LONGEST_CLASS}
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > limits[type(node)]:
+                found[node.name] = lines
+    assert not found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_import_climbs(path: Path) -> None:
+    """A module imports from its own folder, or by the collection's full name."""
+    imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [node.module for node in imports if node.level > 1]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_decides_asks_no_server(name: str) -> None:
+    tree = ast.parse((FOLDER / "_clickhouse" / f"{name}.py").read_text())
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not names & {"ClickHouse", "TemporaryObjects", "client"}
+
+
+def test_the_generic_plan_knows_no_sql_engine() -> None:
+    tree = ast.parse((FOLDER / "_plan.py").read_text())
+    assert {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} == {"__future__", "dataclasses"}
+    steps = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Step")
+    annotations = [ast.unparse(node.annotation) for node in steps.body if isinstance(node, ast.AnnAssign)]
+    assert annotations
+    assert not [annotation for annotation in annotations if "Callable" in annotation]
