@@ -69,6 +69,16 @@ TOGETHER: dict[str, tuple[Objects, Objects, list[str]]] = {
         [table("k UInt32, b UInt8"), "CREATE VIEW d.v AS SELECT k, b FROM d.t"],
         ["ALTER TABLE d.t (ADD COLUMN `b` UInt8 AFTER k)", "CREATE OR REPLACE VIEW d.v AS SELECT k, b FROM d.t"],
     ),
+    "a view on a view that calls a new function": (
+        [table("k UInt32"), "CREATE VIEW d.v AS SELECT k FROM d.t", "CREATE VIEW d.w AS SELECT k FROM d.t"],
+        [
+            table("k UInt32"),
+            "CREATE FUNCTION g AS (x) -> x + 1",
+            "CREATE VIEW d.v AS SELECT g(k) AS k FROM d.t",
+            "CREATE VIEW d.w AS SELECT k FROM d.v",
+        ],
+        ["CREATE FUNCTION g ", "CREATE OR REPLACE VIEW d.v ", "CREATE OR REPLACE VIEW d.w "],
+    ),
     "views on views": (
         [table("k UInt32"), "CREATE VIEW d.v AS SELECT k FROM d.t", "CREATE VIEW d.w AS SELECT v.k FROM d.v"],
         [table("k UInt32, b UInt8"), "CREATE VIEW d.v AS SELECT k, b FROM d.t", "CREATE VIEW d.w AS SELECT v.b FROM d.v WHERE v.b > 0"],

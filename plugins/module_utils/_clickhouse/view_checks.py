@@ -200,6 +200,8 @@ class PlannedViews:
         item = self.items[key]
         if item.absent:
             raise ClickHouseError(f"{item.label}, which it reads, is to be dropped", error_codes.UNKNOWN_TABLE)
+        if item.kind in VIEWS and self.observation.uses_changing(item.body):
+            raise ClickHouseError(f"{item.label} calls a function that the plan creates or changes", error_codes.NOT_IMPLEMENTED)
         clauses = self.definition(item)
         if item.kind == "view" or (item.kind == "materialized_view" and not clause_text(clauses, "to")):
             return self._create_view(item, clauses)
