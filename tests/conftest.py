@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+from hypothesis import settings
 
 LONGEST = (
     "test_clickhouse_random_sets",
@@ -17,6 +18,10 @@ LONGEST = (
     *("test_clickhouse_alter", "test_preflight", "test_mirror", "test_clickhouse_replicas", "test_clickhouse_rebuild"),
     *("test_telemetry_schema", "test_clickhouse_corpus", "test_clickhouse_join", "test_collector_configs", "test_clickhouse_roundtrips"),
 )
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 _AnsibleCollectionFinder(paths=[str(Path(__file__).parents[1] / ".collections")])._install()
 

@@ -639,7 +639,7 @@ def settled(text: str) -> str:
     return re.sub(r"EPHEMERAL defaultValueOfTypeName\((\\?').*?\1\)", "EPHEMERAL", sorted_settings(text))
 
 
-@settings(max_examples=PAIRS, deadline=None, derandomize=PAIRS <= 500, suppress_health_check=list(HealthCheck))
+@settings(max_examples=PAIRS, derandomize=PAIRS <= 500, suppress_health_check=list(HealthCheck))
 @given(first=definitions(), second=definitions(), rebuild=st.booleans())
 def test_any_definition_to_any_other(
     server: ClickHouse, client: Client, first: Random, second: Random, rebuild: bool

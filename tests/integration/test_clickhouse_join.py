@@ -270,7 +270,7 @@ def replicated(text: str) -> str:
     return text.replace("ENGINE = ", "ENGINE = Replicated", 1)
 
 
-@settings(max_examples=PAIRS, deadline=None, derandomize=PAIRS <= 500, suppress_health_check=list(HealthCheck))
+@settings(max_examples=PAIRS, derandomize=PAIRS <= 500, suppress_health_check=list(HealthCheck))
 @given(theirs=definitions(), ours=definitions())
 def test_any_definition_joins_any_other(pair: tuple[ClickHouse, ClickHouse], theirs: Random, ours: Random) -> None:
     """Both replicas are then as declared, with all rows; or nothing has changed, and the reason is the server's."""

@@ -185,7 +185,7 @@ def use(server: ClickHouse, objects: Set, number: int) -> None:
             server.query(f"INSERT INTO d.{name} (k) VALUES ({number})")
 
 
-@settings(max_examples=SETS // CHAIN, deadline=None, derandomize=SETS <= 300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=SETS // CHAIN, derandomize=SETS <= 300, suppress_health_check=list(HealthCheck))
 @given(chain=st.lists(sets(), min_size=CHAIN, max_size=CHAIN))
 def test_any_set_to_any_other(server: ClickHouse, client: Client, chain: list[Set]) -> None:
     drop_everything(server)

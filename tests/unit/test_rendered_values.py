@@ -191,7 +191,7 @@ def test_the_samples_are_accepted_and_arrive() -> None:
 
 
 # Without shrinking, which takes minutes here: an example names each value anyway.
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=20, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(accepted_values())
 def test_accepted_values_change_no_shape(values: dict[str, Any]) -> None:
     made, wrong = documents(values), []
@@ -201,7 +201,7 @@ def test_accepted_values_change_no_shape(values: dict[str, Any]) -> None:
     assert not wrong, wrong[0]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(OPTIONS)), st.text(max_size=40))
 def test_no_text_with_a_line_break_is_accepted(name: str, text: str) -> None:
     option, constraint = OPTIONS[name]
