@@ -83,6 +83,12 @@ def test_databases_narrow_a_section_down() -> None:
     assert info.Section("SELECT 1", lambda rows: rows).statement(["x"]) == "SELECT 1"
 
 
+def test_names_of_databases_are_utf_8() -> None:
+    # The module's own input cannot show it: where a controller was imported, ansible refuses such text first.
+    with pytest.raises(ClickHouseError, match=r"^databases\[0\]: it is not UTF-8 text$"):
+        info.check_databases(["\udcff"])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
