@@ -28,6 +28,8 @@ SETS = int(os.environ.get("GROUNDWORK_SETS", "300"))
 CHAIN = 5
 # Declared objects by name.
 Set = dict[str, str]
+# A column of a table that keeps rows.
+COLUMN = re.compile(r"\b([abc]) (?:UInt|Float)")
 # Files of a part of a table, which merges write and remove.
 PART = re.compile(r"^store/.*/\w+_\d+_\d+_\d+(_\d+)?/")
 FUNCTIONS = ("(x) -> x + 1", "(x) -> x * 3", "(x, y) -> x + y")
@@ -134,11 +136,18 @@ def sets(draw: st.DrawFn) -> Set:
     return {name: builder.objects[name] for name in names}
 
 
-def wanted(before: Set, after: Set) -> list[t.Any]:
+def renamed_columns(before: str, after: str) -> dict[str, str]:
+    """Columns that only one of two definitions of a table has, in pairs: the new name of each former one."""
+    former, new = (COLUMN.findall(text) for text in (before, after))
+    return dict(zip((name for name in new if name not in former), (name for name in former if name not in new)))
+
+
+def wanted(before: Set, after: Set, rename: bool = False) -> list[t.Any]:
     """The declarations of a set, and of what is in the set before it only, as absent."""
     gone = [(text.split()[1], name) for name, text in before.items() if name not in after]
     absent = [{"kind": KINDS[kind], "name": name if kind == "FUNCTION" else f"d.{name}", "state": "absent"} for kind, name in gone]
-    return [*after.values(), *absent]
+    renamed = {name: renamed_columns(before[name], after[name]) for name in ("t", "u", "z") if name in before and rename}
+    return [*({"ddl": text, "renamed_columns": renamed.get(name, {})} for name, text in after.items()), *absent]
 
 
 def dropped_tables(server: ClickHouse) -> list[str]:
@@ -165,9 +174,9 @@ def rows(server: ClickHouse) -> dict[str, str]:
     return dict(line.split("\t") for line in server.query(query).splitlines())
 
 
-def change(server: ClickHouse, client: Client, before: Set, after: Set) -> None:
+def change(server: ClickHouse, client: Client, before: Set, after: Set, rename: bool) -> None:
     """From one set to another in one call, as check mode has said."""
-    objects = wanted(before, after)
+    objects = wanted(before, after, rename)
     dropped = dropped_tables(server)
     found = everything(server, dropped)
     announced = converge(client, *objects, apply=False, allow=EVERYTHING)
@@ -179,6 +188,7 @@ def change(server: ClickHouse, client: Client, before: Set, after: Set) -> None:
     assert announced.statements == done.statements
     assert done.drifted == []
     event("changed" if done.changed else "the same")
+    event("a column was renamed" if any("RENAME COLUMN" in statement for statement in done.statements) else "no column was renamed")
     assert converge(client, *objects).statements == []
     now = rows(server)
     assert {name: now[name] for name in counts if name in after} == {name: count for name, count in counts.items() if name in after}
@@ -193,12 +203,13 @@ def use(server: ClickHouse, objects: Set, number: int) -> None:
 
 
 @settings(max_examples=SETS // CHAIN, derandomize=SETS <= 300, suppress_health_check=list(HealthCheck))
-@given(chain=st.lists(sets(), min_size=CHAIN, max_size=CHAIN))
-def test_any_set_to_any_other(server: ClickHouse, client: Client, chain: list[Set]) -> None:
+@given(chain=st.lists(st.tuples(sets(), st.booleans()), min_size=CHAIN, max_size=CHAIN))
+def test_any_set_to_any_other(server: ClickHouse, client: Client, chain: list[tuple[Set, bool]]) -> None:
+    """New columns replace missing ones, or are their new names."""
     drop_everything(server)
     before: Set = {}
-    for number, after in enumerate(chain):
-        change(server, client, before, after)
+    for number, (after, rename) in enumerate(chain):
+        change(server, client, before, after, rename)
         use(server, after, number)
         before = after
 
