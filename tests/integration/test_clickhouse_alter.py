@@ -101,7 +101,7 @@ CHANGES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_change_and_its_way_back(server: ClickHouse, go: Converge, what: str) -> None:
+def test_change_and_reverse_change(server: ClickHouse, go: Converge, what: str) -> None:
     before, after, rest, words = CHANGES[what]
     columns = FULL.replace(before, after, 1) if before else FULL
     if what == "columns change places":
@@ -139,7 +139,7 @@ def test_null_becomes_the_default(server: ClickHouse, go: Converge, rest: str) -
 
 
 @pytest.mark.parametrize("kind", ["JSON(a UInt8)", "Tuple(x UInt8)"])
-def test_a_column_makes_place_for_columns_below_its_name(server: ClickHouse, go: Converge, kind: str) -> None:
+def test_column_is_dropped_before_its_subcolumns_are_added(server: ClickHouse, go: Converge, kind: str) -> None:
     """The server (26.7) died when it did both while it rewrote rows."""
     wanted = table("k UInt32, v String, b Nested(x UInt8)")
     go(table(f"k UInt32, v UInt8, b {kind}, INDEX i1 b.a TYPE minmax" if "JSON" in kind else f"k UInt32, v UInt8, b {kind}"))
@@ -152,7 +152,7 @@ def test_a_column_makes_place_for_columns_below_its_name(server: ClickHouse, go:
     assert server.query("SELECT count(), any(v), any(b.x) FROM d.t") == "5\t0\t[]"
 
 
-def test_a_column_makes_place_that_another_was_computed_from(server: ClickHouse, go: Converge) -> None:
+def test_source_column_is_dropped_in_a_second_alter(server: ClickHouse, go: Converge) -> None:
     """It goes last, when no rows are rewritten any more, and the other keeps its values."""
     wanted = table("k UInt32, v String, b Nested(x UInt8), c UInt8")
     go(table("k UInt32, v UInt8, b JSON(a UInt8), c UInt8 DEFAULT b.a"))
@@ -169,7 +169,7 @@ KEYWORDS = ("ttl", "TTL", "comment", "COMMENT", "codec", "settings", "SETTINGS",
 
 
 @pytest.mark.parametrize("name", KEYWORDS)
-def test_names_that_are_keywords(server: ClickHouse, go: Converge, name: str) -> None:
+def test_names_that_are_sql_keywords(server: ClickHouse, go: Converge, name: str) -> None:
     """The server quotes few of them in expressions."""
     own, ttl = f"k UInt32, `{name}` UInt8", "TTL toDateTime(k)"
     before = f"{own}, a UInt8 DEFAULT `{name}` + 1, b UInt8 MATERIALIZED `{name}`, i UInt8 {ttl}"
@@ -214,7 +214,7 @@ STUCK = {
 
 
 @pytest.mark.parametrize("what", STUCK)
-def test_a_ttl_that_large_parts_would_be_stuck_at(server: ClickHouse, go: Converge, what: str) -> None:
+def test_ttl_that_blocks_mutations_of_wide_parts_is_refused(server: ClickHouse, go: Converge, what: str) -> None:
     """The server (26.7) does not read what a column with TTL is computed from; a small part has all columns in one file."""
     before, after, rest = STUCK[what]
     large = "SETTINGS min_bytes_for_wide_part = 1000"
@@ -283,7 +283,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_may_not_or_cannot_be_altered_is_left_alone(server: ClickHouse, go: Converge, what: str) -> None:
+def test_refused_changes_leave_all_objects_unchanged(server: ClickHouse, go: Converge, what: str) -> None:
     """Nothing else of the same run is done either."""
     before, wanted, reason = REFUSED[what]
     go(before)
@@ -297,7 +297,7 @@ def test_what_may_not_or_cannot_be_altered_is_left_alone(server: ClickHouse, go:
 
 
 @pytest.mark.parametrize("what", [name for name, (_before, _wanted, reason) in REFUSED.items() if "allow" in reason])
-def test_what_is_allowed_is_done(server: ClickHouse, go: Converge, what: str) -> None:
+def test_allowed_changes_are_applied(server: ClickHouse, go: Converge, what: str) -> None:
     before, wanted, _reason = REFUSED[what]
     go(before)
     server.query("INSERT INTO d.t (k) SELECT number FROM numbers(10)")
@@ -420,7 +420,7 @@ def test_refreshable_views(server: ClickHouse, go: Converge) -> None:
     assert server.query("SELECT k FROM d.s") == "5"
 
 
-def test_what_is_absent_goes_views_first(server: ClickHouse, go: Converge) -> None:
+def test_absent_views_are_dropped_before_tables(server: ClickHouse, go: Converge) -> None:
     go(
         "CREATE TABLE d.t (k UInt32) ENGINE = MergeTree ORDER BY k",
         "CREATE VIEW d.v AS SELECT k FROM d.t",

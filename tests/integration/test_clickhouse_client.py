@@ -103,7 +103,7 @@ def test_passwords_in_any_script(server: Server) -> None:
 
 
 @pytest.mark.parametrize("password", ["wrong", "first\nsecond", "€"])
-def test_a_wrong_password_is_the_servers_answer(server: Server, password: str) -> None:
+def test_wrong_password_is_reported_with_the_answer_of_the_server(server: Server, password: str) -> None:
     with pytest.raises(ClickHouseError) as caught:
         ClickHouse(connection(server.port, password=password))
     assert caught.value.code == 194
@@ -111,7 +111,7 @@ def test_a_wrong_password_is_the_servers_answer(server: Server, password: str) -
 
 
 @pytest.mark.parametrize("host", ["", "a b", "a..b", "x" * 70 + ".example"])
-def test_what_no_host_can_be_called_is_not_tried_again(server: Server, no_pauses: list[float], host: str) -> None:
+def test_invalid_host_name_is_not_retried(server: Server, no_pauses: list[float], host: str) -> None:
     with pytest.raises(ClickHouseError, match=r"^login_host: .*cannot be resolved: "):
         ClickHouse(connection(server.port, host))
     assert no_pauses == []
@@ -126,7 +126,7 @@ def test_what_no_host_can_be_called_is_not_tried_again(server: Server, no_pauses
     ],
     ids=["another protocol", "bad HTTP", "a long answer"],
 )
-def test_what_is_not_clickhouse(no_pauses: list[float], answer: bytes, message: str) -> None:
+def test_answer_of_another_server(no_pauses: list[float], answer: bytes, message: str) -> None:
     with listener(answer) as port, pytest.raises(ClickHouseError, match=message):
         ClickHouse(connection(port))
     assert no_pauses == []
@@ -138,7 +138,7 @@ def test_a_connection_that_breaks_is_tried_again(no_pauses: list[float]) -> None
     assert no_pauses == [1, 2]
 
 
-def test_the_environments_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with listener(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         with pytest.raises(ClickHouseError, match="HTTP 502"):

@@ -71,7 +71,7 @@ def ask(tmp_path: Path) -> Ask:
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_the_server_would_refuse_is_refused_by_name(ask: Ask, wrong: str) -> None:
+def test_refused_configuration_is_named(ask: Ask, wrong: str) -> None:
     settings, users, words = WRONG[wrong]
     said = ask(settings, users)
     assert said.returncode != 0, said
@@ -89,6 +89,6 @@ def test_what_the_server_would_refuse_is_refused_by_name(ask: Ask, wrong: str) -
     ],
     ids=["the role's own", "others", "strict limits", "a user default"],
 )
-def test_what_the_server_accepts_passes(ask: Ask, settings: Settings, users: Settings) -> None:
+def test_accepted_configuration(ask: Ask, settings: Settings, users: Settings) -> None:
     said = ask(settings, users)
     assert (said.returncode, said.stdout) == (0, ""), said.stderr

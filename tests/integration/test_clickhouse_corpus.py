@@ -153,7 +153,7 @@ def world() -> Iterator[World]:
         yield made
 
 
-def test_all_are_created_and_found_as_declared(world: World) -> None:
+def test_all_definitions_are_created_and_then_unchanged(world: World) -> None:
     """In one call each, in the words that the server has for the same statements sent by hand."""
     assert len(world.declared) >= 400
     assert len(EVOLUTIONS) >= 60

@@ -252,7 +252,7 @@ def test_unfinished_mutations(server: ClickHouse, run: Run) -> None:
         server.query("DROP TABLE other.m SYNC")
 
 
-def test_a_sick_replica(server: ClickHouse, run: Run) -> None:
+def test_unhealthy_replica_is_reported(server: ClickHouse, run: Run) -> None:
     server.query("CREATE TABLE other.one (a UInt64) ENGINE = ReplicatedMergeTree('/two', 'one') ORDER BY a")
     server.query("CREATE TABLE other.two (a UInt64) ENGINE = ReplicatedMergeTree('/two', 'two') ORDER BY a")
     try:
@@ -267,7 +267,7 @@ def test_a_sick_replica(server: ClickHouse, run: Run) -> None:
         server.query("DROP TABLE other.two SYNC")
 
 
-def test_what_may_not_be_read_is_named(run: Run) -> None:
+def test_unreadable_sections_are_named(run: Run) -> None:
     for check in (True, False):
         result = run(filter=["all"], check=check, **READER)
         assert "failed" not in result, result["msg"]

@@ -147,7 +147,7 @@ ODD = table(
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_it_joins_and_changes(first: ClickHouse, second: ClickHouse, what: str) -> None:
+def test_replica_joins_and_is_altered(first: ClickHouse, second: ClickHouse, what: str) -> None:
     """Check mode announces the two statements and does nothing; then they are run, and the rows come."""
     theirs, ours, words = CHANGES[what]
     converge_node(first, theirs)
@@ -185,7 +185,7 @@ def test_the_same_definition_is_created_as_declared(first: ClickHouse, second: C
     assert not converge_node(second, text).changed
 
 
-def test_a_change_that_is_not_allowed_is_drift(first: ClickHouse, second: ClickHouse) -> None:
+def test_change_without_permission_is_drift(first: ClickHouse, second: ClickHouse) -> None:
     """Reported, it joins; either way nothing that others have in common with it changes."""
     converge_node(first, table("k UInt64, v UInt8"))
     before = first.query(SHOWN)
@@ -214,7 +214,7 @@ def test_a_change_that_is_not_allowed_is_drift(first: ClickHouse, second: ClickH
         (table("k UInt64", "ORDER BY k SETTINGS index_granularity_bytes = 0"), table("k UInt64"), "Code: "),
     ],
 )
-def test_a_change_that_cannot_be_made_is_drift(first: ClickHouse, second: ClickHouse, theirs: str, ours: str, reason: str) -> None:
+def test_impossible_change_is_drift(first: ClickHouse, second: ClickHouse, theirs: str, ours: str, reason: str) -> None:
     converge_node(first, theirs)
     plan = converge_node(second, ours)
     assert plan.statements == []
@@ -231,7 +231,7 @@ def test_granularity_that_is_not_declared_is_that_of_the_others(first: ClickHous
     assert not converge_node(second, table("k UInt64")).changed
 
 
-def test_values_that_would_have_to_be_tried_are_for_those_that_have_them(
+def test_casts_are_left_to_replicas_with_rows(
     first: ClickHouse, second: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor does a user who may not look into ZooKeeper join: what the server says comes with what to do."""
@@ -252,7 +252,7 @@ def test_values_that_would_have_to_be_tried_are_for_those_that_have_them(
 
 
 @pytest.mark.parametrize("declared", [table("k UInt64"), table(f"k UInt64, v String DEFAULT encrypt('aes-256-ofb', 'x', '{'b' * 32}')")])
-def test_a_definition_with_a_secret_is_not_shown(first: ClickHouse, second: ClickHouse, declared: str) -> None:
+def test_definition_with_a_secret_is_hidden(first: ClickHouse, second: ClickHouse, declared: str) -> None:
     """The server hides it; ZooKeeper would show it."""
     secret = "12345678901234567890123456789012"
     converge_node(first, table(f"k UInt64, v String DEFAULT encrypt('aes-256-ofb', 'x', '{secret}')"))

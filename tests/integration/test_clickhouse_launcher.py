@@ -242,7 +242,7 @@ def test_zookeeper_over_tls(pki: Pki) -> None:
         assert server.query("SELECT count() FROM d.t") == "1"
 
 
-def test_a_server_with_a_zookeeper_shows_it(zookeeper: ZooKeeper) -> None:
+def test_zookeeper_is_reported(zookeeper: ZooKeeper) -> None:
     with ClickHouse(zookeeper=zookeeper.address) as server, ClickHouse() as alone:
         server.query("CREATE DATABASE d")
         server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/shown', 'a') ORDER BY x")
@@ -270,7 +270,7 @@ def test_stops_cleanly_without_zookeeper_and_heals() -> None:
         until("writable again", lambda: server.query("INSERT INTO d.t VALUES (2)", insert_keeper_max_retries=1) == "")
 
 
-def test_processes_live_and_die_together(pki: Pki) -> None:
+def test_all_processes_end_with_the_first(pki: Pki) -> None:
     (https,) = free_ports(1)
     with ClickHouse(f"<https_port>{https}</https_port>" + pki.config()) as server:
 

@@ -159,7 +159,7 @@ def test_database_and_settings_of_the_session(run: Run) -> None:
     assert (missing["code"], missing["msg"].split(":")[0]) == (81, "login_database")
 
 
-def test_names_that_occur_twice(run: Run) -> None:
+def test_duplicate_column_names(run: Run) -> None:
     result = run("SELECT * FROM (SELECT 1 AS a) AS l, (SELECT 2 AS a) AS r, (SELECT 3 AS a_2) AS m")
     assert sorted(result["rows"][0].values()) == [1, 2, 3]
     assert [column["name"] for column in result["columns"]] == list(result["rows"][0])
@@ -168,7 +168,7 @@ def test_names_that_occur_twice(run: Run) -> None:
 @pytest.mark.parametrize("query", ["SHOW DATABASES", "DESCRIBE shop.orders", "EXISTS shop.orders", "EXPLAIN SELECT 1", "(SELECT 1)",
                                    "FROM shop.orders SELECT count()", "WITH 1 AS a SELECT a", "CHECK TABLE shop.orders",
                                    "SELECT 1 AS format", "-- a comment; and more\nSELECT ';' /* ; */ ;"])  # fmt: skip
-def test_reading(server: ClickHouse, run: Run, query: str) -> None:
+def test_read_queries(server: ClickHouse, run: Run, query: str) -> None:
     server.query("INSERT INTO shop.orders VALUES (1, 'a')")
     for options in ({}, {"check": True}, {"write": True}, {"write": True, "check": True}):
         result = run(query, **options)
@@ -240,7 +240,7 @@ def test_identifiers(server: ClickHouse, run: Run) -> None:
     assert orders(server)
 
 
-def test_writing(server: ClickHouse, run: Run) -> None:
+def test_write_queries(server: ClickHouse, run: Run) -> None:
     for query, data in (
         ("INSERT INTO shop.orders VALUES (1, 'a;b'), (2, 'c');", "1\ta;b\n2\tc"),
         ("INSERT INTO shop.orders FORMAT TSV\n3\tx;\n4\tit's {a:String}\n", "1\ta;b\n2\tc\n3\tx;\n4\tit\\'s {a:String}"),
@@ -279,7 +279,7 @@ def test_writing(server: ClickHouse, run: Run) -> None:
         "SET readonly = 0",
     ],
 )
-def test_only_reading_unless_told(server: ClickHouse, run: Run, query: str) -> None:
+def test_writing_needs_write(server: ClickHouse, run: Run, query: str) -> None:
     for check in (True, False):
         result = run(query, check=check)
         assert result["failed"]
@@ -395,7 +395,7 @@ def test_bad_input_is_not_sent(run: Run, monkeypatch: pytest.MonkeyPatch, option
         ({"query": "SELECT throwIf(number = 100000, 'late') FROM numbers(200000)"}, 395, r"late"),
     ],
 )  # fmt: skip
-def test_what_the_server_refuses(server: ClickHouse, run: Run, options: Result, code: int | None, message: str) -> None:
+def test_errors_of_the_server(server: ClickHouse, run: Run, options: Result, code: int | None, message: str) -> None:
     result = run(**options)
     assert result["failed"]
     assert not result["changed"]
@@ -484,7 +484,7 @@ def test_no_server(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("answer", "message"), [(b"18.16.1\n", "is too old"), (b"<html>hello</html>", "is not ClickHouse 24.8 or newer")])
-def test_not_our_clickhouse(run: Run, answer: bytes, message: str) -> None:
+def test_external_clickhouse(run: Run, answer: bytes, message: str) -> None:
     with http_server(answer) as port:
         result = run("SELECT 1", login_port=port)
         assert result["failed"]

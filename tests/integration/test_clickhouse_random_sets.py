@@ -139,7 +139,7 @@ def sets(draw: st.DrawFn) -> Set:
 def renamed_columns(before: str, after: str) -> dict[str, str]:
     """Columns that only one of two definitions of a table has, in pairs: the new name of each former one."""
     former, new = (COLUMN.findall(text) for text in (before, after))
-    return dict(zip((name for name in new if name not in former), (name for name in former if name not in new)))
+    return dict(zip((name for name in new if name not in former), (name for name in former if name not in new), strict=False))
 
 
 def wanted(before: Set, after: Set, rename: bool = False) -> list[t.Any]:

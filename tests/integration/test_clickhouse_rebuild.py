@@ -167,7 +167,7 @@ def test_killed_anywhere_with_rows_inserted_meanwhile(node: ClickHouse, what: st
 
 
 @pytest.mark.parametrize("killed_at", ["", "INSERT INTO d.t__tail", "ALTER TABLE d.t ATTACH", "DROP TABLE d.t__tail", "RENAME"])
-def test_an_insert_that_is_on_its_way_at_the_exchange(node: ClickHouse, killed_at: str) -> None:
+def test_insert_during_the_exchange_of_tables(node: ClickHouse, killed_at: str) -> None:
     """It began with the old table and ends in it: its rows are copied, once, and seen once by the view."""
     statements: list[str] = []
     slow: t.Any = None
@@ -200,7 +200,7 @@ def test_an_insert_that_is_on_its_way_at_the_exchange(node: ClickHouse, killed_a
     assert not converge(node, TARGETS["another partition key"]).changed
 
 
-def test_columns_that_change_with_it(node: ClickHouse) -> None:
+def test_columns_change_in_the_same_rebuild(node: ClickHouse) -> None:
     wanted = "CREATE TABLE d.t (k Int8, ts DateTime, more UInt8 DEFAULT 7) ENGINE = MergeTree ORDER BY ts"
     reasons = converge(node, wanted).drifted[0].reason
     assert "column v and its values would be dropped (allow: [drop_column])" in reasons
@@ -210,7 +210,7 @@ def test_columns_that_change_with_it(node: ClickHouse) -> None:
     assert node.query("SELECT count(), sum(k), sum(more) FROM d.t") == "24\t132\t168"
 
 
-def test_values_that_an_alias_gives_are_tried_first(node: ClickHouse) -> None:
+def test_alias_values_are_tested_before_they_are_stored(node: ClickHouse) -> None:
     """They are stored from then on, and have to fit."""
     node.query("ALTER TABLE d.t ADD COLUMN a UInt8 ALIAS k % 2")
     wanted = PLAIN.replace("row UInt8 DEFAULT k", "row UInt8 DEFAULT k, a Enum8('one' = 1)").replace("ORDER BY k", "ORDER BY (k, v)")
@@ -222,7 +222,7 @@ def test_values_that_an_alias_gives_are_tried_first(node: ClickHouse) -> None:
     assert node.query("SELECT a, count() FROM d.t GROUP BY a ORDER BY a") == "none\t12\none\t12"
 
 
-def test_its_other_replica_joins_the_new_table(nodes: list[ClickHouse], node: ClickHouse) -> None:
+def test_other_replica_joins_the_rebuilt_table(nodes: list[ClickHouse], node: ClickHouse) -> None:
     """The host without the table creates it at the path of the new one, and gets the rows."""
     _first, second = nodes
     with ThreadPoolExecutor(2) as pool:
@@ -233,7 +233,7 @@ def test_its_other_replica_joins_the_new_table(nodes: list[ClickHouse], node: Cl
         assert not converge(each, TARGETS["replicated"]).changed
 
 
-def test_two_plain_tables_do_not_become_one_by_accident(nodes: list[ClickHouse], node: ClickHouse) -> None:
+def test_plain_tables_of_two_servers_are_not_joined(nodes: list[ClickHouse], node: ClickHouse) -> None:
     _first, second = nodes
     second.query(PLAIN)
     second.query("INSERT INTO d.t (k, v, ts) VALUES (99, 'other', '2024-01-20 00:00:00')")
@@ -317,7 +317,7 @@ def test_a_replica_waits_for_one_that_was_killed(nodes: list[ClickHouse], node: 
         assert each.query("SELECT count() FROM d.t") == "12"
 
 
-def test_what_stands_in_the_way(node: ClickHouse) -> None:
+def test_existing_rebuild_table_with_another_definition(node: ClickHouse) -> None:
     node.query("CREATE TABLE d.t__rebuild (x UInt8) ENGINE = MergeTree ORDER BY x")
     assert "d.t__rebuild is there, with another definition" in converge(node, TARGETS["replicated"]).drifted[0].reason
     node.query("DROP TABLE d.t__rebuild SYNC")
@@ -327,7 +327,7 @@ def test_what_stands_in_the_way(node: ClickHouse) -> None:
     node.query("SYSTEM START MERGES d.t")
 
 
-def test_blocks_are_written_down_and_read() -> None:
+def test_mark_of_copied_blocks_round_trips() -> None:
     blocks = {"all": 3, "202401": 0}
     assert rebuild.parse_mark(rebuild.format_mark(blocks)) == blocks
     assert rebuild.parse_mark("a table's own comment") is None

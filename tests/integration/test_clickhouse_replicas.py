@@ -231,7 +231,7 @@ def test_rounds_of_changes_on_all_replicas_at_once(cluster: Cluster) -> None:
     assert made <= (ROUNDS + 1) * len(cluster.nodes)
 
 
-def test_a_lost_replica_comes_back_empty_and_joins(nodes: list[ClickHouse]) -> None:
+def test_lost_replica_is_recreated_and_joins(nodes: list[ClickHouse]) -> None:
     """Alone, or with its peers in the same run, also where the definition has changed since."""
     first, second = nodes[:2]
     before = "CREATE TABLE d.lost (k UInt64) ENGINE = ReplicatedMergeTree ORDER BY k"
@@ -278,7 +278,7 @@ def test_a_replica_that_is_read_only_is_waited_for(cluster: Cluster, monkeypatch
         until(other, "SELECT count() FROM system.replicas WHERE is_readonly", "0", "a replica stays read-only")
 
 
-def test_a_change_that_waits_for_a_lost_host_is_made_all_the_same(nodes: list[ClickHouse]) -> None:
+def test_change_completes_while_a_replica_is_lost(nodes: list[ClickHouse]) -> None:
     """It rewrites rows that only the lost host has: the server waits for them, the module for as long as it may."""
     first, second = nodes[:2]
     before = "CREATE TABLE d.waits (k UInt64, v UInt8) ENGINE = ReplicatedMergeTree ORDER BY k"
@@ -298,7 +298,7 @@ def test_a_change_that_waits_for_a_lost_host_is_made_all_the_same(nodes: list[Cl
         assert node.query("SELECT count() FROM d.waits") == "10"
 
 
-def test_the_remains_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> None:
+def test_remaining_zookeeper_nodes_of_a_lost_replica_are_named(nodes: list[ClickHouse]) -> None:
     """As the message says it, the replica is made again."""
     first, second, third = nodes[:3]
     engine = "ENGINE = ReplicatedMergeTree('/tables/remains', '{0}') ORDER BY k"

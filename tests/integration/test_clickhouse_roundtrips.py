@@ -334,7 +334,7 @@ CREATE TABLE y.same (id UInt64, name String) ENGINE = Dictionary(y.names)
 """
 
 
-def test_comparing_keeps_nothing_from_being_dropped(server: ClickHouse, run: Run) -> None:
+def test_comparison_leaves_no_references(server: ClickHouse, run: Run) -> None:
     """The server forgets a temporary table, but not that it referred to a dictionary: nobody could drop that again."""
     objects = [{"kind": "database", "name": "y"}, *({"ddl": text} for text in DEPENDENT.strip().split("\n\n"))]
     is_created(run, objects)
@@ -390,7 +390,7 @@ REFUSED = [
 ]
 
 
-def test_what_the_engine_does_not_have(server: ClickHouse, run: Run) -> None:
+def test_features_missing_from_the_engine(server: ClickHouse, run: Run) -> None:
     """Is told with the server's code, changes nothing, and so is known here should a later engine have it."""
     run([{"kind": "database", "name": "x"}])
     untouched = everything(server)

@@ -90,7 +90,7 @@ def status(result: Result) -> dict[str, str]:
     return {state["name"]: state["status"] for state in result.get("objects", [])}
 
 
-def test_four_steps(server: ClickHouse, run: Run) -> None:
+def test_check_create_check_and_second_run(server: ClickHouse, run: Run) -> None:
     untouched = everything(server)
     check = run(SHOP, check=True)
     assert everything(server) == untouched
@@ -133,7 +133,7 @@ def test_statements_are_what_the_server_ran(server: ClickHouse, run: Run, monkey
     assert run(SHOP)["statements"] == announced == ran
 
 
-def test_only_what_is_missing(server: ClickHouse, run: Run) -> None:
+def test_only_missing_objects_are_created(server: ClickHouse, run: Run) -> None:
     run(SHOP)
     server.query("DROP TABLE shop.mv SYNC")
     server.query("DROP TABLE shop.sums SYNC")
@@ -143,7 +143,7 @@ def test_only_what_is_missing(server: ClickHouse, run: Run) -> None:
     assert not run(SHOP)["changed"]
 
 
-def test_names_that_several_objects_have(server: ClickHouse, run: Run) -> None:
+def test_objects_with_the_same_name(server: ClickHouse, run: Run) -> None:
     """A database as a function, and tables whose dots are in the database's name or in their own: each has its own state."""
     columns = "(k UInt8) ENGINE = MergeTree ORDER BY k"
     objects: list[Result] = [
@@ -219,7 +219,7 @@ def test_drift(server: ClickHouse, run: Run) -> None:
 SPELLINGS = (Path(__file__).parent / "clickhouse_spellings.sql").read_text(encoding="utf-8").split("\n\n")[1:]
 
 
-def test_spelling_is_no_drift(run: Run) -> None:
+def test_equivalent_definitions_are_no_difference(run: Run) -> None:
     source = "(a UInt8) ENGINE = MergeTree ORDER BY a"
     objects: list[dict[str, t.Any]] = [
         {"kind": "database", "name": "x"},
@@ -404,7 +404,7 @@ def test_bad_options_change_nothing(server: ClickHouse, run: Run, options: Resul
     assert everything(server) == untouched
 
 
-def test_names_that_are_hostile_and_legal(server: ClickHouse, run: Run) -> None:
+def test_names_with_special_characters(server: ClickHouse, run: Run) -> None:
     """Quotes, backticks, new lines and words of SQL are names like others."""
     names = ["it's", 'quo"ted', "back`tick", "back\\slash", "select", "a b", "ünïcode", "semi;colon", "--", "new\nline", "{macro}", "%s"]
     objects = [
@@ -442,7 +442,7 @@ def test_permission_denied_at_the_third_of_five(server: ClickHouse, run: Run) ->
     server.query("DROP FUNCTION denied")
 
 
-def test_what_the_server_only_refuses_when_asked(server: ClickHouse, run: Run) -> None:
+def test_invalid_view_is_refused_before_the_first_change(server: ClickHouse, run: Run) -> None:
     """A view that the server would refuse is found out before the first change, by asking it."""
     objects: list[dict[str, t.Any]] = [DATABASE, GOOD, {"ddl": "CREATE VIEW shop.v AS SELECT nothing FROM shop.good"}]
     for check in (True, False):
@@ -503,7 +503,7 @@ def test_no_server(run: Run) -> None:
         assert f"127.0.0.1:{port}" in result["msg"]
 
 
-def test_a_server_that_cannot_be_trusted_is_no_empty_server(server: ClickHouse, run: Run) -> None:
+def test_failed_query_is_not_taken_for_an_empty_server(server: ClickHouse, run: Run) -> None:
     for check in (True, False):
         result = run([DATABASE], check=check, secure=True)
         assert result["failed"]
@@ -544,7 +544,7 @@ def test_tls(run: Run, tmp_path: Path) -> None:
         (b"", 302, r"is not ClickHouse"),
     ],
 )  # fmt: skip
-def test_not_our_clickhouse(run: Run, answer: bytes, code: int, message: str) -> None:
+def test_external_clickhouse(run: Run, answer: bytes, code: int, message: str) -> None:
     with http_server(answer, code) as port:
         for check in (True, False):
             result = run([DATABASE], check=check, login_port=port)
@@ -560,7 +560,7 @@ def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Failed to import the required Python library (clickhouse-connect)" in result["msg"]
 
 
-def test_a_server_that_dies_on_the_way(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_dies_between_statements(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the second statement: the run says what is left, the next one finishes it."""
     monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.execution._ATTEMPTS", 1)
     execute = client.ClickHouse.execute
@@ -664,7 +664,7 @@ def test_the_plan_says_what_each_statement_costs(server: ClickHouse, run: Run) -
     assert [(entry["effect"], entry["rows"]) for entry in gone] == [("drop", 1000)]
 
 
-def test_values_that_would_be_lost_with_another_column(server: ClickHouse, run: Run) -> None:
+def test_values_that_depend_on_a_dropped_column(server: ClickHouse, run: Run) -> None:
     table = "CREATE TABLE shop.t (k UInt8, old String{}) ENGINE = MergeTree ORDER BY k"
     run([DATABASE, {"ddl": table.format("")}])
     server.query("INSERT INTO shop.t VALUES (1, 'a')")
@@ -759,7 +759,7 @@ class OldClient(client.ClickHouse):
 
 
 @pytest.mark.parametrize("kind", [client.ClickHouse, OldClient])
-def test_definitions_are_tried_together(server: ClickHouse, kind: type[client.ClickHouse], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definitions_are_tried_in_one_request(server: ClickHouse, kind: type[client.ClickHouse], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is refused among many is found by halves, and all others are made."""
     connected = kind(connection(server.port))
     sent: list[str] = []

@@ -164,7 +164,7 @@ TOGETHER: dict[str, tuple[Objects, Objects, list[str]]] = {
 
 
 @pytest.mark.parametrize("what", TOGETHER)
-def test_together(server: ClickHouse, client: Client, what: str) -> None:
+def test_objects_change_in_one_call(server: ClickHouse, client: Client, what: str) -> None:
     before, after, wanted = TOGETHER[what]
     go(server, client, *before)
     done = go(server, client, *after).statements
@@ -207,7 +207,7 @@ WITHOUT_ROWS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("what", WITHOUT_ROWS)
-def test_objects_without_rows_are_made_anew(server: ClickHouse, client: Client, what: str) -> None:
+def test_objects_without_rows_are_recreated(server: ClickHouse, client: Client, what: str) -> None:
     """Without a permission, for nothing is lost: what a Buffer or a Distributed table holds back arrives."""
     before, after = (table("k UInt32", "r", f"ENGINE = {engine}") for engine in WITHOUT_ROWS[what])
     converge(client, table("k UInt32"), before)
@@ -228,7 +228,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("what", ELSEWHERE)
-def test_a_database_whose_tables_are_elsewhere_is_made_anew(server: ClickHouse, client: Client, what: str) -> None:
+def test_database_with_external_tables_is_recreated(server: ClickHouse, client: Client, what: str) -> None:
     try:
         for engine in ELSEWHERE[what]:
             done = go(server, client, {"kind": "database", "name": "remote", "engine": engine}, allow=())
@@ -241,7 +241,7 @@ def test_a_database_whose_tables_are_elsewhere_is_made_anew(server: ClickHouse, 
 
 
 @pytest.mark.parametrize("engine", ["Filesystem('/')", "Memory"])
-def test_a_database_that_is_not_made_anew_is_refused_by_name(server: ClickHouse, client: Client, engine: str) -> None:
+def test_database_that_is_not_recreated_is_refused_by_name(server: ClickHouse, client: Client, engine: str) -> None:
     try:
         server.query(f"CREATE DATABASE remote ENGINE = {engine}")
         plan = converge(client, {"kind": "database", "name": "remote", "engine": "Atomic"}, allow=EVERYTHING, apply=False)
@@ -275,7 +275,7 @@ UNQUALIFIED = {
 
 
 @pytest.mark.parametrize("what", UNQUALIFIED)
-def test_names_that_are_not_qualified(server: ClickHouse, client: Client, what: str) -> None:
+def test_unqualified_names_are_no_difference(server: ClickHouse, client: Client, what: str) -> None:
     """They belong to the session's database, and are no difference."""
     tables = [f"CREATE TABLE default.{name} (k UInt32) ENGINE = MergeTree ORDER BY k" for name in ("t", "x")]
     other = "CREATE MATERIALIZED VIEW d.r REFRESH EVERY 1 HOUR APPEND TO x AS SELECT k FROM t"
@@ -306,7 +306,7 @@ HOLDS = {
 
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("what", HOLDS)
-def test_plans_hold(server: ClickHouse, client: Client, what: str, exists: bool) -> None:
+def test_invalid_plans_fail_in_check_mode(server: ClickHouse, client: Client, what: str, exists: bool) -> None:
     objects = [table("k UInt32"), table("k UInt32", "x"), "CREATE VIEW d.v AS SELECT k FROM d.t"]
     if exists:
         go(server, client, *objects)

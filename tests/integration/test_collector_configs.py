@@ -272,7 +272,7 @@ def test_the_unit_holds_no_secret(cluster: Rendered) -> None:
         assert secret not in unit + config
 
 
-def test_a_lacking_component_is_named(rendered: Rendered) -> None:
+def test_missing_collector_component_is_named(rendered: Rendered) -> None:
     """Before anything is written."""
     more = {"receivers": {"zookeeper/own": {"endpoint": "zk1:2181"}}}
     done = rendered.render(("cluster_agent",), CLUSTER, otel_collector_cluster_agent_config=more)
@@ -416,7 +416,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, program: Path) -> Iterator
         shutil.rmtree(base)
 
 
-def test_only_the_token_opens(running: Running) -> None:
+def test_requests_without_the_token_are_refused(running: Running) -> None:
     """Neither none, nor an empty one, nor another's."""
     gateway = f"https://127.0.0.1:{running.port['http']}/v1/logs"
     for token in (None, "", " ", "wrong"):
@@ -426,7 +426,7 @@ def test_only_the_token_opens(running: Running) -> None:
     assert post(gateway, log_of("straight"), GATEWAY_TOKEN, running.certificate) == 200
 
 
-def test_a_record_arrives_with_its_host(running: Running) -> None:
+def test_record_is_stored_with_its_host(running: Running) -> None:
     """Through agent and gateway, with what both add."""
     assert running.send("logs", log_of("one record", eventName="checkout.done")) == 200
     running.wait(lambda: "one record" in running.arrived(), "the record has not arrived")

@@ -49,7 +49,7 @@ def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_it_tells_what_this_machine_has(held_port: int, tmp_path: Path) -> None:
+def test_facts_of_the_local_host(held_port: int, tmp_path: Path) -> None:
     paths = [str(tmp_path), str(tmp_path / "not/yet")]
     options = {"paths": paths, "ports": [held_port], "controller_time": 0}
     local = json.dumps({"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False})
@@ -73,7 +73,7 @@ def test_it_tells_what_this_machine_has(held_port: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [[], ["--check"]])
-def test_a_host_is_refused_before_it_is_changed(held_port: int, tmp_path: Path, mode: list[str]) -> None:
+def test_host_is_refused_before_the_first_change(held_port: int, tmp_path: Path, mode: list[str]) -> None:
     host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
     wanted = {
         "grafana_port": held_port,

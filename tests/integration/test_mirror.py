@@ -74,7 +74,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_vendors_have_a_bad_day(user: Installed, vendors: Vendors) -> None:
+def test_vendors_with_faults(user: Installed, vendors: Vendors) -> None:
     """A wrong checksum, an archive that is not there, a download that breaks; the next run brings what is missing, and no more."""
     user.given = {"common_artifacts": vendors.table, "observability_mirror_archs": list(ARCHS)}
     folder, pinned = user.mirror, user.site / "artifacts.lock.yml"
@@ -133,7 +133,7 @@ def test_a_version_is_one_variable(user: Installed, vendors: Vendors) -> None:
     assert sorted(lock(user.site / "artifacts.lock.yml")) == sorted([*ALL, name.replace("12.1.0", "12.1.1")])
 
 
-def test_what_is_pinned_stays(user: Installed, vendors: Vendors) -> None:
+def test_vendor_that_replaces_a_pinned_archive_is_detected(user: Installed, vendors: Vendors) -> None:
     """A vendor that replaces an archive and its checksum is found out."""
     name = PLUGIN.format("arm64")
     before = (user.site / "artifacts.lock.yml").read_text()

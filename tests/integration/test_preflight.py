@@ -274,7 +274,7 @@ def test_a_checksum_that_the_mirror_does_not_have(site: Site, archives: Path, tm
 
 
 @pytest.mark.parametrize("mirror_url", ["grafana-12.1.0.linux-amd64.tar.gz"], indirect=True)
-def test_bytes_that_do_not_match_the_checksum(site: Site, tmp_path: Path) -> None:
+def test_archive_with_a_wrong_checksum_is_refused(site: Site, tmp_path: Path) -> None:
     """The mirror's list is right, what it serves is not."""
     done = site.play("preflight", change=set_all(observability_cache_dir=str(tmp_path / "empty")))
     refused(site, done, "grafana-12.1.0.linux-amd64.tar.gz", "checksum")

@@ -207,7 +207,7 @@ def test_bare_hosts_in_check_mode(play: Play) -> None:
         assert "empty server" in str(result["warnings"])
 
 
-def test_four_steps_on_both_replicas_at_once(cluster: Cluster, play: Play) -> None:
+def test_check_create_and_second_run_on_both_replicas_at_once(cluster: Cluster, play: Play) -> None:
     check, do = play("--check"), play()
     for host in ("ch0", "ch1"):
         assert "failed" not in do[host], do[host]["msg"]
@@ -224,7 +224,7 @@ def test_four_steps_on_both_replicas_at_once(cluster: Cluster, play: Play) -> No
         assert replicas == "0\t2\t11"
 
 
-def test_a_fresh_replica_gets_everything(cluster: Cluster, play: Play) -> None:
+def test_new_replica_fetches_all_rows(cluster: Cluster, play: Play) -> None:
     _first, second = cluster.nodes
     second.query("DROP DATABASE otel SYNC")
     results = play("--limit", "ch1")
@@ -249,7 +249,7 @@ def rows(cluster: Cluster, play: Play) -> None:
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("table", ROWS)
-def test_a_block_sent_again_is_there_once_on_both(cluster: Cluster, table: str) -> None:
+def test_repeated_block_is_stored_once_on_both_replicas(cluster: Cluster, table: str) -> None:
     for node in cluster.nodes:
         for name in (table, f"{table}_local"):
             services = node.query(f"SELECT ServiceName FROM otel.{name} ORDER BY ServiceName")
@@ -258,7 +258,7 @@ def test_a_block_sent_again_is_there_once_on_both(cluster: Cluster, table: str) 
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("table", ROWS)
-def test_every_value_survives(cluster: Cluster, table: str) -> None:
+def test_stored_values_are_read_back(cluster: Cluster, table: str) -> None:
     row = ROWS[table]
     columns = ", ".join(f"`{column}`" for column in row)
     text = cluster.nodes[1].query(
@@ -308,7 +308,7 @@ def test_roll_ups(cluster: Cluster, node: int, suffix: str) -> None:
     )
 
 
-def test_a_replica_that_differs_is_made_like_the_other(cluster: Cluster, play: Play) -> None:
+def test_replica_that_differs_is_altered_to_match(cluster: Cluster, play: Play) -> None:
     """Settings are each replica's own."""
     cluster.nodes[1].query("ALTER TABLE otel.otel_logs_local MODIFY SETTING replicated_deduplication_window = 1")
     results = play()
@@ -317,7 +317,7 @@ def test_a_replica_that_differs_is_made_like_the_other(cluster: Cluster, play: P
     assert not any(result["changed"] for result in play().values())
 
 
-def test_a_changed_retention_is_applied_once_and_taken_back(cluster: Cluster, play: Play) -> None:
+def test_changed_retention_is_applied_and_reverted(cluster: Cluster, play: Play) -> None:
     for days in (3, 14):
         arguments = ("-e", json.dumps({"telemetry_schema_logs_ttl_days": days}))
         announced = [result["statements"] for result in play("--check", *arguments).values()]
@@ -337,7 +337,7 @@ def test_a_changed_retention_is_applied_once_and_taken_back(cluster: Cluster, pl
         ({"telemetry_schema_cluster": "other"}, "'other'"),
     ],
 )
-def test_what_cannot_be_altered_is_drift(play: Play, variables: dict[str, t.Any], line: str) -> None:
+def test_unalterable_change_is_drift(play: Play, variables: dict[str, t.Any], line: str) -> None:
     for result in play("--check", "-e", json.dumps(variables)).values():
         assert result["failed"]
         assert line in result["msg"]

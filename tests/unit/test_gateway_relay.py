@@ -114,20 +114,20 @@ def test_requests_of_several_hosts_keep_their_order(hosts: list[tuple[str, list[
 
 
 @given(st.binary(max_size=200))
-def test_bytes_that_are_no_request_end_in_a_value_error(body: bytes) -> None:
+def test_invalid_request_raises_value_error(body: bytes) -> None:
     """Nothing else is raised, and nothing hangs."""
     with contextlib.suppress(ValueError):
         assert isinstance(relay.join(relay.split(body)), bytes)
 
 
 @pytest.mark.parametrize("body", [b"\x0a\x05abc", b"\x0a\xff\xff", b"\x0f", b"\xff" * 12])
-def test_bytes_that_are_no_protobuf(body: bytes) -> None:
+def test_invalid_protobuf(body: bytes) -> None:
     """Fields that end beyond the message, a number without an end, a type that there is not."""
     with pytest.raises(ValueError, match="not protobuf"):
         relay.split(body)
 
 
-def test_bad_records_are_taken_out(one: Any, tmp_path: Path) -> None:
+def test_invalid_records_are_split_off(one: Any, tmp_path: Path) -> None:
     """The others are stored once, the bad ones are dead letters with a reason, at a cost that grows with their number only."""
     relayed, exporter = one(lambda text: text in ("17", "901"))
     numbers = [str(number) for number in range(1000)]
@@ -138,7 +138,7 @@ def test_bad_records_are_taken_out(one: Any, tmp_path: Path) -> None:
     assert exporter.requests < 64
 
 
-def test_a_view_that_refuses_holds_up_nothing(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_view_that_refuses_rows_does_not_block_its_table(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table has the block when the view fails, so the same block is sent again; nothing is stored twice, and the log says why."""
     relayed, exporter = one(lambda text: False)
     body = logs("a", "view", "b").SerializeToString()
@@ -147,7 +147,7 @@ def test_a_view_that_refuses_holds_up_nothing(one: Any, tmp_path: Path, capsys: 
     assert "a view of shard 1 misses a batch of 3 logs, which its table has: FUNCTION_THROW_IF" in capsys.readouterr().out
 
 
-def test_a_view_and_a_table_that_refuse(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_batch_refused_by_a_view_and_a_table(one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Only what the table refuses is a dead letter, and the log names the part of the batch that the view misses."""
     relayed, exporter = one(lambda text: text == "bad")
     relayed.store("1", "logs", logs("a", "bad", "view", "b").SerializeToString())
@@ -156,7 +156,7 @@ def test_a_view_and_a_table_that_refuse(one: Any, tmp_path: Path, capsys: pytest
     assert "a view of shard 1 misses a batch of 2 logs" in capsys.readouterr().out
 
 
-def test_a_good_batch_passes_untouched(one: Any, tmp_path: Path) -> None:
+def test_valid_batch_is_forwarded_unchanged(one: Any, tmp_path: Path) -> None:
     """One request with the bytes that came."""
     relayed, exporter = one(lambda text: False)
     body = logs("a").SerializeToString()
@@ -203,12 +203,12 @@ def test_an_attempt_that_is_cut_off_is_repeated_with_the_same_blocks(one: Any, t
         (503, b"code: 469, message: Constraint `c` is violated", True),
     ],
 )
-def test_what_may_pass_by_itself_is_no_refusal(status: int, answer: bytes, permanent: bool) -> None:
+def test_temporary_error_is_no_refusal(status: int, answer: bytes, permanent: bool) -> None:
     """Only a value that ClickHouse cannot take is."""
     assert bool(relay.refusal(status, answer)) is permanent
 
 
-def test_a_full_folder_leaves_the_batch_in_the_queue(one: Any, tmp_path: Path) -> None:
+def test_batch_stays_in_the_queue_when_the_folder_is_full(one: Any, tmp_path: Path) -> None:
     """Nothing is written, nothing acknowledged, and the answer says why."""
     relayed, _ = one(lambda text: True, limit=10)
     with pytest.raises(relay.Unavailable, match="folder .* is full: 0 of 10 bytes.*code: 395"):

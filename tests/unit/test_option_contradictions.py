@@ -258,7 +258,7 @@ RIGHT: dict[str, Change] = {
 }
 
 
-def test_there_are_enough() -> None:
+def test_number_of_contradictions() -> None:
     assert len(WRONG) >= 40
 
 
@@ -274,7 +274,7 @@ def test_a_contradiction_is_refused(wrong: str) -> None:
 
 
 @pytest.mark.parametrize("right", RIGHT)
-def test_what_only_looks_like_one_is_accepted(right: str) -> None:
+def test_similar_but_valid_inventories_are_accepted(right: str) -> None:
     inventory = Inventory()
     RIGHT[right](inventory)
     assert inventory.problems() == []

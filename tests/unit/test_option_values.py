@@ -64,7 +64,7 @@ def test_a_value_outside_is_refused_by_name(role: str, name: str, value: Any) ->
         assert value not in str(found)
 
 
-def test_the_inventory_that_is_made_wrong_is_right() -> None:
+def test_unmodified_inventory_is_accepted() -> None:
     assert Inventory().problems() == []
 
 

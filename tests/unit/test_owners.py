@@ -39,7 +39,7 @@ def test_no_literal_of_another_owner(path: Path) -> None:
     assert re.findall(r"\botel\.\w+_?", text) == []
 
 
-def test_what_is_asked_for_has_an_owner() -> None:
+def test_every_referenced_option_has_an_owner() -> None:
     asked = {name for path in READERS for found in ASKED.findall(path.read_text(encoding="utf-8")) for name in found if name}
     assert {"clickhouse_https_port", "clickhouse_native_port", "zookeeper_client_port", "telemetry_schema_database"} <= asked
     for name in asked:
@@ -53,6 +53,6 @@ def test_the_inventory_wins() -> None:
 
 
 @pytest.mark.parametrize("name", ["clickhouse_data_folder", "shop_port", "grafana_clickhouse_port"])
-def test_what_has_no_owner_is_an_error(name: str) -> None:
+def test_option_without_an_owner_is_an_error(name: str) -> None:
     with pytest.raises(AnsibleError, match=name):
         _settings.default(name)

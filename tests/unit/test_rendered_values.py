@@ -193,7 +193,7 @@ def test_the_samples_are_accepted_and_arrive() -> None:
 # Without shrinking, which takes minutes here: an example names each value anyway.
 @settings(max_examples=20, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(accepted_values())
-def test_accepted_values_change_no_shape(values: dict[str, Any]) -> None:
+def test_accepted_values_keep_the_structure_of_the_file(values: dict[str, Any]) -> None:
     made, wrong = documents(values), []
     for name, text in made.items():
         if shape(name, text, values) != SHAPES[name]:

@@ -65,7 +65,7 @@ KEYS = {"group", "groups", "unit", "health", "archives", "paths", "unchanged", "
 
 
 @pytest.mark.parametrize("role", _components.components())
-def test_a_component_names_options_of_its_role(role: str) -> None:
+def test_component_refers_to_options_of_its_role(role: str) -> None:
     component, known = _components.components()[role], options(role)
     assert set(component) <= KEYS
     for declared in component["groups"].values():
@@ -79,7 +79,7 @@ def test_a_component_names_options_of_its_role(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", SERVICES)
-def test_a_service_declares_what_common_reads(role: str) -> None:
+def test_service_declares_the_keys_that_common_reads(role: str) -> None:
     component = _components.components()[role]
     assert component["group"] in component["groups"] or component["group"] == "{{ otel_collector_mode }}"
     assert component["unit"] and component["archives"]

@@ -98,14 +98,14 @@ RIGHT: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize(("option", "settings", "said"), WRONG, ids=[f"{option}-{settings}"[:70] for option, settings, _ in WRONG])
-def test_what_the_program_does_not_know_is_refused(option: str, settings: dict[str, Any], said: tuple[str, ...]) -> None:
+def test_unknown_settings_are_refused(option: str, settings: dict[str, Any], said: tuple[str, ...]) -> None:
     given: dict[str, Any] = {option: settings}
     found = Inventory().set("all", **given).problems()
     assert [line for line in found if option in line and all(text in line for text in said)], found
 
 
 @pytest.mark.parametrize("variables", RIGHT, ids=[str(variables)[:70] for variables in RIGHT])
-def test_what_it_knows_is_accepted(variables: dict[str, Any]) -> None:
+def test_known_settings_are_accepted(variables: dict[str, Any]) -> None:
     assert Inventory().set(**variables).problems() == []
 
 
@@ -149,7 +149,7 @@ def test_every_setting_of_grafana_is_accepted() -> None:
     assert problems_of(sections) == []
 
 
-def test_a_misspelt_setting_is_named_in_every_section_of_grafana() -> None:
+def test_misspelt_setting_is_named_in_every_section_of_grafana_ini() -> None:
     """One letter too many, and two that changed places."""
     names = grafana_names()
     known = set(names)
@@ -167,13 +167,13 @@ def test_a_misspelt_setting_is_named_in_every_section_of_grafana() -> None:
     assert count > 1500
 
 
-def test_a_misspelt_section_of_grafana_is_named() -> None:
+def test_misspelt_section_of_grafana_ini_is_named() -> None:
     known = yaml.safe_load((ROLES / "grafana/files/known_settings.yml").read_text(encoding="utf-8"))["sections"].split()
     wrong = {f"{section[:2]}x{section[2:]}": {"a": 1} for section in known}
     assert len(problems_of(wrong)) == len(wrong)
 
 
-def test_names_of_the_users_own_are_accepted() -> None:
+def test_user_defined_names_are_accepted() -> None:
     own: dict[str, Any] = {"plugin.my-app": {"x": 1}, "unified_storage.folders": {"mode": 1}, "feature_toggles": {"alertRule": True}}
     more: dict[str, Any] = dict.fromkeys(("server.custom_response_headers", "smtp.static_headers"), {"X-Anything": "x"})
     assert problems_of({**own, **more}) == []

@@ -15,7 +15,7 @@ from tests.testbed.demo import role_defaults
 CHANGED = Path(__file__).parents[1] / "inventory/group_vars/all/main.yml"
 
 
-def test_every_port_path_and_name_is_another_one() -> None:
+def test_every_port_path_and_name_is_changed() -> None:
     """Also those of options that are made later."""
     changed, defaults = yaml.safe_load(CHANGED.read_text()), role_defaults()
     ends = ("_port", "_dir", "_user", "_cluster", "_database", "_interval")
@@ -29,7 +29,7 @@ def test_certificates_live_as_long_as_they_should(platform: Any) -> None:
     assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == platform.setting("observability_tls_days")
 
 
-def test_clickhouse_is_where_it_should_be(platform: Any) -> None:
+def test_clickhouse_uses_the_configured_paths_and_ports(platform: Any) -> None:
     said = platform.query(platform.server, "SELECT currentUser(), path, getMacro('cluster') FROM system.disks WHERE name = 'default'")
     assert said == [["dba", "/srv/clickhouse/", "telemetry_cluster"]]
     assert platform.query(platform.server, "SELECT name FROM system.databases WHERE name = 'otel'") == []

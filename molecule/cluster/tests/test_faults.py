@@ -103,7 +103,7 @@ def assert_roll_ups_are_exact(platform: Any, run: str) -> None:
             assert int(counted) == int(stored), (host, roll_up)
 
 
-def test_a_shard_that_is_away_holds_up_no_other(
+def test_unavailable_shard_does_not_block_others(
     hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]
 ) -> None:
     """Both replicas of a shard are killed again and again: the other shard's records arrive, those of this one later, each once."""
@@ -135,7 +135,7 @@ def test_a_shard_that_is_away_holds_up_no_other(
         assert int(hosts[name].check_output(counter)) > restarts[name]
 
 
-def test_a_refused_record_holds_up_no_other(
+def test_refused_record_does_not_block_others(
     hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any], playbook: Callable[..., Any]
 ) -> None:
     """A log that a user's view refuses is in the table; one that a user's constraint refuses is a dead letter until that is gone."""
@@ -224,7 +224,7 @@ def send(inventory: Path, probe: str, token: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_dead_zookeeper_member_changes_nothing(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
+def test_writes_continue_without_a_zookeeper_member(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
     """Two of three serve; the third comes back by itself."""
     probe = f"fault-{time.time_ns()}"
     hosts["zk1"].check_output("systemctl kill --signal=KILL zookeeper")

@@ -45,7 +45,7 @@ def test_one_host_alone(playbook: Callable[..., Any]) -> None:
     assert "ch1" not in done.stdout
 
 
-def test_a_rebuild_on_all_replicas_loses_no_order(platform: Any, playbook: Callable[..., Any]) -> None:
+def test_rebuild_on_all_replicas_loses_no_row(platform: Any, playbook: Callable[..., Any]) -> None:
     """Another partition key, at another path, by one run of the play; every acknowledged row is there once."""
     before, database, cluster = orders(platform), platform.database, platform.setting("clickhouse_cluster")
     ddl = (

@@ -64,7 +64,7 @@ def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable
     assert host.file("/var/lib/zookeeper/data/myid").content_string.strip() == "1"
 
 
-def test_a_setting_that_clickhouse_refuses_restarts_nothing(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
+def test_refused_setting_does_not_restart_clickhouse(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
     """The controller cannot know it: the choices of a setting are the program's own."""
     (host,) = hosts.values()
     started = "systemctl show clickhouse-server --property=ExecMainStartTimestampMonotonic,ActiveState"

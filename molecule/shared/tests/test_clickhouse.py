@@ -49,7 +49,7 @@ def test_every_table_is_replicated_and_the_same(groups: dict[str, list[str]], pl
     [("default", ""), ("", ""), ("clickhouse_admin_user", ""), ("clickhouse_admin_user", "wrong"), ("interserver", "")],
     ids=str,
 )
-def test_nobody_gets_in_without_a_password(
+def test_access_without_a_password_is_refused(
     hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str], user: str, password: str
 ) -> None:
     if user.startswith("clickhouse_"):

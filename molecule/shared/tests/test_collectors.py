@@ -84,7 +84,7 @@ def extreme_records(service: str) -> dict[str, tuple[dict[str, Any], int]]:
     }
 
 
-def test_no_record_is_refused_for_ever(
+def test_no_record_is_refused_permanently(
     hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str], until: Callable[..., Any]
 ) -> None:
     """A record that ClickHouse refused would hold up all that are in its batch. All arrive, and no TTL removes them at once."""

@@ -26,7 +26,7 @@ def test_health(hosts: dict[str, Any], groups: dict[str, list[str]], platform: A
     assert (status, json.loads(body)["database"]) == ("200", "ok")
 
 
-def test_nobody_gets_in_without_a_password(
+def test_access_without_a_password_is_refused(
     hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]
 ) -> None:
     host, path = hosts[groups["grafana"][0]], url(platform, groups, "/api/datasources")

@@ -73,7 +73,7 @@ def test_nothing_failed(everywhere: Callable[..., dict[str, str]]) -> None:
     assert set(failed.values()) == {""}, failed
 
 
-def test_only_what_is_needed_listens(everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]], platform: Any) -> None:
+def test_only_required_ports_listen(everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]], platform: Any) -> None:
     for name, sockets in everywhere("ss -Hltn").items():
         there = [group for group, members in groups.items() if name in members]
 

@@ -18,7 +18,7 @@ def test_one_leader(hosts: dict[str, Any], groups: dict[str, list[str]], platfor
     assert sorted(states) == (sorted(["leader", *followers]) if followers else ["standalone"])
 
 
-def test_nobody_gets_in_without_a_certificate(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any) -> None:
+def test_connection_without_a_client_certificate_is_refused(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any) -> None:
     program = """
 import socket, ssl, sys
 def talk(tls):
@@ -40,7 +40,7 @@ print(talk(""), talk("tls"), talk("certificate"))
         assert hosts[name].check_output("python3 -c %s %s %s", program, platform.addresses[name], port) == "b'' b'' b'imok'", name
 
 
-def test_members_have_their_identity(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any) -> None:
+def test_members_have_distinct_identities(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any) -> None:
     files = {name: f"{platform.setting('zookeeper_data_dir', name)}/myid" for name in groups["zookeeper"]}
     identities = [hosts[name].file(file).content_string.strip() for name, file in files.items()]
     assert identities == [str(number) for number in range(1, len(identities) + 1)]

@@ -26,7 +26,7 @@ def test_every_requirement_is_pinned() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+==[0-9][0-9a-z.]*", entry) for entry in entries if entry)
 
 
-def test_traffic_fails_now_and_then() -> None:
+def test_intermittent_connection_failures() -> None:
     """The demo has errors to look at, and products for every order."""
     sources = (APP / "shop" / "__main__.py").read_text(encoding="utf-8")
     assert "random.randint(1, UNLUCKY)" in sources

@@ -48,7 +48,7 @@ def test_tests_that_concern_a_change(differing: list[str], chosen: list[str]) ->
     assert changed.concerned(differing, PYTHON) == chosen
 
 
-def test_what_differs_from_main(tmp_path: Path) -> None:
+def test_files_changed_since_main(tmp_path: Path) -> None:
     """Committed on the branch, changed, deleted and new files; not what main got since."""
 
     def git(*arguments: str) -> None:

@@ -72,7 +72,7 @@ def test_built_once(cache: Path) -> None:
     assert len(calls) == 1
 
 
-def test_interrupted_build_leaves_nothing(cache: Path) -> None:
+def test_interrupted_build_leaves_no_files(cache: Path) -> None:
     def broken(work: Path) -> None:
         (work / "half").touch()
         raise KeyboardInterrupt
@@ -105,7 +105,7 @@ def test_run_returns_only_stdout() -> None:
     assert run(["sh", "-c", "echo result; echo noise >&2"], what="try") == "result\n"
 
 
-def test_failed_run_says_everything() -> None:
+def test_failed_run_lists_all_problems() -> None:
     with pytest.raises(TestbedError) as failure:
         run(["sh", "-c", "for i in $(seq 50); do echo line $i; done; exit 3"], what="count", todo="count less")
     text = str(failure.value)

@@ -68,7 +68,7 @@ def test_slowest_tests_of_all_stages() -> None:
         ("alter and not any", ["-k", "alter and not any"]),
     ],
 )
-def test_one_takes_a_path_or_an_expression(monkeypatch: pytest.MonkeyPatch, what: str, arguments: list[str]) -> None:
+def test_engine_argument_is_a_path_or_an_expression(monkeypatch: pytest.MonkeyPatch, what: str, arguments: list[str]) -> None:
     ran: list[tuple[str, ...]] = []
 
     def directly(*words: str) -> int:

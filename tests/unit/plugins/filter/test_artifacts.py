@@ -35,7 +35,7 @@ def names(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
     return [entry["archive"] for entry in entries]
 
 
-def test_archives_are_wanted_once() -> None:
+def test_archives_are_listed_once() -> None:
     assert names(wanted()) == ["otelcol-1.0_amd64.tgz", "zookeeper-1.0.tgz"]
 
 
@@ -131,7 +131,7 @@ def test_the_lock_keeps_what_it_has() -> None:
     }
 
 
-def test_what_could_not_be_verified() -> None:
+def test_unverified_archives_are_reported() -> None:
     assert artifacts.unverified(results()) == [
         "otelcol-1.0_amd64.tgz: checksum none published",
         "otelcol-1.0_amd64.tgz: signature not verified: cosign is not installed",

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
 
 
-def test_a_whole_file() -> None:
+def test_complete_file() -> None:
     settings = {
         "http_port": {"@remove": "remove"},
         "listen_host": ["::1", "127.0.0.1"],
@@ -73,7 +73,7 @@ def test_attributes_text_and_repeated_dictionaries() -> None:
     assert shards[1].text == 'a"b<'
 
 
-def test_a_comment_cannot_end_early() -> None:
+def test_comment_with_the_end_of_a_comment_is_escaped() -> None:
     text = to_clickhouse_xml({"a": 1}, "x --> <evil/> --- y-")
     assert ElementTree.fromstring(text).find("evil") is None
 

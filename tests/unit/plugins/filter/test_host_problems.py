@@ -42,7 +42,7 @@ def problems(
     return preflight.host_problems(info, inventory.hosts, groups, host)
 
 
-def test_what_is_looked_at_follows_the_roles() -> None:
+def test_inspected_paths_and_ports_depend_on_the_roles() -> None:
     inventory = Inventory().add("bare", "application")
     groups = {"all": list(inventory.hosts), **inventory.groups}
     server = preflight.host_requirements(inventory.hosts, groups, "ch1")
@@ -52,7 +52,7 @@ def test_what_is_looked_at_follows_the_roles() -> None:
 
 
 @pytest.mark.parametrize("host", ["zk1", "ch1", "gw1", "app1"])
-def test_a_good_host_lacks_nothing(host: str) -> None:
+def test_suitable_host_has_no_problems(host: str) -> None:
     assert problems(host) == []
 
 
@@ -95,7 +95,7 @@ WRONG: list[tuple[str, dict[str, t.Any], tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize(("host", "changed", "said"), WRONG, ids=[" ".join(said) for _, _, said in WRONG])
-def test_what_a_host_lacks_is_said(host: str, changed: dict[str, t.Any], said: tuple[str, ...]) -> None:
+def test_missing_requirements_of_a_host_are_named(host: str, changed: dict[str, t.Any], said: tuple[str, ...]) -> None:
     found = problems(host, **changed)
     assert len([line for line in found if all(text in line for text in said)]) == 1, found
 
@@ -111,5 +111,5 @@ def test_what_a_host_lacks_is_said(host: str, changed: dict[str, t.Any], said: t
         ("zk1", {"cpu_flags": []}),
     ],
 )
-def test_what_does_not_matter_is_accepted(host: str, changed: dict[str, t.Any]) -> None:
+def test_irrelevant_differences_are_accepted(host: str, changed: dict[str, t.Any]) -> None:
     assert problems(host, **changed) == []

@@ -37,7 +37,7 @@ def problems(host: str = "", groups: dict[str, list[str]] | None = None, **value
     return preflight.inventory_problems(hostvars, {**GROUPS, **(groups or {})})
 
 
-def test_a_good_inventory_has_none() -> None:
+def test_valid_inventory_has_no_problems() -> None:
     assert problems() == []
 
 

@@ -17,5 +17,5 @@ def test_names_are_the_hosts_and_its_address(address: str, own: str) -> None:
     assert hosts == [{"name": "ch1", "names": ["DNS:ch1", "DNS:localhost", "IP:127.0.0.1", own]}]
 
 
-def test_a_name_is_there_once() -> None:
+def test_names_are_unique() -> None:
     assert tls.certificate_names("ch1", "ch1") == ["DNS:ch1", "DNS:localhost", "IP:127.0.0.1"]

@@ -247,7 +247,7 @@ def test_missing_components_without_answer() -> None:
         topology.collector_missing_components({}, "cannot execute binary file")
 
 
-def test_a_refusal_shows_no_text_of_the_secret_configuration() -> None:
+def test_refusal_hides_the_secret_configuration() -> None:
     """Also where the program repeats it; what it says about files of the host is no refusal."""
     verdict = {"rc": 1, "stderr": "Error: 'timeout'\ntime: invalid duration \"hush-4711\""}
     said = topology.collector_refusal(verdict, {"exporters": {"clickhouse/1": {"timeout": "hush-4711"}}})

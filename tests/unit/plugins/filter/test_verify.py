@@ -110,7 +110,7 @@ NOWHERE = {"ch1": 0, "ch2": 0}
         ),
     ],
 )
-def test_last_hop(have: dict[str, t.Any], verdict: str | None) -> None:
+def test_last_hop_of_the_path_is_reported(have: dict[str, t.Any], verdict: str | None) -> None:
     """The hop that had the record last is named."""
     assert verify.last_hops(have) == ({} if verdict is None else {"logs": f"log: {verdict}"})
 

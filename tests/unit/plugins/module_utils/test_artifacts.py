@@ -160,7 +160,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_download_is_compared_with_what_is_published(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_download_is_verified_against_the_published_checksum(site: vendor.Vendor, tmp_path: Path) -> None:
     entry, downloaded = fetch(wanted(site), tmp_path / ARCHIVE, {}, ())
     assert downloaded
     assert entry == {
@@ -178,7 +178,7 @@ def test_without_a_published_checksum_the_lock_says_so(site: vendor.Vendor, tmp_
 
 
 @pytest.mark.parametrize("publishes", [b"0" * 64, b"<html>"], ids=["another", "none"])
-def test_a_wrong_checksum_leaves_nothing(site: vendor.Vendor, tmp_path: Path, publishes: bytes) -> None:
+def test_file_with_a_wrong_checksum_is_removed(site: vendor.Vendor, tmp_path: Path, publishes: bytes) -> None:
     site.files[f"/{ARCHIVE}.sha256"] = publishes
     with pytest.raises(ArtifactError, match=rf"{ARCHIVE}.*publishes|cannot be read"):
         fetch(wanted(site), tmp_path / ARCHIVE, {}, ())
@@ -186,7 +186,7 @@ def test_a_wrong_checksum_leaves_nothing(site: vendor.Vendor, tmp_path: Path, pu
 
 
 @pytest.mark.parametrize("there", [b"", CONTENT[:-1] + b"x"], ids=["not there", "damaged"])
-def test_what_is_pinned_is_not_replaced_by_another(site: vendor.Vendor, tmp_path: Path, there: bytes) -> None:
+def test_pinned_archive_is_not_replaced(site: vendor.Vendor, tmp_path: Path, there: bytes) -> None:
     if there:
         (tmp_path / ARCHIVE).write_bytes(there)
     with pytest.raises(ArtifactError, match="what the lock pins is 000.*observability_lock_file"):
@@ -201,7 +201,7 @@ def test_a_damaged_file_is_downloaded_again(site: vendor.Vendor, tmp_path: Path)
     assert (tmp_path / ARCHIVE).read_bytes() == CONTENT
 
 
-def test_what_is_pinned_and_verified_asks_nobody(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_verified_archive_needs_no_request(site: vendor.Vendor, tmp_path: Path) -> None:
     entry, _downloaded = fetch(wanted(site), tmp_path / ARCHIVE, {}, ())
     site.asked.clear()
     assert fetch(wanted(site), tmp_path / ARCHIVE, entry, ()) == (entry, False)
@@ -215,7 +215,7 @@ def test_a_complete_file_without_a_lock_is_compared_not_downloaded(site: vendor.
     assert site.asked == [(f"/{ARCHIVE}.sha256", "")]
 
 
-def test_a_download_goes_on_where_it_broke(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_interrupted_download_is_resumed(site: vendor.Vendor, tmp_path: Path) -> None:
     site.cut[f"/{ARCHIVE}"] = [1000, 2000]
     fetch(wanted(site), tmp_path / ARCHIVE, {}, (0, 0))
     assert [asked for path, asked in site.asked if path == f"/{ARCHIVE}"] == ["", "bytes=1000-", "bytes=3000-"]
@@ -233,13 +233,13 @@ def test_the_next_run_goes_on_where_it_broke(site: vendor.Vendor, tmp_path: Path
     assert files(tmp_path) == [ARCHIVE]
 
 
-def test_halves_of_two_files_are_not_put_together(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_partial_file_of_another_archive_is_not_continued(site: vendor.Vendor, tmp_path: Path) -> None:
     (tmp_path / f".{ARCHIVE}.part").write_bytes(b"x" * 1000)
     fetch(wanted(site), tmp_path / ARCHIVE, {}, ())
     assert (tmp_path / ARCHIVE).read_bytes() == CONTENT
 
 
-def test_what_nothing_verifies_begins_anew(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_unverified_partial_download_restarts(site: vendor.Vendor, tmp_path: Path) -> None:
     (tmp_path / f".{ARCHIVE}.part").write_bytes(b"x" * 1000)
     fetch(wanted(site, checksum=False), tmp_path / ARCHIVE, {}, ())
     assert (tmp_path / ARCHIVE).read_bytes() == CONTENT
@@ -247,14 +247,14 @@ def test_what_nothing_verifies_begins_anew(site: vendor.Vendor, tmp_path: Path) 
 
 @pytest.mark.parametrize("begun", [1000, len(CONTENT), len(CONTENT) + 1])
 @pytest.mark.parametrize("ranges", [True, False])
-def test_every_beginning_ends_whole(site: vendor.Vendor, tmp_path: Path, begun: int, ranges: bool) -> None:
+def test_partial_file_of_any_length_is_completed(site: vendor.Vendor, tmp_path: Path, begun: int, ranges: bool) -> None:
     site.ranges = ranges
     (tmp_path / f".{ARCHIVE}.part").write_bytes((CONTENT + b"x")[:begun])
     fetch(wanted(site), tmp_path / ARCHIVE, {}, (0,))
     assert (tmp_path / ARCHIVE).read_bytes() == CONTENT
 
 
-def test_what_is_not_there_is_asked_once(site: vendor.Vendor, tmp_path: Path) -> None:
+def test_missing_archive_is_requested_once(site: vendor.Vendor, tmp_path: Path) -> None:
     del site.files[f"/{ARCHIVE}"]
     with pytest.raises(ArtifactError, match=f"{ARCHIVE} cannot be downloaded: HTTP Error 404"):
         fetch(wanted(site, checksum=False), tmp_path / ARCHIVE, {}, (0, 0, 0))
@@ -304,7 +304,7 @@ def test_a_signature_that_is_not_valid(site: vendor.Vendor, signed: dict[str, An
     assert files(tmp_path) == []
 
 
-def test_a_missing_program_is_told_and_verified_later(
+def test_missing_verification_program_is_reported_and_verification_repeated(
     site: vendor.Vendor, signed: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as without:

@@ -159,7 +159,7 @@ def test_references(body: str, found: set[tuple[str, str]]) -> None:
         ("x IN (1, 2) AND dictionary = 'dictGet('", False),
     ],
 )
-def test_what_reads_by_name(text: str, found: bool) -> None:
+def test_lookups_are_recognized(text: str, found: bool) -> None:
     assert has_lookup(text) is found
 
 
@@ -170,7 +170,7 @@ TABLE = "CREATE TABLE a.b (`x` UInt8)"
 DICTIONARY = "CREATE DICTIONARY a.b (`k` {}) PRIMARY KEY k SOURCE(MYSQL(USER 'u' PASSWORD {})) LIFETIME(MIN 0 MAX 9) LAYOUT({})"
 
 
-def test_names_without_a_database_are_of_the_one_given() -> None:
+def test_unqualified_names_get_the_given_database() -> None:
     assert parse_create("CREATE OR REPLACE VIEW b AS SELECT 1", "a") == Create("view", "a", "b", "AS SELECT 1")
     assert parse_create("CREATE VIEW c.b AS SELECT 1", "a").database == "c"
     assert parse_create("CREATE FUNCTION f AS x -> x", "a").database == ""
@@ -310,7 +310,7 @@ def test_with_settings(text: str, wanted: str) -> None:
     assert join_clauses(set_settings(split_clauses(head + text), {"a": "0", "c": "'y'"})) == head + wanted
 
 
-def test_fill_puts_what_a_view_leaves_open_at_its_place() -> None:
+def test_fill_inserts_omitted_clauses_of_a_view_in_order() -> None:
     view = "CREATE MATERIALIZED VIEW a.v TO a.b{} COMMENT 'c' AS SELECT x FROM a.c"
     have = split_clauses("CREATE MATERIALIZED VIEW a.v TO a.b (`x` UInt8) DEFINER = u SQL SECURITY DEFINER AS SELECT x FROM a.c")
     filled = join_clauses(fill_server_defaults(split_clauses(view.format("")), have, {}))
@@ -368,5 +368,5 @@ def test_secrets(text: str, secrets: set[str]) -> None:
         ("ENGINE = Log COMMENT 'no secret'", "ENGINE = S3('[HIDDEN]')", set()),
     ],
 )
-def test_what_the_server_hides_is_a_secret(ours: str, theirs: str, secrets: set[str]) -> None:
+def test_hidden_values_are_secrets(ours: str, theirs: str, secrets: set[str]) -> None:
     assert find_hidden_secrets(ours, theirs) == secrets

@@ -125,14 +125,14 @@ LOST = {
 
 
 @pytest.mark.parametrize("engine", LOST)
-def test_what_is_lost(engine: str) -> None:
+def test_loss_of_recreated_engines(engine: str) -> None:
     clauses = split_clauses(f"CREATE TABLE d.t (`k` UInt8) {engine}")
     assert bool(recreate.recreate_loss(clauses)) == LOST[engine]
     assert recreate.holds_no_rows(clauses)
 
 
 @pytest.mark.parametrize("engine", ["MergeTree ORDER BY k", "Memory", "Log", "Set", "Join(ANY, LEFT, k)", "File('CSV')", "KeeperMap('/k')"])
-def test_what_holds_rows_is_not_made_anew(engine: str) -> None:
+def test_engines_with_rows_are_not_recreated(engine: str) -> None:
     assert not recreate.holds_no_rows(split_clauses(f"CREATE TABLE d.t (`k` UInt8) ENGINE = {engine}"))
 
 

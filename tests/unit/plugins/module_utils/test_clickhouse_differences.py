@@ -108,7 +108,7 @@ def test_statements(before: str, after: str, statements: list[str]) -> None:
         ),
     ],
 )
-def test_impossible(before: str, after: str, reason: str) -> None:
+def test_reasons_of_impossible_changes(before: str, after: str, reason: str) -> None:
     assert change(before, after).impossible == (reason,)
 
 
@@ -151,7 +151,7 @@ def test_a_replica_that_cannot_be_tried_is_created_as_declared() -> None:
     assert item.key not in replica.without([item.key]).have
 
 
-def test_tables_without_rows_are_made_anew() -> None:
+def test_tables_without_rows_are_recreated() -> None:
     before, after = (f"CREATE TABLE d.t (`x` UInt8) ENGINE = {engine}" for engine in ("Null", "Memory"))
     observation, item = observed(before, after)
     changes = differences.plan_changes(observation, {}, ())

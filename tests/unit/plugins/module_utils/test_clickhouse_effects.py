@@ -38,7 +38,7 @@ def test_effect(statement: str, made: Effect) -> None:
     assert statement_effect(statement, ["a"]) == made
 
 
-def test_rewritten() -> None:
+def test_rewritten_columns() -> None:
     have = "CREATE TABLE d.t (`a` UInt8, `b` UInt8 TTL toDate(a), `c` UInt8, `d` UInt8 COMMENT 'x') ENGINE = Memory"
     want = "CREATE TABLE d.t (`a` UInt16, `b` UInt8, `c` UInt8 TTL toDate(a), `d` UInt8, `e` UInt8) ENGINE = Memory"
     assert rewritten_columns(have, want) == ["a", "c"]

@@ -31,7 +31,7 @@ SETTINGS = {"default_replica_path": "/tables/{shard}/{database}/{table}"}
         ("ReplicatedMergeTree('default:/own', '{replica}')", {}, "", "/own"),
     ],
 )
-def test_places(engine: str, settings: dict[str, str], zookeeper: str, path: str) -> None:
+def test_zookeeper_paths(engine: str, settings: dict[str, str], zookeeper: str, path: str) -> None:
     assert replica_definition.zookeeper_path(("d", "t"), f"ENGINE = {engine}", MACROS, settings) == replica_definition.ZooKeeperPath(
         zookeeper, path
     )
@@ -49,7 +49,7 @@ def test_places(engine: str, settings: dict[str, str], zookeeper: str, path: str
         ("ReplicatedMergeTree('own', '{replica}')", SETTINGS),
     ],
 )
-def test_places_that_cannot_be_known(engine: str, settings: dict[str, str]) -> None:
+def test_zookeeper_paths_with_unknown_macros(engine: str, settings: dict[str, str]) -> None:
     assert replica_definition.zookeeper_path(("d", "t"), f"ENGINE = {engine}", MACROS, settings) is None
 
 
@@ -140,16 +140,16 @@ def joined(declared: str, columns: str, metadata: str) -> str | None:
 
 
 @pytest.mark.parametrize(("text", "columns", "metadata"), [(FULL, FULL_COLUMNS, FULL_METADATA), (ODD, ODD_COLUMNS, ODD_METADATA)])
-def test_the_same_stays_as_declared(text: str, columns: str, metadata: str) -> None:
+def test_equal_definitions_stay_as_declared(text: str, columns: str, metadata: str) -> None:
     assert joined(text, columns, metadata) == text
 
 
-def test_another_one_with_what_is_not_in_zookeeper() -> None:
+def test_settings_that_zookeeper_does_not_store_are_kept() -> None:
     settings = "SETTINGS parts_to_throw_insert = 7, index_granularity = 1024 COMMENT 'ours'"
     assert joined(BRIEF, FULL_COLUMNS, FULL_METADATA) == FULL[: FULL.index("SETTINGS")] + settings
 
 
-def test_only_what_differs_is_spelt_as_in_zookeeper() -> None:
+def test_only_differing_clauses_are_taken_from_zookeeper() -> None:
     other = ODD_METADATA.replace("primary key: k, v", "primary key: k").replace("d + toIntervalDay(1)", "d + toIntervalDay(2)")
     wanted = ODD.replace("ORDER BY ((k), v)", "ORDER BY k")
     wanted = wanted.replace("TTL (d) + toIntervalDay((1)) WHERE (k = 3)", "TTL d + toIntervalDay(2) WHERE k = 3")
@@ -193,7 +193,7 @@ def test_engines(engine: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [metadata(*PARAMETERS, "graphite hash: 1", mode=6), metadata("granularity bytes: 10485760", mode=5)])
-def test_an_engine_that_zookeeper_does_not_tell_whole_must_be_the_declared_one(text: str) -> None:
+def test_engine_with_arguments_unknown_to_zookeeper_must_be_the_declared_one(text: str) -> None:
     """Its configuration is elsewhere; old servers did not write all of its columns."""
     kind = "Graphite" if "graphite" in text else "Replacing"
     same = f"CREATE TABLE d.t (`k` UInt64) ENGINE = Replicated{kind}MergeTree({PATH}, x) ORDER BY tuple()"
@@ -215,7 +215,7 @@ def test_an_engine_that_zookeeper_does_not_tell_whole_must_be_the_declared_one(t
         (COLUMNS, metadata(*PARAMETERS).replace("data format version: 1\npartition key: \n", "")),
     ],
 )
-def test_what_is_not_known_is_left_alone(columns: str, text: str) -> None:
+def test_unreadable_metadata_is_ignored(columns: str, text: str) -> None:
     assert joined(BRIEF, columns, text) is None
 
 
@@ -279,7 +279,7 @@ def test_columns_are_read_as_they_are_written(
         assert clause_text(found, "columns") == text(theirs)
 
 
-def test_values_that_others_have_are_not_tried_here() -> None:
+def test_casts_are_not_tested_on_a_replica_without_rows() -> None:
     clauses = split_clauses("CREATE TABLE d.t (`k` UInt64, `v` String, `m` UInt8 ALIAS k) ENGINE = ReplicatedMergeTree ORDER BY k")
     change = Change(("ALTER TABLE d.t (MODIFY COLUMN `v` UInt8)",), casts=("_CAST(v, 'UInt8')",), needs=(("modify_lossy", "values"),))
     assert replica_definition.create_then_alter(clauses, change, ["modify_lossy"]) is None
@@ -315,7 +315,7 @@ def stored(path: str, columns: str = COLUMNS) -> list[tuple[str, str, str]]:
     return [(path, "columns", columns), (path, "metadata", metadata(*PARAMETERS))]
 
 
-def test_all_missing_tables_cost_one_question_of_zookeeper() -> None:
+def test_missing_tables_are_looked_up_in_one_query_of_zookeeper() -> None:
     other = COLUMNS.replace("UInt64", "UInt8")
     server = Server(zookeeper=[*stored("/tables/1/d/a", other), *stored("/tables/1/d/b"), *stored("/c", other)[:1]])
     found = read(server, a="ReplicatedMergeTree", b="ReplicatedMergeTree", c="ReplicatedMergeTree('/c', 'a')", d="MergeTree")
@@ -325,7 +325,7 @@ def test_all_missing_tables_cost_one_question_of_zookeeper() -> None:
 
 
 @pytest.mark.parametrize("part", ["DEFAULT\ttryDecrypt(\\'aes\\', k, \\'key\\')", "COMMENT \\'[HIDDEN]\\'"])
-def test_a_definition_with_a_secret_is_not_shown(part: str) -> None:
+def test_definition_with_a_secret_is_hidden(part: str) -> None:
     assert read(Server(zookeeper=stored("/tables/1/d/t", COLUMNS.replace("UInt64", f"UInt64\t{part}"))), t="ReplicatedMergeTree") == {}
 
 
@@ -340,7 +340,7 @@ def test_a_definition_with_a_secret_is_not_shown(part: str) -> None:
         ({}, "MergeTree"),
     ],
 )
-def test_who_may_not_ask_does_not_join(answers: dict[str, t.Any], engine: str) -> None:
+def test_join_without_grants_is_skipped(answers: dict[str, t.Any], engine: str) -> None:
     assert read(Server(**answers), t=engine) == {}
 
 
@@ -352,6 +352,6 @@ def test_who_may_not_ask_does_not_join(answers: dict[str, t.Any], engine: str) -
         (ConnectionFailed("gone"), "ReplicatedMergeTree"),
     ],
 )
-def test_other_errors_are_errors(error: ClickHouseError, engine: str) -> None:
+def test_unexpected_errors_are_raised(error: ClickHouseError, engine: str) -> None:
     with pytest.raises(type(error), match="gone|no column"):
         read(Server(zookeeper=error), t=engine)

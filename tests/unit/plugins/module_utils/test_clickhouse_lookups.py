@@ -9,7 +9,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 
 
-def test_only_what_reads_by_name_is_taken_back() -> None:
+def test_only_expressions_with_lookups_are_removed() -> None:
     have = split_clauses(
         "CREATE TEMPORARY TABLE t (`x` UInt64 CODEC(ZSTD(1)), `a b` String DEFAULT dictGet('c.d', 'v', x) COMMENT 'k', "
         "`y` String DEFAULT 'dictGet(', CONSTRAINT known CHECK dictHas('c.d', x), CONSTRAINT small CHECK x < 9) "

@@ -56,7 +56,7 @@ def test_broken_connection(text: str, short: str) -> None:
     assert messages.broken_connection(text) == short
 
 
-def test_misfit() -> None:
+def test_unconvertible_value_is_described() -> None:
     assert conversion.unconvertible_value("a", "UInt8", "x" * 50).endswith(f"such as '{'x' * 40}'...")
     assert conversion.parse_cast("_CAST(toInt16(`a b`), 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
     enum = "_CAST(toInt16(a), 'Nullable(Enum8(\\'x=\\' = 1, \\'y\\' = -2))')"

@@ -103,7 +103,7 @@ def test_settings() -> None:
     assert query.settings_text({"a": True, "b": 1.5, "c": "x", "d.e": 0}) == {"a": "1", "b": "1.5", "c": "x", "d.e": "0"}
 
 
-def test_hiding() -> None:
+def test_secrets_are_masked_in_results() -> None:
     secrets = query.secret_spellings({"a": "it's\tme", "b": [{"k": 12345}], "c": None, "d": True, "e": " "})
     shown = query.mask_secret_values({"it's\tme": ["it\\'s\\tme", "it's me", "12345", "True", " "], "n": 5}, secrets)
     assert shown == {"[HIDDEN]": ["[HIDDEN]", "[HIDDEN]", "[HIDDEN]", "True", " "], "n": 5}
@@ -121,5 +121,5 @@ def test_hiding() -> None:
         ("Code: 6. Unknown table 'x'", "Code: 6. Unknown table 'x'"),
     ],
 )
-def test_parts_of_secrets(message: str, shown: str) -> None:
+def test_parts_of_secrets_in_messages_are_masked(message: str, shown: str) -> None:
     assert query.mask_error_message(ClickHouseError(message, 6), query.secret_spellings({"a": "hunter2"})) == shown

@@ -117,7 +117,7 @@ def test_copied_columns(
     assert casts is None or copy.casts == casts
 
 
-def test_the_mark_of_what_was_copied() -> None:
+def test_mark_of_copied_partitions() -> None:
     blocks = {"all": 7, "20240101": 3}
     assert rebuild.parse_mark(rebuild.format_mark(blocks)) == blocks
     assert rebuild.parse_mark("a comment") is None

@@ -52,7 +52,7 @@ def test_references_come_before_kinds() -> None:
     assert names(objects) == ["d.original", "d.copy", "d.t", "d.b", "d.mv", "d.a"]
 
 
-def test_what_asks_a_dictionary_comes_after_it_and_goes_before_it() -> None:
+def test_readers_of_a_dictionary_are_created_after_and_dropped_before_it() -> None:
     objects = [
         {"ddl": "CREATE TABLE d.a (x UInt64, y String DEFAULT dictGet('d.z', 'y', x)) ENGINE = Memory"},
         {"ddl": "CREATE TABLE d.b (x UInt64, y String) ENGINE = Dictionary('d.z')"},
@@ -65,14 +65,14 @@ def test_what_asks_a_dictionary_comes_after_it_and_goes_before_it() -> None:
     assert [state.name for state in plan.objects] == ["d.a", "d.b", "d.z"]
 
 
-def test_a_function_is_made_in_the_words_of_the_server() -> None:
+def test_function_is_created_with_the_formatted_text() -> None:
     """Its parentheses end up in the tables that call it, and a server that starts takes them from its own text."""
     want = declaration.declare([{"ddl": "CREATE FUNCTION twice AS x -> x * 2"}])
     own = Definition("CREATE FUNCTION twice AS x -> (x * 2)")
     assert planning.plan_schema(want, Observation(want={("", "twice"): own})).statements == [own.text]
 
 
-def test_a_column_called_like_a_table_is_no_reference() -> None:
+def test_column_named_like_a_table_is_not_a_reference() -> None:
     objects = [
         {"ddl": "CREATE TABLE d.a (b UInt8) ENGINE = Memory"},
         {"ddl": "CREATE TABLE d.b (a UInt8) ENGINE = Memory"},
@@ -184,14 +184,14 @@ def converge(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[Server], t.Any]:
 
 
 @pytest.mark.parametrize("code", [57, 82, 342, 517])
-def test_contested_objects_are_planned_again(converge: t.Callable[[Server], t.Any], code: int) -> None:
+def test_concurrently_changed_objects_are_planned_again(converge: t.Callable[[Server], t.Any], code: int) -> None:
     server = Server([None, ClickHouseError("somebody else", code)])
     plan = converge(server)
     assert plan.statements == server.executed
     assert [state.status for state in plan.objects] == ["created", "created"]
 
 
-def test_contest_is_bounded(converge: t.Callable[[Server], t.Any]) -> None:
+def test_replanning_after_concurrent_changes_is_bounded(converge: t.Callable[[Server], t.Any]) -> None:
     with pytest.raises(ClickHouseError, match=r"^d\.t \(objects\[1\]\.ddl\): its other replicas .*METADATA_MISMATCH") as caught:
         converge(Server([None, *[ClickHouseError("METADATA_MISMATCH", 342)] * 50]))
     assert caught.value.details == {"code": 342, "changed": True, "statements": ["CREATE DATABASE d"]}
@@ -204,7 +204,7 @@ def test_other_errors_are_not_repeated(converge: t.Callable[[Server], t.Any]) ->
     assert len(server.executed) == 1
 
 
-def test_a_lost_answer_is_looked_up(converge: t.Callable[[Server], t.Any]) -> None:
+def test_outcome_of_an_unanswered_statement_is_queried(converge: t.Callable[[Server], t.Any]) -> None:
     server = Server([None, ConnectionFailed("lost after")])
     assert converge(server).statements == ["CREATE DATABASE d", "CREATE TABLE d.t (x UInt8) ENGINE = Memory"]
     assert len(server.executed) == 1
@@ -232,7 +232,7 @@ STATEMENTS = {
         ("SYSTEM FLUSH DISTRIBUTED d.t", ["DROP"], ["SYSTEM FLUSH DISTRIBUTED d.t", "DROP"], True, None),
     ],
 )
-def test_whether_a_statement_without_an_answer_ran(
+def test_outcome_of_a_statement_without_an_answer(
     sent: str, following: list[str], now: list[str], exists: bool, ran: bool | None
 ) -> None:
     (item,) = declaration.declare([TABLE])

@@ -15,7 +15,7 @@ A = config_tree.File("/etc/x/a", b"one\n", 0o640, 0, 5)
 SECRET = config_tree.File("/etc/x/key", b"hush\n", 0o640, 0, 5, secret=True)
 
 
-def test_what_is_there_already_is_no_change() -> None:
+def test_existing_file_is_no_change() -> None:
     assert config_tree.plan([A, SECRET], {A.path: A, SECRET.path: dataclasses.replace(SECRET, secret=False)}) == ()
 
 
@@ -59,9 +59,9 @@ def test_a_diff_shows_files_and_hides_secrets() -> None:
         (["a", "a/b"], "folder of"),
     ],
 )
-def test_paths_that_cannot_be_meant(paths: list[str], word: str) -> None:
+def test_dangerous_paths_are_refused(paths: list[str], word: str) -> None:
     assert [problem for problem in config_tree.problems("/etc/x", paths) if word in problem]
 
 
-def test_paths_that_are_fine() -> None:
+def test_safe_paths_are_accepted() -> None:
     assert config_tree.problems("/etc/x", ["a", "b/c", "b/d", "/etc/systemd/system/x.service"]) == []

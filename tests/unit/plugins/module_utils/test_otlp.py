@@ -74,7 +74,7 @@ def test_an_answer_that_is_not_otlp_is_an_error(answer: str) -> None:
         (418, "[1]", "[1]: ", "log"),
     ],
 )
-def test_a_refusal_says_what_to_do(status: int, answer: str, begins: str, has: str) -> None:
+def test_refusal_names_the_remedy(status: int, answer: str, begins: str, has: str) -> None:
     """The receiver's words first, then the advice."""
     line = _otlp.refusal(status, answer)
     assert line.startswith(begins)

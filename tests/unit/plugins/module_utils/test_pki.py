@@ -30,11 +30,11 @@ def files(pki: Pki) -> dict[str, str]:
     return {str(path.relative_to(pki.folder)): oct(path.stat().st_mode & 0o777) for path in pki.folder.rglob("*")}
 
 
-def test_a_good_certificate_stays(pki: Pki) -> None:
+def test_valid_certificate_is_kept(pki: Pki) -> None:
     assert not pki.due("ch1", list(reversed(NAMES)), 30)
 
 
-def test_keys_are_the_owners_alone(pki: Pki) -> None:
+def test_keys_are_readable_by_their_owner_only(pki: Pki) -> None:
     assert files(pki) == {
         "ca.key": "0o600",
         "ca.crt": "0o644",
@@ -55,7 +55,7 @@ def test_openssl_accepts_it(pki: Pki, purpose: str) -> None:
 
 
 @pytest.mark.parametrize(("days", "due"), [(99, False), (101, True)])
-def test_its_end_is_near(pki: Pki, days: int, due: bool) -> None:
+def test_certificate_close_to_expiry_is_renewed(pki: Pki, days: int, due: bool) -> None:
     assert pki.due("ch1", NAMES, days) is due
 
 
@@ -80,7 +80,7 @@ def test_another_authority_of_the_same_name(pki: Pki) -> None:
     assert pki.due("ch1", NAMES, 30)
 
 
-def test_an_authority_of_ones_own_without_its_key(pki: Pki) -> None:
+def test_external_ca_without_its_key(pki: Pki) -> None:
     """Checks go on, issuing says what to do."""
     (pki.folder / "ca.key").unlink()
     own = Pki(str(pki.folder), now=lambda: NOW)
@@ -89,7 +89,7 @@ def test_an_authority_of_ones_own_without_its_key(pki: Pki) -> None:
         own.issue("ch1", NAMES, 100)
 
 
-def test_what_is_not_pem_is_named(pki: Pki) -> None:
+def test_invalid_pem_is_named(pki: Pki) -> None:
     (pki.folder / "ca.crt").write_text("nothing")
     with pytest.raises(PkiError, match="ca.crt is not a certificate"):
         Pki(str(pki.folder), now=lambda: NOW).due("ch1", NAMES, 30)

@@ -41,7 +41,7 @@ def test_no_import_climbs(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_what_decides_asks_no_server(name: str) -> None:
+def test_planning_modules_use_no_client(name: str) -> None:
     tree = ast.parse((FOLDER / "_clickhouse" / f"{name}.py").read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not names & {"ClickHouse", "TemporaryObjects", "client"}

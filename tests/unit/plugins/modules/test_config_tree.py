@@ -46,13 +46,13 @@ def write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Write:
     return write
 
 
-def test_what_the_program_accepts_is_written_without_the_files_of_the_check(write: Write, tmp_path: Path) -> None:
+def test_accepted_configuration_is_written_without_temporary_files(write: Write, tmp_path: Path) -> None:
     assert write("yes\n")["changed"] is True
     assert [path.name for path in (tmp_path / "etc").rglob("*")] == ["a"]
     assert write("yes\n")["changed"] is False
 
 
-def test_what_the_program_refuses_is_not_written_and_the_options_are_named(write: Write, tmp_path: Path) -> None:
+def test_refused_configuration_is_not_written(write: Write, tmp_path: Path) -> None:
     write("yes\n")
     answer = write("no\n")
     assert answer["failed"] is True

@@ -45,7 +45,7 @@ def test_everything_is_there(ask: Ask, tmp_path: Path) -> None:
     assert answer["changed"] is False
 
 
-def test_what_is_missing_is_named(ask: Ask, tmp_path: Path) -> None:
+def test_missing_items_are_named(ask: Ask, tmp_path: Path) -> None:
     accounts = [{"name": "nobody-here"}, {"name": "root", "groups": ["no-such-group"]}, {"name": "root"}]
     answer = ask(paths=[str(tmp_path), str(tmp_path / "x")], accounts=accounts)
     assert answer["complete"] is False
@@ -53,12 +53,12 @@ def test_what_is_missing_is_named(ask: Ask, tmp_path: Path) -> None:
     assert answer["missing_accounts"] == ["nobody-here", "root"]
 
 
-def test_a_link_to_nothing_is_missing(ask: Ask, tmp_path: Path) -> None:
+def test_broken_link_is_reported_as_missing(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "current").symlink_to(tmp_path / "1.0")
     assert ask(paths=[str(tmp_path / "current")])["missing_paths"] == [str(tmp_path / "current")]
 
 
-def test_an_identity_that_is_not_there_yet(ask: Ask, myid: Path) -> None:
+def test_missing_identity_is_created(ask: Ask, myid: Path) -> None:
     assert ask(unchanged=identity(myid))["complete"] is True
 
 
