@@ -224,7 +224,7 @@ def send(inventory: Path, probe: str, token: str) -> dict[str, Any]:
     return answer
 
 
-def test_writes_continue_without_a_zookeeper_member(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
+def test_writes_continue_without_one_zookeeper(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
     """Two of three serve; the third comes back by itself."""
     probe = f"fault-{time.time_ns()}"
     hosts["zk1"].check_output("systemctl kill --signal=KILL zookeeper")
