@@ -325,3 +325,31 @@ def test_provisioned_values_are_expanded(monkeypatch: pytest.MonkeyPatch) -> Non
         row = server.send("GET", "/api/datasources/name/Made")[1]
     assert (row["url"], row["database"], row["user"]) == ("http://db.example.test", "a$b", "db.example.test")
     assert row["uid"].startswith("P") and len(row["uid"]) == 17
+
+
+def test_what_no_recording_shows_is_refused() -> None:
+    """501 for a path, a value or a way to sign in that is not covered; 401 comes first."""
+    with grafana_server() as server:
+        assert server.send("GET", "/api/reports", auth=None)[0] == 401
+        key = server.send("POST", "/api/auth/keys", {"name": "k", "role": "Viewer"})[1]["key"]
+        refused = [
+            server.send("GET", "/api/reports"),
+            server.send("POST", "/api/annotations", {"text": "x", "dashboardUID": "d"}),
+            server.send("GET", "/api/org", auth=key),
+        ]
+    assert [status for status, _body in refused] == [501, 501, 501]
+    assert "GET /api/reports" in refused[0][1]["message"]
+
+
+def test_permissions_of_the_folders_above_are_inherited() -> None:
+    """A dashboard in a nested folder has the permissions of both folders, and its creator's own."""
+    with grafana_server() as server:
+        server.send("POST", "/api/folders", {"uid": "top", "title": "Top"})
+        server.send("POST", "/api/folders", {"uid": "low", "title": "Low", "parentUid": "top"})
+        server.send("POST", "/api/dashboards/db", {"dashboard": {"uid": "d", "title": "D"}, "folderUid": "low"})
+        server.send("POST", "/api/folders/low/permissions", {"items": [{"role": "Viewer", "permission": 4}]})
+        found = server.send("GET", "/api/dashboards/uid/d/permissions")[1]
+    shown = [(item.get("role", item["userLogin"]), item["permissionName"], item["inherited"]) for item in found]
+    own, low = ("admin", "Admin", False), ("Viewer", "Admin", True)
+    top = [("admin", "Admin", True), ("Viewer", "View", True), ("Editor", "Edit", True)]
+    assert shown == [own, low, *top]

@@ -59,6 +59,11 @@ def denied(permission: str) -> Fail:
     return Fail(403, needed, accessErrorId=error, title="Access denied")
 
 
+def not_covered(what: str) -> Fail:
+    """501 for what no recording shows: the stand-in makes up no answers."""
+    return Fail(501, f"The Grafana stand-in does not cover {what}")
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who sent a request, and what they are in the organisation it is for."""
@@ -184,6 +189,11 @@ class Routes(list[Route]):
             return handler
 
         return register
+
+
+def absent(_request: Request) -> Any:
+    """The handler of a path that Grafana was recorded not to route."""
+    raise Fail(404, "Not found")
 
 
 def split(path: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from . import families
-from .api import NONE, OPTIONAL, VIEWER, Caller, Fail, Reply, Request, Route, denied, parse, split
+from .api import NONE, OPTIONAL, VIEWER, Caller, Fail, Reply, Request, Route, denied, not_covered, parse, split
 from .config import Config
 from .log import Log
 from .store import FILE_NAME, Row, Store, age, hash_password, now, password_matches
@@ -128,6 +128,7 @@ class App:
                 caller = self._identify(headers, query)
             if caller is None:
                 raise Fail(401, "Unauthorized")
+            raise not_covered(f"{method} {path}")
         raise Fail(404, "Not found")
 
     def _admit(self, route: Route, headers: dict[str, str], query: dict[str, list[str]]) -> Caller | None:
@@ -173,7 +174,10 @@ class App:
         return Caller("user", user["id"], user["login"], org, member["role"] if member else "", user["isGrafanaAdmin"])
 
     def _token(self, key: str) -> Caller:
-        token = self.store.one("tokens", hash=hashlib.sha256(key.encode()).hexdigest())
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        if self.store.one("api_keys", hash=digest):
+            raise not_covered("signing in with an API key")
+        token = self.store.one("tokens", hash=digest)
         account = token and self.store.one("service_accounts", id=token["accountId"])
         if not token or not account or (token["expiration"] and age(token["expiration"]).total_seconds() > 0):
             raise Fail(401, "invalid API key", traced=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..api import EDITOR, VIEWER, Fail, Request, Routes, bad_request, matches
 from ..store import Row, Store, now
-from . import folders
+from . import folders, permissions
 
 routes = Routes()
 MOST_HITS = 5000
@@ -25,8 +25,11 @@ def url(board: Row) -> str:
 
 
 def find(request: Request) -> Row:
-    """The dashboard in the path."""
-    board = request.store.one("dashboards", orgId=request.org, uid=request.params["uid"])
+    """The dashboard in the path, by uid or number."""
+    equal: Row = {"uid": request.params["uid"]} if "uid" in request.params else {}
+    if not equal:
+        equal = {"id": request.number("id", bad_request("id is invalid"))}
+    board = request.store.one("dashboards", orgId=request.org, **equal)
     if board is None:
         raise missing()
     return board
@@ -35,6 +38,7 @@ def find(request: Request) -> Row:
 def remove(store: Store, number: int) -> None:
     """Delete a dashboard with its versions."""
     store.drop("dashboards", id=number)
+    store.drop("permissions", objectId=number)
     store.drop("dashboard_versions", dashboardId=number)
     store.drop("dashboard_files", dashboardId=number)
 
@@ -62,6 +66,7 @@ def save(
     if board is None:
         row = {"orgId": org, "uid": uid or str(uuid.uuid4()), "version": 0, "created": now(), "createdBy": who}
         board = store.add("dashboards", row)
+        permissions.grant_defaults(store, {**board, "parentUid": folder}, who)
         stored = {**data, "uid": board["uid"], "version": 1}
     else:
         stored = {**data, "id": board["id"], "uid": uid or board["uid"], "version": board["version"] + 1}

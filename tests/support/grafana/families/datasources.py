@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .. import clickhouse
-from ..api import ADMIN, VIEWER, Fail, Reply, Request, Routes, bad_request
+from ..api import ADMIN, SIGNED_IN, VIEWER, Fail, Reply, Request, Routes, absent, bad_request
 from ..app import App
 from ..store import Row, Store
 from .plugins import CORE
@@ -242,3 +242,7 @@ def _result(request: Request, item: Row) -> Row:
     meta = {"typeVersion": [0, 0], "executedQueryString": sql}
     empty = {"schema": {"refId": ref_id, "meta": meta, "fields": []}, "data": {"values": []}}
     return {"error": error, "status": 500, "frames": [empty]}
+
+
+# Permissions on data sources are not in the open edition.
+routes("GET", "/api/access-control/datasources/:uid", SIGNED_IN)(absent)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..api import EDITOR, VIEWER, Caller, Fail, Request, Routes, bad_request
 from ..store import Row, Store, now
-from . import dashboards
+from . import dashboards, permissions
 
 routes = Routes()
 MISSING = "folder not found"
@@ -74,7 +74,9 @@ def create(store: Store, org: int, body: Row, who: int) -> Row:
         raise taken()
     row = {"orgId": org, "uid": uid or str(uuid.uuid4()), "title": title, "parentUid": parent, "version": 1}
     times = {"created": now(), "createdBy": who, "updated": now(), "updatedBy": who}
-    return store.add("folders", {**row, **times}, counter="dashboards")
+    folder = store.add("folders", {**row, **times}, counter="dashboards")
+    permissions.grant_defaults(store, folder, who)
+    return folder
 
 
 def remove(store: Store, org: int, folder: Row) -> None:
@@ -84,6 +86,7 @@ def remove(store: Store, org: int, folder: Row) -> None:
     for board in store.rows("dashboards", orgId=org, folderUid=folder["uid"]):
         dashboards.remove(store, board["id"])
     store.drop("folders", id=folder["id"])
+    store.drop("permissions", objectId=folder["id"])
 
 
 def login(store: Store, user: int) -> str:

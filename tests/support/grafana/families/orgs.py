@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..api import ADMIN, AVATAR, ROLES, SERVER_ADMIN, VIEWER, Fail, Request, Routes, bad_request, denied, matches
+from ..api import ADMIN, AVATAR, ROLES, SERVER_ADMIN, SIGNED_IN, VIEWER, Fail, Request, Routes, absent, bad_request, denied, matches
 from ..store import Row, Store
 from . import users
 
@@ -35,6 +35,9 @@ def current(request: Request) -> Any:
 @routes("PUT", "/api/org", ADMIN, "orgs:write")
 def rename_current(request: Request) -> Any:
     return rename_org(request, request.org)
+
+
+routes("PATCH", "/api/org", SIGNED_IN)(absent)
 
 
 @routes("PUT", "/api/org/address", ADMIN, "orgs:write")

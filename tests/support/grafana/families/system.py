@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from .. import VERSION, provisioning
-from ..api import NONE, SERVER_ADMIN, SIGNED_IN, VIEWER, Fail, Reply, Request, Routes
+from ..api import NONE, SERVER_ADMIN, SIGNED_IN, VIEWER, Fail, Reply, Request, Routes, absent
 from ..store import age
 
 routes = Routes()
@@ -116,3 +116,6 @@ def reload(request: Request) -> Any:
         request.app.log("error", "provisioning", f"Failed to provision {request.params['kind']}", error=str(error))
         raise Fail(500, "Internal Server Error", traced=True) from error
     return {"message": f"{name} config reloaded"}
+
+
+routes("GET", "/api/no-such-thing", SIGNED_IN)(absent)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from ..api import ADMIN, AVATAR, SERVER_ADMIN, Fail, Request, Routes, bad_request, matches
+from ..api import ADMIN, AVATAR, SERVER_ADMIN, SIGNED_IN, Fail, Request, Routes, absent, bad_request, matches
 from ..store import Row, Store
 
 routes = Routes()
@@ -88,7 +88,8 @@ def update(request: Request) -> Any:
 def delete(request: Request) -> Any:
     if not request.store.drop("teams", orgId=request.org, id=path_team(request)):
         raise Fail(404, "Failed to delete Team. ID not found")
-    request.store.drop("team_members", teamId=path_team(request))
+    for table in ("team_members", "permissions", "preferences"):
+        request.store.drop(table, teamId=path_team(request))
     return {"message": "Team deleted"}
 
 
@@ -162,6 +163,10 @@ def teams_of(request: Request) -> Any:
     user = request.number("user", bad_request("id is invalid"))
     ids = [row["teamId"] for row in request.store.rows("team_members", orgId=request.org, userId=user)]
     return [shown(request.store, team) for team in request.store.rows("teams", orgId=request.org) if team["id"] in ids]
+
+
+# Synchronised groups are not in the open edition.
+routes("GET", "/api/teams/:team/groups", SIGNED_IN)(absent)
 
 
 def _join(store: Store, team: Row, user: int, permission: int) -> None:

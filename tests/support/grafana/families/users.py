@@ -42,9 +42,10 @@ def last_seen(user: Row) -> Row:
 
 
 def remove(store: Store, user: int) -> None:
-    """Delete a user and all memberships."""
-    for table, key in (("users", "id"), ("org_users", "userId"), ("team_members", "userId")):
-        store.drop(table, **{key: user})
+    """Delete a user and all that is theirs."""
+    store.drop("users", id=user)
+    for table in ("org_users", "team_members", "permissions", "preferences"):
+        store.drop(table, userId=user)
 
 
 def leave(store: Store, user: Row, org: int) -> None:
