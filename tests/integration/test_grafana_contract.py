@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.grafana_replay import Exchange, compare, look_up, recording, replay
 from tests.support.grafana_server import grafana_server, start
@@ -41,6 +42,8 @@ FAMILIES = {
     "playlists": 21,
     "api_keys": 9,
     "annotations": 20,
+    "alert_rules": 69,
+    "rule_groups": 40,
 }
 POSTGRES = "grafana-postgresql-datasource"
 ANY_UID = "00000000-0000-0000-0000-000000000000"
@@ -100,6 +103,13 @@ def _nested(body: Any) -> Any:
     return _folders(body)
 
 
+def _rules(body: Any) -> Any:
+    """The list of rules says where each comes from."""
+    if isinstance(body, list):
+        return [{**rule, "provenance": "api"} for rule in body]
+    return body
+
+
 def _versions(body: Any) -> Any:
     """Versions come in pages with a token."""
     is_versions = isinstance(body, list) and body and "parentVersion" in body[0]
@@ -120,6 +130,7 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "folders_nested": _nested,
     "folder_permissions": _folders,
     "preferences": _teams,
+    "alert_rules": _rules,
     "search": _folders,
     "dashboards": _versions,
     "datasources": _postgres,
@@ -143,6 +154,13 @@ SAME_TITLE = "two dashboards in a folder may have one title since 11.6"
 UID_FORMAT = "the uid's format is enforced since 12.0"
 NESTED_9_5 = "nesting was unfinished in 9.5, it is on by default since 11.0"
 COUNTS = "gap: 9.5 has no such route, later ones have; nothing says what they answer"
+RULE_ERROR = "what is wrong with a rule is 400 since 10 or 11, no longer 500"
+FOLDER_OF_RULE = "a rule needs a folder that exists since 10 or 11"
+NEW_UID = "a group's PUT creates rules with the uid given since 11.5.2"
+ORDER = "a group keeps the order of its PUT since 11.5.2"
+REPLACED = "a group's PUT deletes before it creates, so that rules without uid replace those of their title"
+FOLDER_DELETED = Departure("a deleted folder is answered with a message", values={"message": "Folder deleted"})
+NOT_EVALUATED = "gap: rules are stored, they are not evaluated"
 CACHE = "gap: the stand-in does not cache permissions, it sees new rights at once"
 DEPARTURES: dict[str, dict[str, Departure]] = {
     "teams": {
@@ -189,6 +207,56 @@ DEPARTURES: dict[str, dict[str, Departure]] = {
         "get child after update": Departure(NESTED_9_5, values={"title": "Rec child 2", "parents.0.uid": "rec-parent"}),
         "counts": Departure(COUNTS, 501),
         "delete grandchild": Departure("it was moved to the root", values={"message": "Folder deleted"}),
+    },
+    "alert_rules": {
+        "get, missing": Departure("404 without a body in later versions", 404),
+        **dict.fromkeys(
+            (
+                "create with taken uid",
+                "create with taken title in folder",
+                "create with taken title in folder, other group",
+                "create with unknown state",
+                "create without states",
+                "update to a taken title",
+            ),
+            Departure(RULE_ERROR, 400),
+        ),
+        "create without folder": Departure(FOLDER_OF_RULE, 400),
+        "create in missing folder": Departure(FOLDER_OF_RULE, 400),
+        "rules as the alerting page sees them": Departure(NOT_EVALUATED, 501),
+        "delete folder and its rules": FOLDER_DELETED,
+    },
+    "rule_groups": {
+        "put a new group whose rules bring their uid": Departure(
+            NEW_UID, values={"interval": 120, "rules.0.uid": "rec-g1", "rules.1.uid": "rec-g2"}
+        ),
+        "put without uids again": Departure(REPLACED, values={"rules.0.title": "Rec n1", "rules.1.title": "Rec n2"}),
+        "create rule 1 with the default interval": Departure(NEW_UID, 400),
+        "create rule 2": Departure(NEW_UID, 400),
+        "get with three rules": Departure(
+            NEW_UID,
+            values={"interval": 120, "rules.0.uid": "rec-g3", "rules.1.uid": "rec-g1", "rules.2.uid": "rec-g2"},
+        ),
+        "get after put other order": Departure(
+            ORDER, values={"rules.0.uid": "rec-g3", "rules.1.uid": "rec-g1", "rules.2.uid": "rec-g2"}
+        ),
+        "get with the new rule": Departure(
+            ORDER, values={"interval": 300, "rules.0.uid": "rec-g6", "rules.1.uid": "rec-g3", "rules.4": None}
+        ),
+        "get after put without two of the rules": Departure(
+            ORDER, values={"rules.0.uid": "rec-g3", "rules.1.uid": "rec-g1", "rules.2": None}
+        ),
+        "put with two rules of one title": Departure(RULE_ERROR, 400),
+        "export as yaml": Departure(
+            ORDER, values={"groups.0.rules.0.uid": "rec-g3", "groups.0.rules.1.uid": "rec-g1", "groups.0.rules.2": None}
+        ),
+        "export as json": Departure(
+            ORDER, values={"groups.0.rules.0.uid": "rec-g3", "groups.0.rules.1.uid": "rec-g1", "groups.0.rules.2": None}
+        ),
+        "get at the end": Departure(ORDER, values={"rules.0.uid": "rec-g3", "rules.1.uid": "rec-g1", "rules.2": None}),
+        "delete group": Departure("the route came after 9.5", 204),
+        "get after put with no rules": Departure("the group was deleted before", 404),
+        "delete folder": FOLDER_DELETED,
     },
     "dashboards": {
         "other uid, same title in the same folder": Departure(SAME_TITLE, values={"uid": "rec-dash-b", "version": 1}),
@@ -247,7 +315,8 @@ def _check_departure(exchange: Exchange, departure: Departure, status: int, answ
     where = f"{exchange['name']} ({departure.why})"
     if not compare(exchange, status, answer):
         return [f"{where}: answers as recorded, it is no departure"]
-    got = {path: look_up(answer, path) for path in departure.values}
+    body = yaml.safe_load(answer) if isinstance(answer, str) else answer
+    got = {path: look_up(body, path) for path in departure.values}
     wrong = [f"{where}: {path} is {got[path]!r}" for path in got if got[path] != departure.values[path]]
     return wrong + ([] if status == departure.status else [f"{where}: status {status}: {answer}"])
 

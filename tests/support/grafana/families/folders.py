@@ -87,6 +87,7 @@ def remove(store: Store, org: int, folder: Row) -> None:
         dashboards.remove(store, board["id"])
     store.drop("folders", id=folder["id"])
     store.drop("permissions", objectId=folder["id"])
+    store.drop("alert_rules", orgId=org, folderUID=folder["uid"])
 
 
 def login(store: Store, user: int) -> str:
@@ -123,6 +124,12 @@ def shown(store: Store, folder: Row, who: Caller) -> Row:
             above = store.one("folders", orgId=folder["orgId"], uid=above["parentUid"])
         body["parents"] = parents
     return body
+
+
+def _has_rules(store: Store, org: int, folder: Row) -> bool:
+    below = children(store, org, folder["uid"])
+    own = store.rows("alert_rules", orgId=org, folderUID=folder["uid"])
+    return bool(own) or any(_has_rules(store, org, child) for child in below)
 
 
 def _named(store: Store, org: int, parent: str, title: str) -> Row | None:
@@ -193,5 +200,8 @@ def move(request: Request) -> Any:
 
 @routes("DELETE", "/api/folders/:uid", EDITOR, "folders:delete")
 def delete(request: Request) -> Any:
-    remove(request.store, request.org, find(request.store, request.org, uid=request.params["uid"]))
+    store, folder = request.store, find(request.store, request.org, uid=request.params["uid"])
+    if request.arg("forceDeleteRules") != "true" and _has_rules(store, request.org, folder):
+        raise Fail(400, "folder cannot be deleted: folder contains alert rules")
+    remove(store, request.org, folder)
     return {"message": "Folder deleted"}
