@@ -18,7 +18,8 @@ NO_DATA_STATES = ("OK", "Alerting", "NoData", "KeepLast")
 # Fields of later versions: kept and answered as they are sent.
 LATER_FIELDS = ("keep_firing_for", "notification_settings", "record", "missingSeriesEvalsToResolve")
 OPTIONAL_FIELDS = ("annotations", "labels", *LATER_FIELDS)
-FIELDS = "id uid orgID folderUID ruleGroup title condition data updated noDataState execErrState for isPaused".split()
+PLACE = ("id", "uid", "orgID", "folderUID", "ruleGroup")
+FIELDS = (*PLACE, "title", "condition", "data", "updated", "noDataState", "execErrState", "for", "isPaused")
 FIRST_INTERVAL, SCHEDULER_INTERVAL = 60, 10
 NEVER = "0001-01-01T00:00:00Z"
 CONFLICT = "a conflicting alert rule is found: rule title under the same organisation and folder should be unique"
