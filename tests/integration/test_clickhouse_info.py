@@ -78,7 +78,7 @@ def server() -> Iterator[ClickHouse]:
     with ZooKeeper() as zookeeper:
         node = ClickHouse(users=USERS, zookeeper=zookeeper.address, macros={"shard": "1", "replica": "ä 'a'"})
         shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port><password>hunter2</password></replica></shard>"
-        node._write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
+        node.write("config.d/cluster.xml", f"<remote_servers><one>{shard}</one></remote_servers>")
         with node:
             for statement in (
                 "CREATE DATABASE shop COMMENT 'it''s a shop'",

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import hashlib
+import http.client
 import os
 import signal
 import socket
@@ -117,25 +119,59 @@ def test_users_and_settings_come_from_the_configuration() -> None:
         assert server.query("SELECT count(), serverUUID() FROM otel.t", **admin) == f"2\t{identity}"
 
 
-def test_connections_that_fail_do_not_end_the_server() -> None:
-    """As with a real server: a client that resets its connection before the answer, and a wrong password on the native port."""
+def native_hello(password: str) -> bytes:
+    """The native protocol's first message, as client 1.1.54058 and user `admin`."""
 
     def text(value: str) -> bytes:
         return bytes([len(value)]) + value.encode()
 
-    # The protocol's Hello: client, version 1.1.54058, database, user, password.
-    hello = b"\x00" + text("test") + b"\x01\x01\xaa\xa6\x03" + text("default") + text("default") + text("wrong")
-    with ClickHouse(users="<users><default><password replace='1'>right</password></default></users>") as server:
-        with socket.create_connection((server.host, server.tcp_port), timeout=10) as native:
-            native.sendall(hello)
-            assert b"Authentication failed" in native.recv(4096)
-            assert native.recv(4096) == b""
+    return b"\x00" + text("test") + b"\x01\x01\xaa\xa6\x03" + text("default") + text("admin") + text(password)
+
+
+def test_a_wrong_password_on_any_port_is_refused_and_the_server_goes_on(pki: Pki) -> None:
+    https, secure_native, interserver = free_ports(3)
+    ports = (
+        f"<https_port>{https}</https_port><tcp_port_secure>{secure_native}</tcp_port_secure>"
+        f'<interserver_http_port remove="1"/><interserver_https_port>{interserver}</interserver_https_port>'
+    )
+    tls = ssl.create_default_context(cafile=str(pki.ca))
+    with ClickHouse(ports + CREDENTIALS + pki.config(), users=USERS) as server:
+
+        def http_status(port: int, path: str, user: str, password: str, context: ssl.SSLContext | None) -> int:
+            connection = (
+                http.client.HTTPSConnection(server.host, port, context=context, timeout=10)
+                if context
+                else http.client.HTTPConnection(server.host, port, timeout=10)
+            )
+            credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+            with contextlib.closing(connection):
+                connection.request("POST", path, "SELECT 1", {"Authorization": f"Basic {credentials}"})
+                return connection.getresponse().status
+
+        def native_answer(port: int, password: str, context: ssl.SSLContext | None) -> bytes:
+            with socket.create_connection((server.host, port), timeout=10) as plain:
+                connection = context.wrap_socket(plain, server_hostname=server.host) if context else plain
+                connection.sendall(native_hello(password))
+                return connection.recv(4096)
+
+        for word, status, answer in ((PASSWORD, 200, b"ClickHouse"), ("wrong", 403, b"Authentication failed")):
+            assert http_status(server.port, "/", "admin", word, None) == status
+            assert http_status(https, "/", "admin", word, tls) == status
+            assert answer in native_answer(server.tcp_port, word, None)
+            assert answer in native_answer(secure_native, word, tls)
+        assert http_status(interserver, "/?endpoint=none", "replica", "wrong", tls) == 401
+        assert http_status(interserver, "/?endpoint=none", "replica", PASSWORD, tls) != 401
+        assert server.query("SELECT 1", user="admin", password=PASSWORD) == "1"
+
+
+def test_a_connection_that_is_reset_does_not_end_the_server() -> None:
+    with ClickHouse() as server:
         for _ in range(2000):
             client = socket.create_connection((server.host, server.port))
             client.sendall(b"not HTTP\r\n\r\n" * 50)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
-        assert server.query("SELECT 1", user="default", password="right") == "1"
+        assert server.query("SELECT 1") == "1"
 
 
 def test_tls_only_and_the_clients_own_address(pki: Pki) -> None:

@@ -62,7 +62,7 @@ def server() -> Iterator[ClickHouse]:
         shard = f"<shard><replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica></shard>"
         disks = f"<custom_local_disks_base_directory>{node.folder}/disks/</custom_local_disks_base_directory>"
         scripts = f"<user_scripts_path>{node.folder}/scripts/</user_scripts_path>"
-        node._write("config.d/more.xml", f"<remote_servers><one>{shard}</one></remote_servers>{disks}{scripts}")
+        node.write("config.d/more.xml", f"<remote_servers><one>{shard}</one></remote_servers>{disks}{scripts}")
         (node.folder / "scripts").mkdir()
         (node.folder / "data" / "logs").mkdir(parents=True)
         (node.folder / "data" / "rows.jsonl").write_text('{"id": 1, "name": "a"}\n', encoding="utf-8")

@@ -34,7 +34,7 @@ def nodes() -> Iterator[list[ClickHouse]]:
         f"<replica><host>{name}</host><port>{node.tcp_port}</port></replica>" for name, node in zip(names, started, strict=True)
     )
     for node in started:
-        node._write("config.d/cluster.xml", f"<remote_servers><both><shard>{replicas}</shard></both></remote_servers>")
+        node.write("config.d/cluster.xml", f"<remote_servers><both><shard>{replicas}</shard></both></remote_servers>")
     with started[0], started[1]:
         yield started
 

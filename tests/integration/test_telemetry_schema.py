@@ -147,7 +147,7 @@ def cluster() -> Iterator[Cluster]:
         replicas = "".join(f"<replica><host>127.0.0.1</host><port>{node.tcp_port}</port></replica>" for node in nodes)
         shard = f"<shard><internal_replication>true</internal_replication>{replicas}</shard>"
         for node in nodes:
-            node._write("config.d/cluster.xml", f"<remote_servers><otel>{shard}</otel></remote_servers>")
+            node.write("config.d/cluster.xml", f"<remote_servers><otel>{shard}</otel></remote_servers>")
         with nodes[0], nodes[1]:
             yield Cluster(zookeeper, nodes)
 

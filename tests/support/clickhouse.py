@@ -54,7 +54,7 @@ class ClickHouse(Daemon):
         self.port, self.tcp_port, self.interserver_port = free_ports(3)
         self.url = f"http://{self.host}:{self.port}"
         zoo_host, _, zoo_port = zookeeper.partition(":")
-        self._write(
+        self.write(
             "config.xml",
             f"<path>{self.folder}/data/</path><users_config>users.xml</users_config>"
             f"<logger><level>information</level><console>1</console></logger><listen_host>{self.host}</listen_host>"
@@ -64,21 +64,22 @@ class ClickHouse(Daemon):
         )
         if zookeeper:
             node = f"<node><host>{zoo_host}</host><port>{zoo_port}</port></node>"
-            self._write(
+            self.write(
                 "config.d/zookeeper.xml", f"<zookeeper>{node}<session_timeout_ms>5000</session_timeout_ms></zookeeper>"
             )
         if cluster:
             shard = f"<shard><replica><host>{self.host}</host><port>{self.tcp_port}</port></replica></shard>"
-            self._write("config.d/cluster.xml", f"<remote_servers><{cluster}>{shard}</{cluster}></remote_servers>")
+            self.write("config.d/cluster.xml", f"<remote_servers><{cluster}>{shard}</{cluster}></remote_servers>")
         names = "".join(f"<{key}>{value}</{key}>" for key, value in (macros or {}).items())
-        self._write("config.d/macros.xml", f"<macros>{names}</macros>")
-        self._write("config.d/test.xml", config)
-        self._write("users.xml", ALL_USERS)
-        self._write("users.d/test.xml", users)
+        self.write("config.d/macros.xml", f"<macros>{names}</macros>")
+        self.write("config.d/test.xml", config)
+        self.write("users.xml", ALL_USERS)
+        self.write("users.d/test.xml", users)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._notify.bind(str(self.folder / "notify"))
 
-    def _write(self, name: str, content: str) -> None:
+    def write(self, name: str, content: str) -> None:
+        """Write a file of the configuration, such as users.d/test.xml: the elements in its root."""
         path = self.folder / "etc" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"<clickhouse>{content}</clickhouse>", encoding="utf-8")

@@ -37,7 +37,7 @@ def inputs() -> list[str | Path]:
 def build(work: Path) -> list[Path]:
     """Compile the launcher, pack it as the vendor packs the program."""
     engine = work / "engine"
-    run([*compiler(), "-O2", "-rdynamic", "-o", engine, SOURCES / "engine.c"], what="compile ClickHouse's launcher")
+    run([*compiler(), "-O2", "-pthread", "-rdynamic", "-o", engine, SOURCES / "engine.c"], what="compile ClickHouse's launcher")
     launcher = (SOURCES / "launcher.py").read_text(encoding="utf-8")
     for key, value in {"VERSION": VERSION, "ENGINE_VERSION": ENGINE_VERSION, "BUILD_ID": BUILD_ID}.items():
         launcher = launcher.replace(f"@{key}@", value)

@@ -1,8 +1,9 @@
 /* GNU General Public License v3.0+ (see LICENSE)
  *
  * Runs ClickHouse's own engine (libchdb.so) as `clickhouse local`, and with GROUNDWORK_SETTINGS set switches on what a
- * server has and `local` leaves off: the interserver server, its address and credentials, the server's UUID, and
- * system.zookeeper. Also a connection that fails does not end the process, as `local` wants it.
+ * server has and `local` leaves off: the interserver server, its address and credentials, the server's UUID,
+ * system.zookeeper, and what the headers beside this file describe. Also a connection that fails does not end the process,
+ * as `local` wants it.
  *
  *   engine LIBCHDB [argument of clickhouse local ...]
  *
@@ -10,10 +11,13 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +25,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -32,6 +38,10 @@ enum {
     HTTP_HANDLER_BEGIN = 0x183d5240, /* the interserver HTTP handler's use of the credentials */
     HTTP_HANDLER_END = 0x183d5600,
     OPERATOR_NEW = 0xeeebe00,
+    OPERATOR_DELETE = 0xeeec540, /* (pointer, size) */
+    SETUP_USERS = 0xf0fc780,     /* LocalServer::setupUsers(this): reads the users' configuration */
+    SETUP_USERS_PROLOGUE = 17,
+    GLOBAL_CONTEXT = 0x40, /* in LocalServer: shared_ptr<Context>; a Context's first word points to its ContextSharedPart */
     SERVER_UUID = 0x228a3a48,
     MAX_RULES = 256,
     MAX_FDS = 65536,
@@ -46,25 +56,30 @@ enum {
 };
 
 struct result { char *buf; size_t len; void *vec; double elapsed; uint64_t rows, bytes; char *error; };
-struct pair { void *first, *second; };
+struct pair { void *first, *second; }; /* also std::shared_ptr: object, control block */
+struct vector { void *begin, *end, *capacity; };
 /* libc++'s std::string: up to 22 characters in place with the length in the last byte, or pointer, size, capacity */
 union string { char in_place[24]; struct { char *data; size_t size, capacity; } out; };
 struct rule { struct sockaddr_storage from, to; char label[16]; };
+enum { RELOAD_ALL = 0, RELOAD_USERS_CONFIG_ONLY = 1 }; /* IAccessStorage::ReloadMode */
 
 static char *base, *host, *scheme, *user, *password, *session_password;
 static uint16_t port;
 static struct rule rules[MAX_RULES];
 static struct sockaddr_storage peers[MAX_FDS]; /* real client of a connection that stunnel made, else family 0 */
 static char behind_stunnel[MAX_FDS];           /* listeners */
-static int rule_count, next_factory_is_interserver, report;
+static int rule_count, report;
+static const char *next_factory; /* what the next HTTP listener serves; null: what clients use */
+static void *local_server;       /* LocalServer, when its users are set up */
 static int (*real_bind)(int, const struct sockaddr *, socklen_t);
 static int (*real_accept)(int, struct sockaddr *, socklen_t *);
 static int (*real_getpeername)(int, struct sockaddr *, socklen_t *);
 static int (*real_socket)(int, int, int);
 static struct { union string user, password; char unused[256]; } credentials;
 static struct { void *vtable; long owners, weak; } control = {0, 1L << 40, 1L << 40};
-static struct pair (*original_factory)(void *, void *, void *, union string *);
+static struct pair (*original_factory)(void *, void *, void *, union string *, union string *);
 static void (*original_authenticate)(void *, union string *, union string *, void *, void *, void *);
+static void (*original_setup_users)(void *);
 
 static void set_string(union string *s, const char *text) {
     size_t size = strlen(text);
@@ -81,10 +96,21 @@ static void set_string(union string *s, const char *text) {
     memcpy(s->out.data, text, size + 1);
 }
 
-static int equals(const union string *s, const char *text) {
+static void free_string(union string *s) {
+    if (s->in_place[23] < 0)
+        ((void (*)(void *, size_t))(base + OPERATOR_DELETE))(s->out.data, s->out.capacity & ~(1UL << 63));
+}
+
+static const char *string_data(const union string *s, size_t *size) {
     int in_place = s->in_place[23] >= 0;
-    size_t size = in_place ? (size_t)s->in_place[23] : s->out.size;
-    return size == strlen(text) && !memcmp(in_place ? s->in_place : s->out.data, text, size);
+    *size = in_place ? (size_t)s->in_place[23] : s->out.size;
+    return in_place ? s->in_place : s->out.data;
+}
+
+static int equals(const union string *s, const char *text) {
+    size_t size;
+    const char *data = string_data(s, &size);
+    return size == strlen(text) && !memcmp(data, text, size);
 }
 
 struct io_address { union string host; uint16_t port; };
@@ -105,16 +131,6 @@ static void *is_valid_user(struct verdict *out, void *this, union string *name, 
     out->valid = equals(name, user) && equals(word, password);
     set_string(&out->message, out->valid ? "" : "Incorrect user or password in HTTP basic authentication");
     return out;
-}
-
-static struct pair create_handler_factory(void *server, void *config, void *metrics, union string *name) {
-    union string interserver;
-    if (next_factory_is_interserver) {
-        next_factory_is_interserver = 0;
-        set_string(&interserver, "InterserverIOHTTPHandler-factory");
-        name = &interserver; /* never freed: one string a listener */
-    }
-    return original_factory(server, config, metrics, name);
 }
 
 /* The first session is the engine's own, as `default` without a password, which the configuration may lack or limit. */
@@ -217,7 +233,9 @@ int bind(int fd, const struct sockaddr *address, socklen_t size) {
             dprintf(report, "%s %d\n", rule->label, ntohs(*port_of(&bound)));
             behind_stunnel[fd] = !*port_of(&rule->to);
         }
-        next_factory_is_interserver = !strcmp(rule->label, "interserver");
+        if (!strcmp(rule->label, "interserver")) next_factory = "InterserverIOHTTPHandler-factory";
+        else if (!strcmp(rule->label, "prometheus")) next_factory = "PrometheusHandler-factory";
+        else next_factory = 0;
         return 0;
     }
     return real_bind(fd, address, size);
@@ -265,6 +283,44 @@ int getpeername(int fd, struct sockaddr *out, socklen_t *size) {
     return 0;
 }
 
+static struct pair global_context(void) { return *(struct pair *)((char *)local_server + GLOBAL_CONTEXT); }
+static char *shared_part(void) { return *(char **)global_context().first; }
+
+static void start_thread(void *(*function)(void *)) {
+    pthread_t thread;
+    int error = pthread_create(&thread, 0, function, 0);
+    if (error)
+        fail("pthread_create", strerror(error));
+    pthread_detach(thread);
+}
+
+#include "exceptions.h"
+#include "access.h"
+#include "ddl.h"
+#include "metrics.h"
+#include "reload.h"
+
+static void setup_users(void *server) {
+    if (!local_server)
+        start_create_tables_pool();
+    local_server = server;
+    original_setup_users(server);
+}
+
+static struct pair create_handler_factory(
+    void *server, void *config, void *asynchronous_metrics, union string *name, union string *handlers) {
+    union string factory;
+    start_metrics(asynchronous_metrics);
+    start_ddl(config);
+    start_watch();
+    if (next_factory) {
+        set_string(&factory, next_factory);
+        next_factory = 0;
+        name = &factory; /* never freed: one string a listener */
+    }
+    return original_factory(server, config, asynchronous_metrics, name, handlers);
+}
+
 /* A server with a ZooKeeper has system.zookeeper: always take the branch that attaches it. */
 static void attach_zookeeper_tables(void) {
     write_code(base + HAS_ZOOKEEPER, "\xeb", 1);                               /* jne -> jmp */
@@ -297,6 +353,13 @@ static void read_settings(const char *path) {
         else if (!strcmp(key, "password")) password = strdup(value);
         else if (!strcmp(key, "session")) session_password = strdup(value);
         else if (!strcmp(key, "zookeeper")) attach_zookeeper_tables();
+        else if (!strcmp(key, "access")) access_folder = strdup(value);
+        else if (!strcmp(key, "config")) config_path = strdup(value);
+        else if (!strcmp(key, "users")) users_path = strdup(value);
+        else if (!strcmp(key, "metrics")) metrics_period = (long)number(value, 10, 9);
+        else if (!strcmp(key, "ddl_queue")) ddl_queue = strdup(value);
+        else if (!strcmp(key, "ddl_replicas")) ddl_replicas = strdup(value);
+        else if (!strcmp(key, "ddl_pool_size")) ddl_pool_size = (int)number(value, 10, 5);
         else if (!strcmp(key, "report")) report = (int)number(value, 10, 5);
         else fail("unknown setting", key);
     }
@@ -306,7 +369,6 @@ static void read_settings(const char *path) {
 static void switch_on_replication(void) {
     set_string(&credentials.user, user);
     set_string(&credentials.password, password);
-    original_factory = hook(CREATE_HANDLER_FACTORY, FACTORY_PROLOGUE, (void *)create_handler_factory);
     write_jump(base + GET_IO_ADDRESS, (void *)get_io_address);
     write_jump(base + GET_SCHEME, (void *)get_scheme);
     write_jump(base + GET_CREDENTIALS, (void *)get_credentials);
@@ -337,9 +399,16 @@ int main(int argc, char **argv) {
         signal(SIGINT, SIG_IGN);
         read_settings(getenv("GROUNDWORK_SETTINGS"));
         survive_connections();
+        original_setup_users = hook(SETUP_USERS, SETUP_USERS_PROLOGUE, (void *)setup_users);
+        original_factory = hook(CREATE_HANDLER_FACTORY, FACTORY_PROLOGUE, (void *)create_handler_factory);
         original_authenticate = hook(AUTHENTICATE, AUTHENTICATE_PROLOGUE, (void *)authenticate);
         if (host)
             switch_on_replication();
+        if (access_folder)
+            switch_on_access();
+        if (metrics_period)
+            switch_on_metrics();
+        switch_on_reload();
     }
     struct result *(*query)(int, char **) = (struct result *(*)(int, char **))dlsym(library, "query_stable_v2");
     if (!query)

@@ -18,6 +18,7 @@ import ipaddress
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -48,7 +49,7 @@ SERVE = (
     "SYSTEM START LISTEN QUERIES ALL; "
     "SELECT * FROM file('-', 'LineAsString') FORMAT Null SETTINGS max_execution_time = 0"
 )
-# For the engine's own session, which keeps it serving.
+# For the engine's own session, which keeps it serving. The rest of the users' configuration is merged over it.
 ENGINE_USER = """
 <clickhouse>
   <profiles><_engine><max_execution_time>0</max_execution_time><log_queries>0</log_queries></_engine></profiles>
@@ -228,15 +229,13 @@ class Server:
 
     def __init__(self, config: Path) -> None:
         self.root = load(config)
-        self.users = load(users_path(self.root, config))
+        self.users_path = users_path(self.root, config)
         password = secrets.token_hex()
-        _merge(self.users, ET.fromstring(ENGINE_USER.format(hashlib.sha256(password.encode()).hexdigest())))
+        self.engine_user = ENGINE_USER.format(hashlib.sha256(password.encode()).hexdigest())
         self.path = Path(get(self.root, "path", "/var/lib/clickhouse/"))
         # systemd's RuntimeDirectory= may name several.
         self.private = Path(os.environ.get("RUNTIME_DIRECTORY", str(self.path)).split(":")[0]) / "launcher"
-        self.settings = [f"session {password}"]
-        if self.root.find("zookeeper") is not None:
-            self.settings.append("zookeeper 1")
+        self.settings = [f"session {password}", f"config {config}", f"users {self.users_path}", *self._on_demand()]
         self.labels: set[str] = set()
         self.tls: list[tuple[str, int, str]] = []  # address and port for clients, label of the engine's listener
         self.open: list[tuple[str, int]] = []
@@ -244,7 +243,27 @@ class Server:
         self.http_port, self.tcp_port = number(self.root, "http_port"), number(self.root, "tcp_port")
         self._clients()
         self._interserver()
+        prometheus = number(self.root, "prometheus.port")
+        for host in addresses(self.root, "listen_host") if prometheus else []:
+            self._listener(self._marker(host), (host, prometheus, "prometheus"))
+            self.open.append((host, prometheus))
         self.open += [(host, port) for host, port, _ in self.tls]
+
+    def _on_demand(self) -> list[str]:
+        """Settings of engine.c for what a server has only if its configuration says so."""
+        root, result = self.root, []
+        access = get(root, "user_directories.local_directory.path") or get(root, "access_control_path")
+        if access:
+            result.append(f"access {access.rstrip('/')}")
+        if root.find("zookeeper") is not None:
+            result.append("zookeeper 1")
+            if root.find("distributed_ddl") is not None:
+                names = {"path": "queue", "replicas_path": "replicas", "pool_size": "pool_size"}
+                values = {"path": "/clickhouse/task_queue/ddl/", "replicas_path": "/clickhouse/task_queue/replicas/", "pool_size": "1"}
+                result += [f"ddl_{names[key]} {get(root, f'distributed_ddl.{key}') or default}" for key, default in values.items()]
+        if any(root.find(key) is not None for key in ("prometheus", "asynchronous_metric_log")):
+            result.append(f"metrics {get(root, 'asynchronous_metrics_update_period_s') or 1}")
+        return result
 
     def _listener(self, address: str, http: Target | None = None, tcp: Target | None = None) -> None:
         """Have the engine listen on http_port and tcp_port of an address that may be no more than a marker.
@@ -309,19 +328,53 @@ class Server:
         for key, value in SERVER_DEFAULTS.items():
             put(root, key, get(root, key) or value)
         put(root, "path", f"{self.path}/")
-        put(root, "users_config", str(self.private / "users.xml"))
+        put(root, "users_config", str(self.private / "users" / "users.xml"))
         put(root, "http_port", str(self.http_port or 8123))
         put(root, "tcp_port", str(self.tcp_port or 9000))
         for node in root.findall("listen_host"):
             root.remove(node)
         for address in self.listen:
             ET.SubElement(root, "listen_host").text = address
-        for name in ("config.xml", "users.xml", "settings"):
+        for name in ("config.xml", "settings"):
             (self.private / name).unlink(missing_ok=True)
         os.umask(0o077)
         ET.ElementTree(root).write(self.private / "config.xml")
-        ET.ElementTree(self.users).write(self.private / "users.xml")
+        self._write_users()
         os.umask(0o027)
+
+    def _write_users(self) -> None:
+        """Have the engine merge the users' configuration over its own user, at the start and when files change.
+
+        The engine merges conf.d/* and then <name>.d/* into a file. So the users' file itself is made one of conf.d.
+        """
+        folder, source = self.private / "users", self.users_path
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "conf.d").mkdir(parents=True)
+        (folder / "users.xml").write_text(self.engine_user, encoding="ascii")
+        (folder / "users.d").symlink_to(source.with_suffix(".d"))
+        for index, path in enumerate([source, *sorted(source.with_name("conf.d").glob("*"))]):
+            (folder / "conf.d" / f"{index:03}_{path.name}").symlink_to(path)
+
+    def keep_system_database(self) -> None:
+        """Make `system` a database on disk, as a server has it, so that the system logs survive a restart.
+
+        The engine has `system` in memory unless it finds its metadata. What the logs of such a database left on disk
+        has no metadata either: nothing can read it, and it takes the place of the new tables.
+        """
+        metadata = self.path / "metadata"
+        definition, link = metadata / "system.sql", metadata / "system"
+        if definition.exists():
+            return
+        identity = str(uuid.uuid4())
+        store = Path("store", identity[:3], identity)
+        (self.path / store).mkdir(mode=0o750, parents=True)
+        metadata.mkdir(mode=0o750, exist_ok=True)
+        shutil.rmtree(self.path / "data" / "system", ignore_errors=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("..") / store)
+        temporary = definition.with_suffix(".tmp")
+        temporary.write_text(f"ATTACH DATABASE _ UUID '{identity}'\nENGINE = Atomic\n", encoding="ascii")
+        temporary.rename(definition)
 
     def server_uuid(self) -> uuid.UUID:
         """The server's identity, made once, in the file that a real server uses."""
@@ -424,6 +477,7 @@ def server(argv: Sequence[str]) -> int:
             signal.signal(signal_number, stop)
         lock = take_lock(node.private / "lock")
         node.write()
+        node.keep_system_database()
         children["the engine"], ports = node.start_engine(lock)
         if node.tls:
             children["stunnel"] = node.start_stunnel(ports, lock)
