@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.grafana import durations
 from tests.support.grafana.config import Config, ConfigError
 from tests.support.grafana_server import PROGRAM, ROOT, SOURCE, GrafanaServer, grafana_server
 
@@ -353,3 +354,69 @@ def test_permissions_of_the_folders_above_are_inherited() -> None:
     own, low = ("admin", "Admin", False), ("Viewer", "Admin", True)
     top = [("admin", "Admin", True), ("Viewer", "View", True), ("Editor", "Edit", True)]
     assert shown == [own, low, *top]
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("24h", "1d"),
+        ("90m", "1h30m"),
+        ("7d", "1w"),
+        ("8d", "8d"),
+        ("365d", "1y"),
+        ("400d", "400d"),
+        ("250ms", "250ms"),
+        ("0", "0s"),
+    ],
+)
+def test_durations_are_rewritten(sent: str, kept: str) -> None:
+    """As Prometheus writes them: weeks and years only where nothing is left over."""
+    milliseconds = durations.parse(sent)
+    assert milliseconds is not None and durations.write(milliseconds) == kept
+
+
+@pytest.mark.parametrize("text", ["", "5", "1.5h", "5 m", "m5", "5m1h", None, 300])
+def test_what_is_no_duration(text: Any) -> None:
+    """Nothing is guessed."""
+    assert durations.parse(text) is None
+
+
+def rule(uid: str, title: str) -> dict[str, Any]:
+    """A rule of the group g in the folder f."""
+    data = [{"refId": "A", "datasourceUid": "__expr__", "model": {"type": "math", "expression": "0 > 1"}}]
+    states = {"for": "5m", "condition": "A", "noDataState": "NoData", "execErrState": "Error"}
+    return {"uid": uid, "title": title, "folderUID": "f", "ruleGroup": "g", "data": data, **states}
+
+
+def test_refused_rule_group_stays_as_it_was() -> None:
+    """A group is checked as a whole before it is written; two rules may swap their titles."""
+    path = "/api/v1/provisioning/folder/f/rule-groups/g"
+
+    def titles() -> list[str]:
+        return [item["title"] for item in server.send("GET", path)[1]["rules"]]
+
+    with grafana_server() as server:
+        server.send("POST", "/api/folders", {"uid": "f", "title": "F"})
+        first = {"interval": 60, "rules": [rule("a", "A"), rule("b", "B")]}
+        assert server.send("PUT", path, first)[0] == 200
+        broken = {"interval": 60, "rules": [rule("c", "C"), {**rule("d", "D"), "data": []}]}
+        assert server.send("PUT", path, broken)[0] == 400
+        assert titles() == ["A", "B"]
+        assert server.send("PUT", path, {"interval": 60, "rules": [rule("a", "B"), rule("b", "A")]})[0] == 200
+        assert titles() == ["B", "A"]
+        assert server.send("DELETE", path)[0] == 204
+        assert server.send("DELETE", path)[0] == 404
+
+
+def test_secrets_of_contact_points_stay_hidden() -> None:
+    """Sent back hidden they stay, left out they go, and no answer shows them."""
+    path = "/api/v1/provisioning/contact-points"
+    point = {"uid": "p", "name": "P", "type": "pagerduty", "settings": {"integrationKey": "not-shown"}}
+    with grafana_server() as server:
+        assert "not-shown" not in str(server.send("POST", path, point))
+        hidden = server.send("GET", f"{path}?name=P")[1][0]
+        assert hidden["settings"] == {"integrationKey": "[REDACTED]"}
+        assert server.send("PUT", f"{path}/p", {**hidden, "name": "Q"})[0] == 202
+        state = json.loads((server.folder / "data" / "grafana-standin.json").read_text())
+        assert state["tables"]["contact_points"][0]["settings"] == {"integrationKey": "not-shown"}
+        assert server.send("POST", path, {**point, "uid": "q", "type": "jira"})[0] == 501

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ PASSWORDS = {
 PLACEHOLDER = re.compile(r"<<(\w+)>>")
 # Numbers and texts under these keys differ between two runs of a real server too; only their type is compared.
 VOLATILE_NUMBER = re.compile(
-    r"(^|[.a-z])(id|Id|ID|version|Version|created|updated|buildstamp|active\w+|secondsUntilExpiration)$"
+    r"(^|[._a-z])(id|Id|ID|version|Version|created|updated|buildstamp|active\w+|secondsUntilExpiration)$"
 )
 VOLATILE_TEXT = re.compile(
     r"\.(commit|version|lastSeenAtAge|traceID|accessErrorId|latestVersion|http_port|appUrl|key)$"
@@ -43,8 +43,13 @@ def recording(family: str) -> list[Exchange]:
     return exchanges
 
 
-def replay(server: GrafanaServer, family: str, values: dict[str, Any]) -> Iterator[tuple[Exchange, int, Any]]:
-    """Send each request, with what this server captured before; the exchange, and the answer's status and body."""
+def replay(
+    server: GrafanaServer, family: str, values: dict[str, Any], path_of: Callable[[str], str] = str
+) -> Iterator[tuple[Exchange, int, Any]]:
+    """Send each request, with what this server captured before; the exchange, and the answer's status and body.
+
+    `path_of` makes of a recorded path the one to send.
+    """
     for exchange in recording(family):
         if "file" in exchange:
             _write(server.provisioning, exchange["file"])
@@ -57,7 +62,8 @@ def replay(server: GrafanaServer, family: str, values: dict[str, Any]) -> Iterat
             auth = values.get(request["auth"][6:], request["auth"][6:])
         body = request["raw_body"].encode() if "raw_body" in request else fill(request.get("body"), values)
         headers = {key: str(value) for key, value in fill(request.get("headers", {}), values).items()}
-        status, answer = server.send(request["method"], fill(request["path"], values), body, auth=auth, headers=headers)
+        path = path_of(fill(request["path"], values))
+        status, answer = server.send(request["method"], path, body, auth=auth, headers=headers)
         for name, path in exchange.get("captures", {}).items():
             found = look_up(answer, path)
             if found is not None:

@@ -15,40 +15,24 @@ from typing import Any
 
 import yaml
 
+from . import durations
 from .api import Fail
 from .app import App
 from .config import ConfigError, expand
-from .families import dashboards, datasources, folders
+from .families import (
+    alert_rules,
+    contact_points,
+    dashboards,
+    datasources,
+    folders,
+    mute_timings,
+    policies,
+    templates,
+)
 from .store import Row
 
 DASHBOARDS = "Failed to create provisioner: "
 ENVIRONMENT = re.compile(r"\$(?:{([^}]*)}|(\w+))")
-CONTACT_TYPES = [
-    "alertmanager",
-    "dingding",
-    "discord",
-    "email",
-    "googlechat",
-    "jira",
-    "kafka",
-    "line",
-    "mqtt",
-    "oncall",
-    "opsgenie",
-    "pagerduty",
-    "prometheus-alertmanager",
-    "pushover",
-    "sensugo",
-    "slack",
-    "sns",
-    "teams",
-    "telegram",
-    "threema",
-    "victorops",
-    "webex",
-    "webhook",
-    "wecom",
-]
 
 
 class ProvisioningError(Exception):
@@ -70,7 +54,7 @@ def provision(app: App) -> None:
     steps = (
         ("Failed to provision data sources", "Datasource provisioning error: ", provision_datasources),
         ("Failed to provision plugins", "app provisioning error: ", check_plugins),
-        ("Failed to provision alerting", "", check_alerting),
+        ("Failed to provision alerting", "", provision_alerting),
         ("Failed to provision dashboard", DASHBOARDS, provision_dashboards),
     )
     with app.store.change():
@@ -204,31 +188,97 @@ def check_plugins(app: App) -> None:
                 raise ProvisioningError(f'plugin not installed: "{item.get("type")}"')
 
 
-def check_alerting(app: App) -> None:
-    """Alerting files are checked, not loaded yet."""
+def provision_alerting(app: App) -> None:
+    """Everything of alerting. All files are checked before the first is applied; what left the files stays."""
     contents = list(read_files(app, "alerting", "failure to parse file {}: "))
-    receivers = {"grafana-default-email", "email receiver"}
     for name, content in contents:
-        for group in items(content, "groups"):
-            if not group.get("folder"):
+        _check_alerting(name, content)
+    files = [(name, interpolate(content)) for name, content in contents]
+    # In Grafana's order: policies come after what they name, and before its deletion.
+    steps = (
+        ("alert rules", _put_rules),
+        ("contact points", _put_contact_points),
+        ("mute times", _put_mute_times),
+        ("text templates", _put_templates),
+        ("notification policies", _put_policies),
+        ("deletions", _delete_alerting),
+    )
+    for what, step in steps:
+        for name, content in files:
+            try:
+                step(app, content)
+            except Fail as error:
+                raise ProvisioningError(f"{what}: {name}: {error}") from error
+
+
+def _check_alerting(name: str, content: Row) -> None:
+    known = (*contact_points.TYPES, *contact_points.OTHER_TYPES)
+    for group in items(content, "groups"):
+        if not group.get("folder"):
+            raise ProvisioningError(f"failure to map file {name}: failure parsing rules: rule group has no folder set")
+    for point in items(content, "contactPoints"):
+        for receiver in items(point, "receivers"):
+            if receiver.get("type") not in known:
                 raise ProvisioningError(
-                    f"failure to map file {name}: failure parsing rules: rule group has no folder set"
+                    f"failure to map file {name}: failure parsing contact points: "
+                    f"{point.get('name')}: unknown type '{receiver.get('type')}'"
                 )
-        for point in items(content, "contactPoints"):
-            receivers.add(point.get("name", ""))
-            for receiver in items(point, "receivers"):
-                if receiver.get("type") not in CONTACT_TYPES:
-                    raise ProvisioningError(
-                        f"failure to map file {name}: failure parsing contact points: "
-                        f"{point.get('name')}: unknown type '{receiver.get('type')}'"
-                    )
-    for name, content in contents:
-        for policy in items(content, "policies"):
-            if policy.get("receiver") not in receivers:
-                raise ProvisioningError(
-                    f"notification policies: {name}: invalid object specification: "
-                    f"receiver '{policy.get('receiver')}' does not exist"
-                )
+
+
+def _org(item: Row) -> int:
+    return int(item.get("orgId") or 1)
+
+
+def _put_rules(app: App, content: Row) -> None:
+    for group in items(content, "groups"):
+        org = _org(group)
+        where = {
+            "folderUID": _make_folder(app, org, str(group["folder"]), "", ""),
+            "ruleGroup": group.get("name") or "",
+        }
+        for rule in items(group, "rules"):
+            if not rule.get("uid"):
+                raise alert_rules.invalid("no UID set")
+            old = app.store.one("alert_rules", orgID=org, uid=rule["uid"])
+            alert_rules.put(app.store, org, {**alert_rules.read(rule), **where, "uid": rule["uid"]}, old, "file")
+        for row in alert_rules.group_rules(app.store, org, **where):
+            row["interval"] = (durations.parse(group.get("interval")) or 0) // 1000 or row["interval"]
+    for item in items(content, "deleteRules"):
+        app.store.drop("alert_rules", orgID=_org(item), uid=item.get("uid"))
+
+
+def _put_contact_points(app: App, content: Row) -> None:
+    for point in items(content, "contactPoints"):
+        for receiver in items(point, "receivers"):
+            row = contact_points.read({**receiver, "name": point.get("name")})
+            contact_points.put(app.store, _org(point), receiver.get("uid") or "", row, "file")
+
+
+def _put_mute_times(app: App, content: Row) -> None:
+    for item in items(content, "muteTimes"):
+        intervals = mute_timings.read(item.get("time_intervals"))
+        mute_timings.put(app.store, _org(item), item.get("name") or "", intervals, "file")
+
+
+def _put_templates(app: App, content: Row) -> None:
+    for item in items(content, "templates"):
+        templates.put(app.store, _org(item), item.get("name") or "", item.get("template") or "", "file")
+
+
+def _put_policies(app: App, content: Row) -> None:
+    for item in items(content, "policies"):
+        policies.put(app.store, _org(item), item, "file")
+    for org in content.get("resetPolicies") or []:
+        app.store.drop("policies", orgId=org)
+
+
+def _delete_alerting(app: App, content: Row) -> None:
+    for item in items(content, "deleteContactPoints"):
+        contact_points.remove(app.store, _org(item), item.get("uid") or "")
+    for item in items(content, "deleteMuteTimes"):
+        mute_timings.remove(app.store, _org(item), item.get("name") or "")
+    for item in items(content, "deleteTemplates"):
+        app.store.drop("templates", orgId=_org(item), name=item.get("name"))
 
 
 def read_providers(app: App) -> list[Row]:

@@ -7,12 +7,12 @@ import uuid
 from typing import Any
 
 from .. import durations
+from ..alerting import READ, WRITE, missing, provenance
 from ..api import ADMIN, Fail, Reply, Request, Routes, bad_request
 from ..store import Row, Store, now
 from . import folders
 
 routes = Routes()
-READ, WRITE = "alert.provisioning:read", "alert.provisioning:write"
 EXEC_ERR_STATES = ("OK", "Alerting", "Error", "KeepLast")
 NO_DATA_STATES = ("OK", "Alerting", "NoData", "KeepLast")
 # Fields of later versions: kept and answered as they are sent.
@@ -28,11 +28,6 @@ CONFLICT = "a conflicting alert rule is found: rule title under the same organis
 def invalid(problem: str) -> Fail:
     """A rule that cannot be."""
     return Fail(400, f"invalid alert rule: {problem}", traced=True)
-
-
-def provenance(request: Request) -> str:
-    """What a write leaves behind as the origin of the object."""
-    return "" if "x-disable-provenance" in request.headers else "api"
 
 
 def read(body: Row) -> Row:
@@ -160,7 +155,7 @@ def update(request: Request) -> Any:
     body = request.json()
     rule, old = {**read(body), **place(request, body), "uid": request.params["uid"]}, find(request)
     if old is None:
-        return Reply(404, "null", "text/plain; charset=utf-8")
+        return missing()
     return shown(put(request.store, request.org, rule, old, provenance(request)))
 
 

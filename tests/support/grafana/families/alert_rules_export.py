@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 
 from .. import durations
+from ..alerting import READ
 from ..api import ADMIN, Fail, Reply, Request, Routes, not_covered
 from ..store import Row, Store
-from .alert_rules import OPTIONAL_FIELDS, READ, find, ordered, path_group
+from .alert_rules import OPTIONAL_FIELDS, find, ordered, path_group
 
 routes = Routes()
 RULE = ("uid", "title", "condition", "data", "noDataState", "execErrState", "for", *OPTIONAL_FIELDS, "isPaused")

@@ -16,7 +16,7 @@ RELOADS = {
     "datasources": ("Datasources", provisioning.provision_datasources),
     "dashboards": ("Dashboards", provisioning.provision_dashboards),
     "plugins": ("Plugins", provisioning.check_plugins),
-    "alerting": ("Alerting", provisioning.check_alerting),
+    "alerting": ("Alerting", provisioning.provision_alerting),
 }
 
 
