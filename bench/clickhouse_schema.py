@@ -78,7 +78,7 @@ def ours(server: ClickHouse, ddl: list[str]) -> tuple[float, int]:
     The event counts each wait of a connection for another request: a connection of n requests waits n times, and the last wait ends
     when the client closes it. (Queries are another number: each part of C(PARALLEL WITH) is one.)
     """
-    asked = "SELECT value FROM system.events WHERE event = 'HTTPServerConnectionsReused'"
+    asked = "SELECT sum(value) FROM system.events WHERE event = 'HTTPServerConnectionsReused'"
     before = int(server.query(asked))
     took = seconds(module(server, ddl))
     return took, int(server.query(asked)) - before - 1
