@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.grafana_replay import Exchange, compare, look_up, recording, replay
-from tests.support.grafana_server import grafana_server, start
+from tests.support.grafana_replay import RECORDINGS, Exchange, compare, look_up, recording, replay
+from tests.support.grafana_server import ROOT, SOURCE, grafana_server, start
 
 # How many requests each family replays.
 FAMILIES = {
@@ -51,6 +51,7 @@ FAMILIES = {
     "silences": 32,
     "ruler": 18,
     "provisioning_alerting": 35,
+    "library_elements": 36,
 }
 POSTGRES = "grafana-postgresql-datasource"
 ANY_UID = "00000000-0000-0000-0000-000000000000"
@@ -159,6 +160,7 @@ REWRITES: dict[str, Callable[[Any], Any]] = {
     "folders": _folders,
     "folders_nested": _nested,
     "folder_permissions": _folders,
+    "library_elements": _folders,
     "preferences": _teams,
     "alert_rules": _rules,
     "contact_points": _points,
@@ -398,6 +400,22 @@ def _check_departure(exchange: Exchange, departure: Departure, status: int, answ
     got = {path: look_up(body, path) for path in departure.values}
     wrong = [f"{where}: {path} is {got[path]!r}" for path in got if got[path] != departure.values[path]]
     return wrong + ([] if status == departure.status else [f"{where}: status {status}: {answer}"])
+
+
+def test_every_recording_is_replayed() -> None:
+    """A recording that is added must be replayed too."""
+    recorded = {file.stem for file in RECORDINGS.glob("*.json")}
+    assert recorded == {*FAMILIES, "setup", "teardown", "startup"}
+
+
+def test_documents_count_what_is_replayed() -> None:
+    """The README and docs/verification.md give these numbers."""
+    reasons = [departure.why for departures in DEPARTURES.values() for departure in departures.values()]
+    gaps = sum(reason.startswith("gap:") for reason in reasons)
+    numbers = [f"{sum(FAMILIES.values()):,} requests", f"{len(reasons)} ", f"{len(reasons) - gaps} ", f"{gaps} "]
+    for document in (SOURCE / "README.md", ROOT / "docs" / "verification.md"):
+        text = document.read_text(encoding="utf-8")
+        assert [number for number in numbers if number not in text] == []
 
 
 def test_departures_name_recorded_exchanges() -> None:

@@ -7,7 +7,7 @@ import re
 import uuid
 from typing import Any
 
-from ..api import EDITOR, VIEWER, Caller, Fail, Request, Routes, bad_request
+from ..api import EDITOR, VIEWER, Caller, Fail, Request, Routes, bad_request, not_covered
 from ..store import Row, Store, now
 from . import dashboards, permissions
 
@@ -126,6 +126,13 @@ def shown(store: Store, folder: Row, who: Caller) -> Row:
     return body
 
 
+def _check_elements(store: Store, org: int, folder: Row) -> None:
+    if store.rows("library_elements", orgId=org, folderUid=folder["uid"]):
+        raise not_covered("deleting a folder that holds library elements")
+    for child in children(store, org, folder["uid"]):
+        _check_elements(store, org, child)
+
+
 def _has_rules(store: Store, org: int, folder: Row) -> bool:
     below = children(store, org, folder["uid"])
     own = store.rows("alert_rules", orgId=org, folderUID=folder["uid"])
@@ -203,5 +210,6 @@ def delete(request: Request) -> Any:
     store, folder = request.store, find(request.store, request.org, uid=request.params["uid"])
     if request.arg("forceDeleteRules") != "true" and _has_rules(store, request.org, folder):
         raise Fail(400, "folder cannot be deleted: folder contains alert rules")
+    _check_elements(store, request.org, folder)
     remove(store, request.org, folder)
     return {"message": "Folder deleted"}
