@@ -98,7 +98,10 @@ def test_logs_of_a_system_database_in_memory_make_room() -> None:
 
 def test_prometheus_has_a_port_of_its_own(server: ClickHouse, prometheus_port: int) -> None:
     def scrape() -> dict[str, float]:
-        text = urllib.request.urlopen(f"http://{server.host}:{prometheus_port}/metrics", timeout=10).read().decode()
+        # No password is asked for: one that is wrong makes no difference.
+        wrong = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": "wrong"}
+        request = urllib.request.Request(f"http://{server.host}:{prometheus_port}/metrics", headers=wrong)
+        text = urllib.request.urlopen(request, timeout=10).read().decode()
         return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", text, re.M)}
 
     queries = scrape()["ClickHouseProfileEvents_Query"]
