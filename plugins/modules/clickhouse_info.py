@@ -368,6 +368,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     driver_version,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.info import (
+    ALWAYS,
+    SECTIONS,
     check_databases,
     gather,
     names_in,
@@ -375,7 +377,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=info_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=info_spec([*ALWAYS, *SECTIONS]), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     databases = module.params["databases"]

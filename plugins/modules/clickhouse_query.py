@@ -208,8 +208,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     read_rows,
     read_statement,
     secret_spellings,
-    settings_text,
 )
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.settings import settings_text
 
 
 def main() -> None:

@@ -446,7 +446,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     connection_rules,
     schema_spec,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import run
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import run
 
 
 def main() -> None:

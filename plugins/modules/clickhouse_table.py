@@ -302,7 +302,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     object_spec,
     table_spec,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.run import run
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import run
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import change, declaration, rebuild, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, declaration, rebuild, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, Connection
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
@@ -205,7 +205,7 @@ def test_columns_change_in_the_same_rebuild(node: ClickHouse) -> None:
     reasons = converge(node, wanted).drifted[0].reason
     assert "column v and its values would be dropped (allow: [drop_column])" in reasons
     assert "column k from UInt32 to Int8 may lose values (allow: [modify_lossy])" in reasons
-    converge(node, wanted, allow=change.PERMISSIONS)
+    converge(node, wanted, allow=argument_specs.PERMISSIONS)
     assert not converge(node, wanted).changed
     assert node.query("SELECT count(), sum(k), sum(more) FROM d.t") == "24\t132\t168"
 
@@ -214,11 +214,11 @@ def test_alias_values_are_tested_before_they_are_stored(node: ClickHouse) -> Non
     """They are stored from then on, and have to fit."""
     node.query("ALTER TABLE d.t ADD COLUMN a UInt8 ALIAS k % 2")
     wanted = PLAIN.replace("row UInt8 DEFAULT k", "row UInt8 DEFAULT k, a Enum8('one' = 1)").replace("ORDER BY k", "ORDER BY (k, v)")
-    refused = converge(node, wanted, allow=change.PERMISSIONS).drifted[0].reason
+    refused = converge(node, wanted, allow=argument_specs.PERMISSIONS).drifted[0].reason
     assert "not all values can be copied: column a has values that are no Enum8('one' = 1), such as '0'" in refused
     assert node.query("SELECT count() FROM system.tables WHERE database = 'd' AND name LIKE '%rebuild'") == "0"
     fits = wanted.replace("Enum8('one' = 1)", "Enum8('none' = 0, 'one' = 1)")
-    converge(node, fits, allow=change.PERMISSIONS)
+    converge(node, fits, allow=argument_specs.PERMISSIONS)
     assert node.query("SELECT a, count() FROM d.t GROUP BY a ORDER BY a") == "none\t12\none\t12"
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, schema, temporary_objects
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import run as run_module
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ServerError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
 
 from tests.support.clickhouse import ClickHouse
@@ -554,7 +553,7 @@ def test_external_clickhouse(run: Run, answer: bytes, code: int, message: str) -
 
 
 def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "HAS_CLICKHOUSE_CONNECT", False)
+    monkeypatch.setattr(schema, "HAS_CLICKHOUSE_CONNECT", False)
     result = run([DATABASE])
     assert result["failed"]
     assert "Failed to import the required Python library (clickhouse-connect)" in result["msg"]
@@ -754,7 +753,7 @@ class OldClient(client.ClickHouse):
 
     def execute(self, statement: str, *arguments: t.Any) -> None:
         if "PARALLEL WITH" in statement:
-            raise ClickHouseError("Syntax error", 62)
+            raise ServerError("Syntax error", 62)
         super().execute(statement, *arguments)
 
 

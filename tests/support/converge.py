@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import change, declaration, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
@@ -14,7 +14,7 @@ from tests.support.connect import connection
 
 DATABASE = {"kind": "database", "name": "d"}
 # All that `allow` can permit.
-EVERYTHING = change.PERMISSIONS
+EVERYTHING = argument_specs.PERMISSIONS
 
 
 def converge(

@@ -12,7 +12,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from .change import DROP_COLUMN, MODIFY_LOSSY
+from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
 from .clauses import Clause, clause_text, is_name_in_expression, parse_settings, replace_clause
 from .references import has_lookup
 from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote

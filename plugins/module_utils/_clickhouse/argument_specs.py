@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Argument specifications of the ClickHouse modules (private: may change at any time).
 
-What a specification takes from elsewhere is imported by the function that needs it: no module compiles what only another one uses.
+Nothing is imported here: each module travels with all that it imports, and would travel with what only another one needs.
 """
 
 from __future__ import annotations
@@ -11,22 +11,38 @@ import typing as t
 
 Spec = dict[str, t.Any]
 
+# Kinds of objects.
+KINDS = ("database", "table", "view", "materialized_view", "dictionary", "function", "named_collection")
+# What the option allow may list: steps after which data is gone, or that copy all of it.
+DROP_COLUMN = "drop_column"
+DROP_TABLE = "drop_table"
+MODIFY_LOSSY = "modify_lossy"
+REBUILD = "rebuild"
+PERMISSIONS = (DROP_COLUMN, DROP_TABLE, MODIFY_LOSSY, REBUILD)
+# Options of a table that hold an expression, with what stands before it.
+CLAUSE_OPTIONS = {
+    "partition_by": "PARTITION BY",
+    "primary_key": "PRIMARY KEY",
+    "order_by": "ORDER BY",
+    "sample_by": "SAMPLE BY",
+    "ttl": "TTL",
+}
 _TEXT = {"type": "str"}
+_FLAG = {"type": "bool", "default": False}
+_TEXTS = {"type": "list", "elements": "str"}
 
 
 def connection_spec() -> Spec:
     """Options of the connection, which all modules have; the documentation fragment C(clickhouse) describes them."""
     return {
-        "login_host": {"type": "str", "default": "localhost"},
+        "login_host": {**_TEXT, "default": "localhost"},
         "login_port": {"type": "int"},
         "secure": {"type": "bool", "default": True},
         "validate_certs": {"type": "bool", "default": True},
-        "ca_path": {"type": "path"},
-        "client_cert": {"type": "path"},
-        "client_key": {"type": "path"},
-        "login_user": {"type": "str", "default": "default"},
-        "login_password": {"type": "str", "no_log": True},
-        "login_database": {"type": "str"},
+        **dict.fromkeys(("ca_path", "client_cert", "client_key"), {"type": "path"}),
+        "login_user": {**_TEXT, "default": "default"},
+        "login_password": {**_TEXT, "no_log": True},
+        "login_database": _TEXT,
         "session_settings": {"type": "dict", "default": {}},
         "connect_timeout": {"type": "int", "default": 10},
         "timeout": {"type": "int", "default": 300},
@@ -43,24 +59,18 @@ def query_spec() -> Spec:
     """Options of C(clickhouse_query)."""
     return {
         **connection_spec(),
-        "query": {"type": "str", "required": True},
+        "query": {**_TEXT, "required": True},
         "parameters": {"type": "dict", "default": {}},
         "secret_parameters": {"type": "dict", "default": {}, "no_log": True},
         "settings": {"type": "dict", "default": {}},
         "database": _TEXT,
-        "write": {"type": "bool", "default": False},
+        "write": _FLAG,
     }
 
 
-def info_spec() -> Spec:
-    """Options of C(clickhouse_info)."""
-    from .info import ALWAYS, SECTIONS
-
-    return {
-        **connection_spec(),
-        "filter": {"type": "list", "elements": "str", "aliases": ["limit"], "choices": ["all", *ALWAYS, *SECTIONS]},
-        "databases": {"type": "list", "elements": "str"},
-    }
+def info_spec(sections: t.Sequence[str]) -> Spec:
+    """Options of C(clickhouse_info), which has these sections."""
+    return {**connection_spec(), "filter": {**_TEXTS, "aliases": ["limit"], "choices": ["all", *sections]}, "databases": _TEXTS}
 
 
 def table_spec() -> Spec:
@@ -70,21 +80,11 @@ def table_spec() -> Spec:
 
 def schema_spec() -> Spec:
     """Options of C(clickhouse_schema)."""
-    from .declaration import KINDS
-
-    purge = {
-        "database": {"type": "str", "required": True},
-        "names": {"type": "list", "elements": "str", "default": ["*"]},
-        "keep": {"type": "list", "elements": "str", "default": []},
-    }
+    item = {"name": _TEXT, "kind": {**_TEXT, "choices": list(KINDS)}, **object_spec()}
+    purge = {"database": {**_TEXT, "required": True}, "names": {**_TEXTS, "default": ["*"]}, "keep": {**_TEXTS, "default": []}}
     return {
         **connection_spec(),
-        "objects": {
-            "type": "list",
-            "elements": "dict",
-            "required": True,
-            "options": {"name": _TEXT, "kind": {"type": "str", "choices": list(KINDS)}, **object_spec()},
-        },
+        "objects": {"type": "list", "elements": "dict", "required": True, "options": item},
         "purge": {"type": "list", "elements": "dict", "default": [], "options": purge},
         **_policy_spec(),
     }
@@ -95,7 +95,7 @@ def object_spec() -> Spec:
     return {
         **dict.fromkeys(("ddl", "engine", "comment", "renamed_from"), _TEXT),
         "renamed_columns": {"type": "dict"},
-        "materialize": {"type": "bool", "default": False},
+        "materialize": _FLAG,
         **_table_options_spec(),
         "state": {**_TEXT, "choices": ["present", "absent"], "default": "present"},
     }
@@ -103,20 +103,16 @@ def object_spec() -> Spec:
 
 def _table_options_spec() -> Spec:
     """Options that declare a table without a C(CREATE TABLE) statement."""
-    from .table_options import CLAUSE_OPTIONS
 
     def entries(required: t.Sequence[str], **more: t.Any) -> Spec:
-        return {"type": "list", "elements": "dict", "options": {**{name: {"type": "str", "required": True} for name in required}, **more}}
+        return {"type": "list", "elements": "dict", "options": {**dict.fromkeys(required, {**_TEXT, "required": True}), **more}}
 
     return {
         "columns": entries(
             ["name", "type"],
             default=_TEXT,
-            default_kind={"type": "str", "choices": ["DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL"], "default": "DEFAULT"},
-            comment=_TEXT,
-            codec=_TEXT,
-            ttl=_TEXT,
-            renamed_from=_TEXT,
+            default_kind={**_TEXT, "choices": ["DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL"], "default": "DEFAULT"},
+            **dict.fromkeys(("comment", "codec", "ttl", "renamed_from"), _TEXT),
         ),
         "indices": entries(["name", "expression", "type"], granularity={"type": "int", "default": 1}),
         "projections": entries(["name", "query"]),
@@ -129,11 +125,9 @@ def _table_options_spec() -> Spec:
 
 def _policy_spec() -> Spec:
     """Options that say what may be done to objects that differ from their declaration."""
-    from .change import PERMISSIONS
-
     return {
-        "allow": {"type": "list", "elements": "str", "choices": list(PERMISSIONS), "default": []},
-        "on_drift": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+        "allow": {**_TEXTS, "choices": list(PERMISSIONS), "default": []},
+        "on_drift": {**_TEXT, "choices": ["fail", "report"], "default": "fail"},
         "history": _TEXT,
         "cluster": _TEXT,
     }

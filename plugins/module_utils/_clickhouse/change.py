@@ -10,16 +10,11 @@ from dataclasses import dataclass, field
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
 
+from .argument_specs import REBUILD
 from .client import ClickHouseError
 from .declaration import Key
 from .sql_secrets import mask_secrets
 
-# What the option allow may list: steps after which data is gone, or that copy all of it.
-DROP_COLUMN = "drop_column"
-DROP_TABLE = "drop_table"
-MODIFY_LOSSY = "modify_lossy"
-REBUILD = "rebuild"
-PERMISSIONS = (DROP_COLUMN, DROP_TABLE, MODIFY_LOSSY, REBUILD)
 # A second object beside the first, while one takes the other's place.
 REBUILD_SUFFIX = "__rebuild"
 # Of a rebuild: rows that came late, and the lock of replicas.

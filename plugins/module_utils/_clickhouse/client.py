@@ -21,8 +21,6 @@ import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from . import messages
-
 try:
     import clickhouse_connect
     from clickhouse_connect import common
@@ -58,6 +56,15 @@ _ROWS_SETTINGS = {
     "output_format_json_map_as_array_of_tuples": "0",
     "output_format_json_validate_utf8": "0",
 }
+# What the library and the operating system say of a connection that broke, and what that means.
+_BROKEN = (
+    ("Remote end closed connection", "the server closed it"),
+    ("Connection reset", "the server reset it"),
+    ("Broken pipe", "the server closed it"),
+    ("Connection refused", "the server refused it"),
+    ("Read timed out", "no answer came in time"),
+    ("IncompleteRead", "the answer broke off"),
+)
 _Answer = t.TypeVar("_Answer")
 
 
@@ -83,6 +90,10 @@ class ClickHouseError(Exception):
     def about(self, subject: str, done: t.Sequence[str] = (), uncertain: t.Sequence[str] = ()) -> ClickHouseError:
         """The same error, saying which object and option it is about."""
         return type(self)(f"{subject}: {self}", self.code, done, uncertain)
+
+
+class ServerError(ClickHouseError):
+    """The server answered with an error, or would: it does not do what it was asked."""
 
 
 class ConnectionFailed(ClickHouseError):
@@ -170,9 +181,7 @@ class ClickHouse:
         """Whether the server takes what was added to the session."""
         try:
             self.call_with_retries(lambda: self.rows("SELECT 1"))
-        except ConnectionFailed:
-            raise
-        except ClickHouseError as error:
+        except ServerError as error:
             raise error.about(option) from error
 
     def use_database(self) -> None:
@@ -288,7 +297,7 @@ def _session_settings(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
     """The option C(session_settings), checked. Raises C(ClickHouseError)."""
     if not settings:
         return {}
-    from .query import settings_text
+    from .settings import settings_text
 
     return settings_text(settings, "session_settings")
 
@@ -302,10 +311,15 @@ def _translate_exceptions(connection: Connection) -> t.Iterator[None]:
         message = _URL.sub("", _FRAME.sub("", str(error)))
         code = getattr(error, "code", None)
         if code is None and isinstance(error, library.OperationalError):
-            raise ConnectionFailed(f"the connection to {connection.url} broke: {messages.broken_connection(message)}") from error
-        raise ClickHouseError(message, code) from error
+            raise ConnectionFailed(f"the connection to {connection.url} broke: {broken_connection(message)}") from error
+        raise ServerError(message, code) from error
     except OSError as error:
-        raise ConnectionFailed(f"the connection to {connection.url} broke: {messages.broken_connection(str(error))}") from error
+        raise ConnectionFailed(f"the connection to {connection.url} broke: {broken_connection(str(error))}") from error
+
+
+def broken_connection(text: str) -> str:
+    """Why a connection broke, in place of what the library for HTTP says; text that is not known is cut to one line."""
+    return next((short for words, short in _BROKEN if words in text), " ".join(text.split())[:160])
 
 
 def _query_size_settings(text: str) -> dict[str, t.Any]:

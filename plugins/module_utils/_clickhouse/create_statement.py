@@ -1,26 +1,38 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""C(CREATE) statements as users write them: which are accepted, and what they make (private: may change at any time). Pure."""
+"""C(CREATE) statements as users write them, or declare them by options: which are accepted, and what they make. Pure.
+
+(Private: may change at any time.)
+"""
 
 from __future__ import annotations
 
 import typing as t
 
+from .argument_specs import CLAUSE_OPTIONS, KINDS
 from .clauses import parse_engine
-from .tokens import DDLError, Token, TokenCursor, excerpt, quote_name, tokenize, tokens_match, unquote
+from .tokens import (
+    DDLError,
+    Token,
+    TokenCursor,
+    excerpt,
+    parse_name,
+    qualify_name,
+    quote_name,
+    quote_string,
+    tokenize,
+    tokens_match,
+    unquote,
+)
 
-_KINDS = {
-    ("TABLE",): "table",
-    ("VIEW",): "view",
-    ("MATERIALIZED", "VIEW"): "materialized_view",
-    ("DICTIONARY",): "dictionary",
-    ("FUNCTION",): "function",
-    ("NAMED", "COLLECTION"): "named_collection",
-}
 # Kinds that belong to no database.
 GLOBAL_KINDS = ("function", "named_collection")
-KIND_KEYWORDS = {kind: " ".join(words) for words, kind in _KINDS.items()}
+KIND_KEYWORDS = {kind: kind.upper().replace("_", " ") for kind in KINDS if kind != "database"}
 _FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "("): "AS SELECT", ("CLONE", "AS"): "CLONE AS"}
+# Those that declare a table by options; the others are for every kind of object.
+TABLE_OPTIONS = ("columns", "indices", "projections", "constraints", "settings", *CLAUSE_OPTIONS)
+
+Options = t.Mapping[str, t.Any]
 
 
 class Create(t.NamedTuple):
@@ -42,7 +54,7 @@ def parse_create(text: str, database: str = "") -> Create:
     if not cursor.take("CREATE"):
         raise DDLError(f"expected a CREATE statement, found {excerpt(tokens[0].text)}")
     cursor.take("OR", "REPLACE")
-    kind = next((kind for words, kind in _KINDS.items() if cursor.take(*words)), None)
+    kind = next((kind for kind, words in KIND_KEYWORDS.items() if cursor.take(*words.split())), None)
     if kind is None:
         words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
         hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
@@ -119,3 +131,99 @@ def parse_collection(text: str) -> dict[str, tuple[str, str]]:
         found[unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
         group = []
     return found
+
+
+def create_table(name: str, options: Options) -> str:
+    """The statement. Raises C(DDLError), which begins with the option at fault."""
+    parts = parse_name(name)
+    if len(parts) != 2:
+        raise DDLError(f"name: {name} needs its database: write database.{name}")
+    if not options.get("columns"):
+        raise DDLError("columns is missing: a table has one at least")
+    pieces = [_column_sql(f"columns[{index}]", column) for index, column in enumerate(options["columns"])]
+    for index, item in enumerate(options.get("indices") or ()):
+        where = f"indices[{index}]"
+        expression, kind = _check_fragment(f"{where}.expression", item["expression"]), _check_fragment(f"{where}.type", item["type"])
+        pieces.append(f"INDEX {quote_name(item['name'])} {expression} TYPE {kind} GRANULARITY {item['granularity']}")
+    for index, item in enumerate(options.get("constraints") or ()):
+        pieces.append(f"CONSTRAINT {quote_name(item['name'])} CHECK {_check_fragment(f'constraints[{index}].check', item['check'])}")
+    for index, item in enumerate(options.get("projections") or ()):
+        pieces.append(f"PROJECTION {quote_name(item['name'])} ({_check_fragment(f'projections[{index}].query', item['query'])})")
+    clauses = [f"ENGINE = {_check_fragment('engine', options['engine'])}"] if options.get("engine") else []
+    clauses += [f"{words} {_check_fragment(option, options[option])}" for option, words in CLAUSE_OPTIONS.items() if options.get(option)]
+    if options.get("settings"):
+        clauses.append(
+            "SETTINGS " + ", ".join(f"{_setting_name(name)} = {_setting_value(name, value)}" for name, value in options["settings"].items())
+        )
+    if options.get("comment"):
+        clauses.append(f"COMMENT {quote_string(options['comment'])}")
+    return f"CREATE TABLE {qualify_name(*parts)} ({', '.join(pieces)}) {' '.join(clauses)}"
+
+
+def _column_sql(where: str, options: Options) -> str:
+    text = f"{quote_name(options['name'])} {_check_fragment(f'{where}.type', options['type'])}"
+    if options.get("default") is not None:
+        text += f" {options['default_kind']} {_check_fragment(f'{where}.default', options['default'])}"
+    elif options["default_kind"] == "EPHEMERAL":
+        text += " EPHEMERAL"
+    elif options["default_kind"] != "DEFAULT":
+        raise DDLError(f"{where}.default is missing: {options['default_kind']} needs an expression")
+    if options.get("comment"):
+        text += f" COMMENT {quote_string(options['comment'])}"
+    if options.get("codec"):
+        text += f" CODEC({_check_fragment(f'{where}.codec', options['codec'])})"
+    if options.get("ttl"):
+        text += f" TTL {_check_fragment(f'{where}.ttl', options['ttl'])}"
+    return text
+
+
+def _check_fragment(where: str, text: str) -> str:
+    """A piece of SQL that stays within its place."""
+    tokens = tokenize(text)
+    if not tokens:
+        raise DDLError(f"{where} is empty")
+    depth = 0
+    for token in tokens:
+        if token.kind == "other" and token.text in "'`\"":
+            raise DDLError(f"{where}: a quote is opened and never closed")
+        if token.is_word(";"):
+            raise DDLError(f"{where}: there is a semicolon in it")
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        if depth < 0:
+            raise DDLError(f"{where}: its parentheses do not match")
+    if depth:
+        raise DDLError(f"{where}: its parentheses do not match")
+    return text[tokens[0].start : tokens[-1].end]
+
+
+def _setting_name(name: t.Any) -> str:
+    if not str(name).isidentifier():
+        raise DDLError(f"settings: {str(name)!r} is no name of a setting")
+    return str(name)
+
+
+def _setting_value(name: str, value: t.Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return quote_string(value)
+    raise DDLError(f"settings.{name}: expected a text, number or boolean")
+
+
+def created_name(statement: str) -> str:
+    """The name that a C(CREATE) statement gives, as far as it can be read; empty where it cannot."""
+    rest = list(tokenize(statement))
+    kinds = [
+        index for index, token in enumerate(rest) if any(map(token.is_word, ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")))
+    ]
+    rest = rest[kinds[0] + 1 :] if kinds else []
+    while rest and any(map(rest[0].is_word, ("IF", "NOT", "EXISTS"))):
+        rest = rest[1:]
+    if not rest or rest[0].kind not in ("word", "quoted"):
+        return ""
+    named = [unquote(rest[0].text)]
+    if len(rest) > 2 and rest[1].text == "." and rest[2].kind in ("word", "quoted"):
+        named.append(unquote(rest[2].text))
+    return ".".join(named)

@@ -9,10 +9,18 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field
 
-from . import messages, table_options
 from .clauses import parse_engine
 from .client import ClickHouseError
-from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, Create, parse_collection, parse_create
+from .create_statement import (
+    GLOBAL_KINDS,
+    KIND_KEYWORDS,
+    TABLE_OPTIONS,
+    Create,
+    create_table,
+    created_name,
+    parse_collection,
+    parse_create,
+)
 from .references import find_references
 from .sql_secrets import HIDDEN_LITERAL, find_secrets, mask_secrets
 from .tokens import DDLError, parse_name, qualify_name, quote_name, quote_string
@@ -21,7 +29,6 @@ Options = t.Mapping[str, t.Any]
 Key = tuple[str, str]
 
 ABSENT = "absent"
-KINDS = ("database", *KIND_KEYWORDS)
 
 # The order in which kinds are created where nothing else decides.
 _RANKS = {
@@ -168,7 +175,7 @@ def _declare_object(index: int, options: Options, database: str) -> Declared:
             raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
     if options.get("state") == ABSENT:
         return _declare_absent(index, where, options)
-    given = [option for option in table_options.TABLE_OPTIONS if options.get(option) is not None]
+    given = [option for option in TABLE_OPTIONS if options.get(option) is not None]
     if given and (text is not None or kind not in (None, "table")):
         what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
         raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
@@ -204,7 +211,7 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
         if create.kind == "named_collection":
             parse_collection(text)
     except DDLError as error:
-        label = name or messages.created_name(text)
+        label = name or created_name(text)
         raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
         index,
@@ -260,7 +267,7 @@ def _declare_table_options(index: int, where: str, name: str | None, options: Op
         raise ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
     former = {column["name"]: column["renamed_from"] for column in options.get("columns") or () if column.get("renamed_from")}
     try:
-        create = parse_create(table_options.create_table(name, options))
+        create = parse_create(create_table(name, options))
     except DDLError as error:
         raise ClickHouseError(f"{name}: {where}.{error}") from error
     renames = _rename_options(where, create.kind, {**options, "renamed_columns": former})
@@ -269,7 +276,7 @@ def _declare_table_options(index: int, where: str, name: str | None, options: Op
 
 def _declare_absent(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
-    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *table_options.TABLE_OPTIONS)
+    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *TABLE_OPTIONS)
     for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
         raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
     if kind is None:

@@ -11,9 +11,9 @@ from .change import Change
 from .clauses import Clause, clause_text, join_clauses, split_clauses
 from .create_statement import Create
 from .declaration import Declared, Key
+from .object_changes import is_stream
 from .observation import Observation
 from .ordering import ALL, Node
-from .recreate import is_stream
 from .references import find_references
 from .tokens import Token, tokenize, unquote
 

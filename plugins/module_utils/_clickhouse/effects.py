@@ -15,7 +15,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 
 from . import alter
 from .clauses import clause_text, object_kind, split_clauses
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .client import ClickHouse, ServerError
 from .observation import Observation
 from .tokens import Token, quote_string, tokenize, unquote
 
@@ -102,9 +102,7 @@ def _table_sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dic
         )
         query = f"SELECT database, table, name, data_compressed_bytes FROM system.columns WHERE (database, table) IN ({pairs})"
         columns = client.rows(query)
-    except ConnectionFailed:
-        raise
-    except ClickHouseError:
+    except ServerError:
         return {}
     found: dict[tuple[str, ...], tuple[int, int, dict[str, int]]] = {}
     for database, name, rows, size in tables:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from . import error_codes
 from .client import LARGEST_FIELD, ROWS_FORMAT, Answer, ClickHouseError
+from .settings import check_text, excerpt
 from .tokens import Token, quote_string, tokenize
 
 HIDDEN = "[HIDDEN]"
@@ -24,23 +25,8 @@ HIDDEN = "[HIDDEN]"
 # (KILL QUERY, for example), so whatever is not in this list needs to be allowed.
 _READS = ("SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "CHECK")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _NUMBER = re.compile(r"[-+]?[A-Za-z0-9][A-Za-z0-9.+-]*")
 _NUMERIC = re.compile(r"U?Int\d+|B?Float\d+|Decimal\d*|Bool")
-# Arguments of the HTTP interface beside the settings, and settings that are options of the module.
-_NO_SETTINGS = {
-    "readonly": "write decides about it",
-    "profile": "it might allow to write",
-    "database": "it is an option of its own",
-    "wait_end_of_query": "it is always on",
-    **dict.fromkeys(
-        (
-            "query", "query_id", "user", "password", "role", "quota_key", "session_id", "session_check", "session_timeout", "close_session",
-            "default_format", "compress", "decompress", "buffer_size", "stacktrace", "client_protocol_version", "enable_http_compression",
-        ),
-        "it is no setting",
-    ),
-}  # fmt: skip
 _BOOLEANS = {"True": "true", "False": "false", "1": "true", "0": "false"}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0", "\b": "\\b", "\f": "\\f"})
 # Fragments of a secret that are shorter than this are chance, unless they stand in quotes.
@@ -65,7 +51,7 @@ class Statement:
 
 def read_statement(text: str) -> Statement:
     """Take a statement apart as far as it matters, or say what is wrong with it."""
-    _check_text("query", text)
+    check_text("query", text)
     tokens = tokenize(text)
     while tokens and tokens[-1].is_word(";"):
         tokens = tokens[:-1]
@@ -112,7 +98,7 @@ def bind_parameters(statement: Statement, parameters: t.Mapping[str, t.Any], sec
         for name, value in given.items():
             where = f"{option}.{name}"
             if not _NAME.fullmatch(str(name)):
-                raise ClickHouseError(f"{option}: {_excerpt(str(name))} is no name of a parameter: letters, digits and _ make one")
+                raise ClickHouseError(f"{option}: {excerpt(str(name))} is no name of a parameter: letters, digits and _ make one")
             if name in bound:
                 raise ClickHouseError(f"{where}: it is among parameters, too")
             if name not in statement.placeholders:
@@ -134,7 +120,7 @@ def parameter_text(value: t.Any, kind: str, where: str) -> str:
     if value is None:
         return "\\N"
     if isinstance(value, str):
-        _check_text(where, value)
+        check_text(where, value)
         # Text given for a container is its literal, where a backslash already means what it does in SQL.
         return value if base in ("Array", "Tuple", "Map", "Nested", "Identifier") else value.translate(_ESCAPES)
     if base in ("JSON", "Object") and isinstance(value, (dict, list)):
@@ -155,7 +141,7 @@ def _literal(value: t.Any, kind: str, where: str) -> str:
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else str(value)
     if isinstance(value, str):
-        _check_text(where, value)
+        check_text(where, value)
         return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else quote_string(value)
     if isinstance(value, list) and base == "Tuple":
         if len(value) != len(arguments):
@@ -187,40 +173,11 @@ def _type(kind: str) -> tuple[str, list[str]]:
     return tokens[0].text, texts
 
 
-def settings_text(settings: t.Mapping[str, t.Any], option: str = "settings") -> dict[str, str]:
-    """Settings as the HTTP interface takes them; C(option) is where they were given, for messages. Raises C(ClickHouseError)."""
-    found: dict[str, str] = {}
-    for name, value in settings.items():
-        where = f"{option}.{name}"
-        if not _SETTING.fullmatch(str(name)):
-            raise ClickHouseError(f"{option}: {_excerpt(str(name))} is no name of a setting")
-        reason = _NO_SETTINGS.get(name) or ("it is no setting" if name.startswith("param_") else None)
-        if name.startswith("output_format_json_"):
-            reason = "rows depend on it"
-        if reason:
-            raise ClickHouseError(f"{where} cannot be given: {reason}")
-        if isinstance(value, bool):
-            found[name] = str(int(value))
-        elif isinstance(value, (str, int, float)):
-            _check_text(where, str(value))
-            found[name] = str(value)
-        else:
-            raise ClickHouseError(f"{where}: expected a text, number or boolean")
-    return found
-
-
 def check_database(name: str | None) -> None:
     if name is not None:
-        _check_text("database", name)
+        check_text("database", name)
         if not name.strip():
             raise ClickHouseError("database: it is empty")
-
-
-def _check_text(where: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ClickHouseError(f"{where}: it is not UTF-8 text") from error
 
 
 def read_rows(answer: Answer) -> tuple[list[dict[str, str]], list[dict[str, t.Any]]]:
@@ -332,9 +289,4 @@ def explain_readonly_error(error: ClickHouseError, statement: Statement, write: 
 def check_write_allowed(statement: Statement, write: bool) -> None:
     """Refuse what does not only read unless it may write."""
     if not statement.reads and not write:
-        raise ClickHouseError(f"query: {_excerpt(statement.verb)} is not known to only read, set write: true to allow it")
-
-
-def _excerpt(text: str) -> str:
-    shown = " ".join(text.encode("utf-8", "replace").decode().split())
-    return repr(shown if len(shown) <= 40 else shown[:39] + "…")
+        raise ClickHouseError(f"query: {excerpt(statement.verb)} is not known to only read, set write: true to allow it")

@@ -12,7 +12,7 @@ Replicas rebuild one after the other, each in its own run. The one that could cr
 they share, goes on, the others wait; then they join the new table, and copy what was inserted through them meanwhile and is not in it.
 
 This module has the values and the SQL of a rebuild, and is pure. C(rebuild_plan) plans it, C(rebuild_operations) does what statements
-alone cannot, C(rebuild_queries) asks the server for both.
+alone cannot, C(row_queries) asks the server for both.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from . import rebuild as names
 from .change import Replan
 from .client import ClickHouse, ClickHouseError
 from .rebuild import Rebuild, format_mark, parse_mark
-from .rebuild_queries import (
+from .row_queries import (
     Part,
     PartitionRows,
     await_inserts,

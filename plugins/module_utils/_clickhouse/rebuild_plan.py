@@ -10,7 +10,8 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation
 
 from . import rebuild as names
-from .change import LOCK_SUFFIX, REBUILD, Change
+from .argument_specs import REBUILD
+from .change import LOCK_SUFFIX, Change
 from .clauses import (
     Clause,
     clause_text,
@@ -24,11 +25,10 @@ from .clauses import (
     split_clauses,
 )
 from .client import ClickHouse
-from .conversion import find_unconvertible_value
 from .declaration import Declared, Key
 from .observation import Observation
 from .rebuild import Rebuild, format_mark, parse_mark
-from .rebuild_queries import await_copies, has_mutations, last_blocks, read_new_rows, read_old_rows, read_parts
+from .row_queries import await_copies, find_unconvertible_value, has_mutations, last_blocks, read_new_rows, read_old_rows, read_parts
 from .server_defaults import fill_server_defaults
 from .tokens import quote_string, tokenize, unquote
 

@@ -17,11 +17,11 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 from . import alter, differences, error_codes
 from .change import Change
 from .clauses import Clause, clause_text, join_clauses, parse_engine, set_settings, split_clauses
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
-from .conversion import find_unconvertible_value
+from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import Definition, Observation
 from .rebuild_plan import plan_rebuilds
+from .row_queries import find_unconvertible_value
 from .server_defaults import fill_server_defaults
 from .temporary_objects import TemporaryObjects, from_temporary, is_external, keeps_rows
 from .tokens import quote_name, quote_string
@@ -69,9 +69,7 @@ def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, li
                 temporary.create(name, item.kind, have)
                 client.execute(f"ALTER TABLE {name} {alter.rename_commands(differences.pending_renames(observation, item))}")
                 found[item.key] = from_temporary(item, have, split_clauses(temporary.definition(name)))
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
+            except ServerError as error:
                 found[item.key] = error
     return found
 
@@ -93,9 +91,7 @@ def rehearse_changes(
                 continue
             try:
                 complete, reason = _rehearse(temporary, item, change, twins, allow)
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
+            except ServerError as error:
                 complete, reason = True, str(error)
             if reason:
                 found[item.key] = dataclasses.replace(change, impossible=(reason,))
@@ -123,9 +119,7 @@ def _create_twins(temporary: TemporaryObjects, twins: t.Mapping[str, list[Clause
     try:
         for table, clauses in twins.items():
             temporary.create(table, "table", clauses)
-    except ConnectionFailed:
-        raise
-    except ClickHouseError:
+    except ServerError:
         return False
     return True
 
@@ -164,9 +158,7 @@ def _copy_row(client: ClickHouse, source: str, target: str, columns: str) -> boo
     """
     try:
         client.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} LIMIT 1")
-    except ConnectionFailed:
-        raise
-    except ClickHouseError as error:
+    except ServerError as error:
         if error.code not in _MISSING_COLUMN:
             raise
         return False

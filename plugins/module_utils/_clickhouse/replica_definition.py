@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from . import alter, error_codes
 from .change import Change
 from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, parse_settings, replica_path, settings_clause
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .client import ClickHouse, ServerError
 from .declaration import Key
 from .sql_secrets import HIDDEN_LITERAL, find_secrets
 from .tokens import quote_name, quote_string, split_arguments, tokenize, unquote
@@ -283,9 +283,7 @@ def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, t.Sequenc
             query += f" AND zookeeperName = {quote_string(zookeeper)}"
         try:
             rows = _rows_if_allowed(client, query, *([error_codes.UNKNOWN_IDENTIFIER] if zookeeper else []))
-        except ConnectionFailed:
-            raise
-        except ClickHouseError as error:
+        except ServerError as error:
             labels = [".".join(key) for key, found in places.items() if found and found.zookeeper == zookeeper]
             raise error.about(", ".join(labels)) from error
         stored.update({(ZooKeeperPath(zookeeper, path), name): value for path, name, value in rows})
@@ -309,9 +307,7 @@ def _rows_if_allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t
     """Rows of a query, or none where the server does not let this user ask."""
     try:
         return client.rows(query)
-    except ConnectionFailed:
-        raise
-    except ClickHouseError as error:
+    except ServerError as error:
         if error.code not in _NOT_TO_BE_KNOWN.union(also):
             raise
         return []

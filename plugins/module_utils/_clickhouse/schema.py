@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From declarations to objects on a server (private: may change at any time).
+"""From declarations to objects on a server: what the modules that converge objects have in common (private: may change at any time).
 
 C(declaration) says what is wanted, C(observation) what there is; where both differ, C(rehearsal) has the server try the changes. Then
 C(planning) makes the plan, and C(execution), the one place that writes, executes it.
@@ -9,15 +9,94 @@ C(planning) makes the plan, and C(execution), the one place that writes, execute
 from __future__ import annotations
 
 import dataclasses
+import gc
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan
 
 from .change import Change
-from .client import ClickHouse
-from .declaration import Declared, Key, Purge
+from .client import CLICKHOUSE_CONNECT_ERROR, HAS_CLICKHOUSE_CONNECT, ClickHouse, ClickHouseError, Connection, ConnectionFailed, Unreachable
+from .declaration import Declared, Key, Purge, declare, declare_purge, find_declared_secrets
 from .observation import Observation, observe, with_readable_texts
-from .planning import plan_schema, without_steps
+from .planning import plan_offline, plan_schema, without_steps
+
+
+def run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]], where: str = "objects[{}].") -> None:
+    """Converge and leave the module. C(where) is how its user has named the options of an object, by its number."""
+    try:
+        _run(module, objects)
+    except ClickHouseError as error:
+        message = str(error)
+        if "{}" not in where:
+            message = message.replace("objects[0].", where)
+        module.fail_json(msg=message, **error.details)
+
+
+def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> None:
+    if not HAS_CLICKHOUSE_CONNECT:
+        module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
+    report = module.params["on_drift"] == "report"
+    secrets = find_declared_secrets(objects)
+    module.no_log_values.update(secrets)
+    want = declare(objects, module.params["login_database"] or "")
+    if module.params["history"]:
+        from .history import history_table
+
+        rows = history_table(module.params["history"])
+        if any(item.key == rows.key for item in want):
+            raise ClickHouseError(f"{rows.subject}: it is declared as an object, too: the module makes it by itself")
+        want.append(rows)
+    purge = declare_purge(module.params.get("purge") or ())
+    try:
+        client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
+    except Unreachable as error:
+        if not module.check_mode:
+            raise
+        plan = plan_offline(want, secrets)
+        module.warn(f"{error}; planned as for an empty server")
+    else:
+        plan = _converge_and_record(client, module, want, secrets, purge)
+        client.close()
+    for state in plan.drifted:
+        if not report:
+            module.fail_json(msg=_drift_message(plan.drifted), **plan.result)
+        module.warn(f"{state.kind} {state.name} differs from its declaration and stays as it is: {state.reason}: {state.difference}")
+    # At its end Python looks through all that is there for what could be freed, which takes as long as asking about fifty tables.
+    gc.freeze()
+    module.exit_json(**plan.result)
+
+
+def _converge_and_record(
+    client: ClickHouse, module: AnsibleModule, want: t.Sequence[Declared], secrets: set[str], purge: t.Sequence[Purge]
+) -> Plan:
+    """Converge, and record what was executed; what differs on other nodes of the cluster is added to the plan."""
+    params = module.params
+    log, cluster = params["history"], params["cluster"]
+    if log or cluster:
+        from . import history
+    try:
+        plan = converge(
+            client,
+            want,
+            secrets,
+            apply=not module.check_mode,
+            keep_drift=params["on_drift"] == "report",
+            allow=params["allow"],
+            purge=purge,
+        )
+    except ClickHouseError as error:
+        if log and error.done and not isinstance(error, ConnectionFailed):
+            history.record_run(client, log, history.declaration_checksum(want, secrets), error.done, str(error))
+        raise
+    if log and plan.changed and not module.check_mode:
+        history.record_run(client, log, history.declaration_checksum(want, secrets), plan.statements)
+    return history.add_peer_differences(client, cluster, plan) if cluster and plan.drifted else plan
+
+
+def _drift_message(drifted: t.Sequence[ObjectState]) -> str:
+    differences = "; ".join(f"{state.kind} {state.name}: {state.reason}: {state.difference}" for state in drifted)
+    return f"objects differ from their declaration and were not altered (on_drift=fail), nothing was changed: {differences}"
 
 
 def converge(

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import re
 import typing as t
 from dataclasses import dataclass
 
-from . import messages
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
 from .clauses import clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .client import ClickHouse, ClickHouseError, ServerError
 from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, Key, Purge, drop_rank
 from .server_defaults import SESSION_DATABASE_ENGINES
-from .tokens import quote_string
+from .tokens import quote_string, tokenize
 
 if t.TYPE_CHECKING:
     from .clauses import Clause
@@ -24,6 +24,11 @@ if t.TYPE_CHECKING:
 # What a rebuild makes beside a table for a while.
 _SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
 _CURRENT_DATABASE = "SELECT currentDatabase()"
+_SYNTAX = re.compile(r"Syntax error[^:]*: failed at position (\d+)")
+_EXPECTED = re.compile(r"Expected one of: (.*?)(?:: In scope |\. \(SYNTAX_ERROR\)|$)", re.DOTALL)
+# Words that a message lists of those that the server would have understood, and tokens around the place.
+_EXPECTED_AT_MOST = 6
+_AROUND = 3
 
 
 @dataclass(frozen=True)
@@ -181,11 +186,38 @@ def format_declarations(
 def _syntax_error(client: ClickHouse, item: Declared, text: str) -> ClickHouseError:
     try:
         client.rows(f"SELECT formatQuerySingleLine({quote_string(text)})")
-    except ConnectionFailed:
-        raise
-    except ClickHouseError as error:
-        return ClickHouseError(f"{item.subject}: {messages.syntax_error(str(error), text)}", error.code)
+    except ServerError as error:
+        return ClickHouseError(f"{item.subject}: {syntax_error(str(error), text)}", error.code)
     return ClickHouseError(f"{item.subject}: the server cannot parse it")
+
+
+def syntax_error(message: str, statement: str) -> str:
+    """The server's message on a statement that it cannot parse: the place and what it expected, without the rest of the statement.
+
+    Literals around the place are left out, for one of them may be a secret. Any other message is returned as it is.
+    """
+    match = _SYNTAX.search(message)
+    if match is None:
+        return message
+    # The server counts bytes.
+    position = len(statement.encode()[: int(match.group(1))].decode(errors="ignore"))
+    found = _EXPECTED.search(message)
+    expected = found.group(1).split(", ") if found else []
+    more = ", ..." if len(expected) > _EXPECTED_AT_MOST else ""
+    hint = f"; expected {', '.join(expected[:_EXPECTED_AT_MOST])}{more}" if expected else ""
+    return f"Code: 62. Syntax error at character {position}, near {_excerpt_around(statement, position)}{hint}"
+
+
+def _excerpt_around(statement: str, position: int) -> str:
+    """Tokens of a statement around a character, counted from 1."""
+    tokens = tokenize(statement)
+    here = next((index for index, token in enumerate(tokens) if token.end >= position), len(tokens))
+    near = tokens[max(0, here - _AROUND) : here + _AROUND]
+    pieces: list[str] = []
+    for token, previous in zip(near, [None, *near]):
+        gap = " " if previous is not None and token.start > previous.end else ""
+        pieces.append(gap + ("'...'" if token.kind in ("string", "heredoc") else token.text))
+    return repr("".join(pieces))
 
 
 def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from .clauses import (
     split_clauses,
     without_replication,
 )
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared
 from .references import has_lookup
 from .server_state import quoted_list
@@ -74,9 +74,7 @@ class TemporaryObjects:
             batch = batches.pop()
             try:
                 self.client.execute(" PARALLEL WITH ".join(statements[name] for name in batch))
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
+            except ServerError as error:
                 if len(batch) > 1:
                     # Servers before 25.4 know no PARALLEL WITH.
                     size = 1 if error.code == error_codes.SYNTAX_ERROR else (len(batch) + 1) // 2
@@ -90,9 +88,7 @@ class TemporaryObjects:
         """Make what exists already under another name. Raises C(ClickHouseError) where the server refuses it."""
         try:
             self.execute(name, temporary_statement(name, kind, clauses))
-        except ConnectionFailed:
-            raise
-        except ClickHouseError:
+        except ServerError:
             if kind != "table" or not self.create_permissively(name, clauses):
                 raise
 
@@ -106,9 +102,7 @@ class TemporaryObjects:
             self._referring |= {name} if has_lookup(join_clauses(clauses)) else set()
             if more:
                 self.client.execute(f"ALTER TABLE {name} RESET SETTING {', '.join(more)}")
-        except ConnectionFailed:
-            raise
-        except ClickHouseError:
+        except ServerError:
             return False
         return True
 

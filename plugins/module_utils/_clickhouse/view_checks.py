@@ -15,7 +15,7 @@ import typing as t
 from . import alter, dependencies, error_codes
 from .change import Change
 from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, split_clauses
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
+from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
 from .temporary_objects import TemporaryObjects
@@ -48,9 +48,7 @@ def check_views(
         for item in planned.views:
             try:
                 planned.create(item)
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
+            except ServerError as error:
                 if error.code in _NO_ANSWER or (error.code in _MISSING and planned.reads_elsewhere(item)):
                     continue
                 waiting = [key for key in planned.sources(item) if key in planned.unchanged]
@@ -70,9 +68,7 @@ def check_zookeeper(client: ClickHouse, observation: Observation) -> None:
         return
     try:
         client.rows("SELECT name FROM system.zookeeper WHERE path = '/' LIMIT 1")
-    except ConnectionFailed:
-        raise
-    except ClickHouseError as error:
+    except ServerError as error:
         if error.code == error_codes.UNKNOWN_TABLE:
             message = "a replicated table needs ZooKeeper, and this server's configuration has no <zookeeper>"
             raise ClickHouseError(message, error.code).about(missing[0].subject) from error
@@ -199,9 +195,9 @@ class PlannedViews:
             return ""
         item = self.items[key]
         if item.absent:
-            raise ClickHouseError(f"{item.label}, which it reads, is to be dropped", error_codes.UNKNOWN_TABLE)
+            raise ServerError(f"{item.label}, which it reads, is to be dropped", error_codes.UNKNOWN_TABLE)
         if item.kind in VIEWS and self.observation.uses_changing(item.body):
-            raise ClickHouseError(f"{item.label} calls a function that the plan creates or changes", error_codes.NOT_IMPLEMENTED)
+            raise ServerError(f"{item.label} calls a function that the plan creates or changes", error_codes.NOT_IMPLEMENTED)
         clauses = self.definition(item)
         if item.kind == "view" or (item.kind == "materialized_view" and not clause_text(clauses, "to")):
             return self._create_view(item, clauses)
@@ -210,14 +206,12 @@ class PlannedViews:
             parts = parse_name(target[len("TO ") :])
             return self._stand_in((parts[0], parts[1])) or target[len("TO ") :]
         if not dependencies.column_definitions(clauses):
-            raise ClickHouseError("its columns are not known beforehand", error_codes.NOT_IMPLEMENTED)
+            raise ServerError("its columns are not known beforehand", error_codes.NOT_IMPLEMENTED)
         name = f"{self.prefix}{len(self.made):04}"
         try:
             self.temporary.execute(name, temporary_table_statement(name, clauses))
-        except ConnectionFailed:
-            raise
-        except ClickHouseError as error:
-            raise ClickHouseError(str(error), error_codes.NOT_IMPLEMENTED) from error
+        except ServerError as error:
+            raise ServerError(str(error), error_codes.NOT_IMPLEMENTED) from error
         self.made[key] = name
         return name
 
@@ -227,11 +221,11 @@ class PlannedViews:
         parts = parse_name(label)
         key = (parts[0], parts[1])
         if key in self.dropped:
-            raise ClickHouseError(f"its target {label} is to be dropped", error_codes.UNKNOWN_TABLE)
+            raise ServerError(f"its target {label} is to be dropped", error_codes.UNKNOWN_TABLE)
         gives = [name for name, *_rest in self.client.rows(f"DESCRIBE TABLE {view}")]
         missing = [name for name in gives if name not in self._target_columns(key)]
         if missing:
-            raise ClickHouseError(
+            raise ServerError(
                 f"its query gives column {missing[0]}, which its target {label} does not have", error_codes.THERE_IS_NO_COLUMN
             )
 
@@ -243,7 +237,7 @@ class PlannedViews:
                 query = f"SELECT name FROM system.columns WHERE database = {database} AND table = {table}"
                 found = {name for (name,) in self.client.rows(query)}
             if not found:
-                raise ClickHouseError(f"its target {'.'.join(key)} neither exists nor is declared", error_codes.UNKNOWN_TABLE)
+                raise ServerError(f"its target {'.'.join(key)} neither exists nor is declared", error_codes.UNKNOWN_TABLE)
             self.columns[key] = found
         return self.columns[key]
 
@@ -272,9 +266,7 @@ class PlannedViews:
             item = Declared(-1, "materialized_view", database, name)
             try:
                 self._create_view(item, split_clauses(text))
-            except ConnectionFailed:
-                raise
-            except ClickHouseError as error:
+            except ServerError as error:
                 if error.code not in _NO_ANSWER:
                     read = {place.key for place in dependencies.table_names(text, self.observation.database)}
                     reads = f"the materialized view {item.label}, which is not declared, reads what would be gone"

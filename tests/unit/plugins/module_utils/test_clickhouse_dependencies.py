@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
     dependencies,
-    recreate,
-    renamed_view_columns,
+    differences,
+    object_changes,
     sql_functions,
     view_checks,
 )
@@ -82,7 +82,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("select", OUTPUTS)
 def test_columns_that_a_query_gives(select: str) -> None:
-    assert renamed_view_columns.query_output_columns(select) == OUTPUTS[select]
+    assert differences.query_output_columns(select) == OUTPUTS[select]
 
 
 FUNCTIONS = {
@@ -127,13 +127,13 @@ LOST = {
 @pytest.mark.parametrize("engine", LOST)
 def test_loss_of_recreated_engines(engine: str) -> None:
     clauses = split_clauses(f"CREATE TABLE d.t (`k` UInt8) {engine}")
-    assert bool(recreate.recreate_loss(clauses)) == LOST[engine]
-    assert recreate.holds_no_rows(clauses)
+    assert bool(object_changes.recreate_loss(clauses)) == LOST[engine]
+    assert object_changes.holds_no_rows(clauses)
 
 
 @pytest.mark.parametrize("engine", ["MergeTree ORDER BY k", "Memory", "Log", "Set", "Join(ANY, LEFT, k)", "File('CSV')", "KeeperMap('/k')"])
 def test_engines_with_rows_are_not_recreated(engine: str) -> None:
-    assert not recreate.holds_no_rows(split_clauses(f"CREATE TABLE d.t (`k` UInt8) ENGINE = {engine}"))
+    assert not object_changes.holds_no_rows(split_clauses(f"CREATE TABLE d.t (`k` UInt8) ENGINE = {engine}"))
 
 
 QUALIFIED = {

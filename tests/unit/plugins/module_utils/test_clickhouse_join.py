@@ -11,7 +11,11 @@ import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import replica_definition
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import clause_text, join_clauses, split_clauses
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ConnectionFailed
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouseError,
+    ConnectionFailed,
+    ServerError,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
 from hypothesis import given
 from hypothesis import strategies as st
@@ -332,11 +336,11 @@ def test_definition_with_a_secret_is_hidden(part: str) -> None:
 @pytest.mark.parametrize(
     ("answers", "engine"),
     [
-        ({"zookeeper": ClickHouseError("no ZooKeeper", 60)}, "ReplicatedMergeTree"),
-        ({"zookeeper": ClickHouseError("not allowed", 497)}, "ReplicatedMergeTree"),
-        ({"macros": ClickHouseError("not allowed", 497)}, "ReplicatedMergeTree"),
-        ({"server_settings": ClickHouseError("not allowed", 497)}, "ReplicatedMergeTree"),
-        ({"zookeeper": ClickHouseError("no column zookeeperName", 47)}, "ReplicatedMergeTree('other:/own', 'a')"),
+        ({"zookeeper": ServerError("no ZooKeeper", 60)}, "ReplicatedMergeTree"),
+        ({"zookeeper": ServerError("not allowed", 497)}, "ReplicatedMergeTree"),
+        ({"macros": ServerError("not allowed", 497)}, "ReplicatedMergeTree"),
+        ({"server_settings": ServerError("not allowed", 497)}, "ReplicatedMergeTree"),
+        ({"zookeeper": ServerError("no column zookeeperName", 47)}, "ReplicatedMergeTree('other:/own', 'a')"),
         ({}, "MergeTree"),
     ],
 )
@@ -347,8 +351,8 @@ def test_join_without_grants_is_skipped(answers: dict[str, t.Any], engine: str) 
 @pytest.mark.parametrize(
     ("error", "engine"),
     [
-        (ClickHouseError("ZooKeeper is gone", 999), "ReplicatedMergeTree"),
-        (ClickHouseError("no column", 47), "ReplicatedMergeTree"),
+        (ServerError("ZooKeeper is gone", 999), "ReplicatedMergeTree"),
+        (ServerError("no column", 47), "ReplicatedMergeTree"),
         (ConnectionFailed("gone"), "ReplicatedMergeTree"),
     ],
 )

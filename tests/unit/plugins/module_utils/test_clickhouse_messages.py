@@ -6,7 +6,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import conversion, messages
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
+    client,
+    create_statement,
+    row_queries,
+    server_state,
+)
 
 STATEMENT = "CREATE TABLE d.t (a UInt8, b Strin g, p String DEFAULT 'hunter2') ENGINE = Memory"
 SYNTAX = (
@@ -38,7 +43,7 @@ SYNTAX = (
     ],
 )  # fmt: skip
 def test_syntax_error(message: str, statement: str, short: str) -> None:
-    found = messages.syntax_error(message, statement)
+    found = server_state.syntax_error(message, statement)
     assert found == short
     assert "hunter2" not in found
 
@@ -53,16 +58,16 @@ def test_syntax_error(message: str, statement: str, short: str) -> None:
     ],
 )
 def test_broken_connection(text: str, short: str) -> None:
-    assert messages.broken_connection(text) == short
+    assert client.broken_connection(text) == short
 
 
 def test_unconvertible_value_is_described() -> None:
-    assert conversion.unconvertible_value("a", "UInt8", "x" * 50).endswith(f"such as '{'x' * 40}'...")
-    assert conversion.parse_cast("_CAST(toInt16(`a b`), 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
+    assert row_queries.unconvertible_value("a", "UInt8", "x" * 50).endswith(f"such as '{'x' * 40}'...")
+    assert row_queries.parse_cast("_CAST(toInt16(`a b`), 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
     enum = "_CAST(toInt16(a), 'Nullable(Enum8(\\'x=\\' = 1, \\'y\\' = -2))')"
-    assert conversion.unconvertible_condition(enum) == "toString(toInt16(a)) NOT IN ('x=', '1', 'y', '-2')"
-    assert conversion.unconvertible_condition("_CAST(a, 'UInt8')") == "isNotNull(a) AND isNull(accurateCastOrNull(a, 'UInt8'))"
-    assert conversion.parse_cast("_CAST(`a b`, 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
+    assert row_queries.unconvertible_condition(enum) == "toString(toInt16(a)) NOT IN ('x=', '1', 'y', '-2')"
+    assert row_queries.unconvertible_condition("_CAST(a, 'UInt8')") == "isNotNull(a) AND isNull(accurateCastOrNull(a, 'UInt8'))"
+    assert row_queries.parse_cast("_CAST(`a b`, 'Enum8(\\'x\\' = 1)')") == ("a b", "Enum8('x' = 1)")
 
 
 @pytest.mark.parametrize(
@@ -77,4 +82,4 @@ def test_unconvertible_value_is_described() -> None:
     ],
 )
 def test_object_name(statement: str, name: str) -> None:
-    assert messages.created_name(statement) == name
+    assert create_statement.created_name(statement) == name

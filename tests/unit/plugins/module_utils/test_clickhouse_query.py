@@ -9,7 +9,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import query
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import query, settings
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ROWS_FORMAT, Answer, ClickHouseError
 
 
@@ -100,7 +100,7 @@ def test_rows() -> None:
 
 
 def test_settings() -> None:
-    assert query.settings_text({"a": True, "b": 1.5, "c": "x", "d.e": 0}) == {"a": "1", "b": "1.5", "c": "x", "d.e": "0"}
+    assert settings.settings_text({"a": True, "b": 1.5, "c": "x", "d.e": 0}) == {"a": "1", "b": "1.5", "c": "x", "d.e": "0"}
 
 
 def test_secrets_are_masked_in_results() -> None:

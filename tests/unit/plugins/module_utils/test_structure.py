@@ -17,7 +17,7 @@ LONGEST_CLASS = 200
 # Modules of the object modules' engine that decide and never ask a server.
 PURE = (
     *("alter", "change", "clauses", "create_statement", "declaration", "dependencies", "differences", "object_changes", "ordering"),
-    *("planning", "rebuild", "recreate", "references", "renamed_view_columns", "server_defaults", "sql_functions", "sql_secrets", "tokens"),
+    *("planning", "rebuild", "references", "server_defaults", "settings", "sql_functions", "sql_secrets", "tokens"),
 )
 
 
