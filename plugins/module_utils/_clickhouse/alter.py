@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
 from .clauses import Clause, clause_text, is_name_in_expression, parse_settings, replace_clause
-from .references import has_lookup
 from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
@@ -185,17 +184,6 @@ def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequenc
             if used:
                 found[name] = ", ".join(used)
     return found
-
-
-def plan_alter_without_lookups(have: t.Sequence[Clause]) -> Alteration:
-    """What makes a table refer to no dictionary and no other table."""
-    found = parse_elements(clause_text(have, "columns"))
-    pieces = [
-        f"{tokenize(column.text)[0].text} {column.type}" if has_lookup(column.text) else column.text for column in found.columns.values()
-    ]
-    pieces += [text for items in found.items.values() for text in items.values() if not has_lookup(text)]
-    want = [part for part in have if part.key != "ttl" or not has_lookup(part.text)]
-    return plan_alter(have, replace_clause(want, "columns", f"({', '.join(pieces)})"))
 
 
 def remove_expressions(parts: t.Sequence[Clause], uses: t.Callable[[str], bool]) -> list[Clause]:

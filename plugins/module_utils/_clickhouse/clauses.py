@@ -10,28 +10,14 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from .tokens import Token, argument_spans_at, tokenize, tokens_match
+from .tokens import Token, argument_spans_at, split_at_commas, tokenize, tokens_match
 
 # Clauses of a statement as the server writes it, by the words that open them outside any parenthesis.
-_CLAUSES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("refresh", ("REFRESH",)),
-    ("to", ("TO",)),
-    ("engine", ("ENGINE", "=")),
-    ("partition_by", ("PARTITION", "BY")),
-    ("primary_key", ("PRIMARY", "KEY")),
-    ("order_by", ("ORDER", "BY")),
-    ("sample_by", ("SAMPLE", "BY")),
-    ("ttl", ("TTL",)),
-    ("settings", ("SETTINGS",)),
-    ("definer", ("DEFINER", "=")),
-    ("security", ("SQL", "SECURITY")),
-    ("comment", ("COMMENT",)),
-    ("fill", ("POPULATE",)),
-    ("fill", ("EMPTY",)),
-    ("select", ("AS", "SELECT")),
-    ("select", ("AS", "WITH")),
-    ("select", ("AS", "(")),
-    ("source", ("AS",)),
+_CLAUSES = (
+    *(("refresh", "REFRESH"), ("to", "TO"), ("engine", "ENGINE ="), ("partition_by", "PARTITION BY"), ("primary_key", "PRIMARY KEY")),
+    *(("order_by", "ORDER BY"), ("sample_by", "SAMPLE BY"), ("ttl", "TTL"), ("settings", "SETTINGS"), ("definer", "DEFINER =")),
+    *(("security", "SQL SECURITY"), ("comment", "COMMENT"), ("fill", "POPULATE"), ("fill", "EMPTY"), ("select", "AS SELECT")),
+    *(("select", "AS WITH"), ("select", "AS ("), ("source", "AS")),
 )
 # Clauses of a table or view in the order in which the server writes them.
 CLAUSE_ORDER = (
@@ -42,7 +28,7 @@ CLAUSE_ORDER = (
 _OPERATORS = frozenset(("NOT", "AND", "OR", "IN", "LIKE", "ILIKE"))
 _BEFORE_EXPRESSIONS = _OPERATORS | {"BY", "KEY", "TTL", "DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL", "WHERE", "SET", "AS"}
 _OPENINGS: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
-for _key, _words in _CLAUSES:
+for _key, _words in ((key, tuple(words.split())) for key, words in _CLAUSES):
     _OPENINGS.setdefault(_words[0], []).append((_key, _words))
 
 
@@ -63,17 +49,16 @@ def _split(text: str) -> tuple[Clause, ...]:
     tokens = tokenize(text)
     starts: list[tuple[str, int]] = [("head", 0)]
     seen = {"head"}
-    index = 0
-    while index < len(tokens):
-        token = tokens[index]
+    for index, token in enumerate(tokens):
+        if token.depth or index < 2:
+            continue
         key = None
-        if token.depth == 0 and index > 1:
-            if token.text == "(" and "columns" not in seen and seen <= {"head", "refresh", "to"}:
-                key = "columns"
-            else:
-                openings = _OPENINGS.get(token.text.upper())
-                if openings and not is_name_in_expression(tokens, index):
-                    key = next((key for key, words in openings if tokens_match(tokens, index, words)), None)
+        if token.text == "(" and "columns" not in seen and seen <= {"head", "refresh", "to"}:
+            key = "columns"
+        else:
+            openings = _OPENINGS.get(token.text.upper())
+            if openings and not is_name_in_expression(tokens, index):
+                key = next((key for key, words in openings if tokens_match(tokens, index, words)), None)
         if key == "settings" and seen == {"head", "refresh"}:
             key = None  # those of the refresh
         if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
@@ -81,7 +66,6 @@ def _split(text: str) -> tuple[Clause, ...]:
             seen.add(key)
             if key == "select":
                 break
-        index += 1
     ends = [start for _key, start in starts[1:]] + [len(text)]
     return tuple(Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends))
 
@@ -143,6 +127,15 @@ def find_engine(tokens: t.Sequence[Token]) -> tuple[int, int]:
     return bare
 
 
+def replace_engine(text: str, engine: str) -> str:
+    """A statement or C(ENGINE) clause, as somebody wrote it, with another C(ENGINE = name(arguments))."""
+    tokens = tokenize(text)
+    start, end = find_engine(tokens)
+    if end + 1 < len(tokens) and tokens[end + 1].text == "(":
+        end = next(index for index in range(end + 2, len(tokens)) if tokens[index].text == ")" and tokens[index].depth == 0)
+    return text[: tokens[start].start] + engine + text[tokens[end].end :]
+
+
 def engine_clause(name: str, arguments: t.Sequence[str]) -> str:
     """An C(ENGINE) clause."""
     return f"ENGINE = {name}({', '.join(arguments)})" if arguments else f"ENGINE = {name}"
@@ -165,17 +158,8 @@ def without_replication(clauses: t.Sequence[Clause]) -> list[Clause]:
 
 def parse_settings(text: str) -> dict[str, str]:
     """Settings of a C(SETTINGS) clause."""
-    tokens = tokenize(text)[1:]
-    found: dict[str, str] = {}
-    group: list[Token] = []
-    for token in [*tokens, Token("other", ",", len(text), len(text), 0)]:
-        if token.text == "," and token.depth == 0:
-            if len(group) > 2:
-                found[group[0].text] = text[group[2].start : group[-1].end]
-            group = []
-        else:
-            group.append(token)
-    return found
+    groups = split_at_commas(tokenize(text)[1:])
+    return {group[0].text: text[group[2].start : group[-1].end] for group in groups if len(group) > 2}
 
 
 def settings_clause(values: t.Mapping[str, str]) -> str:

@@ -125,21 +125,13 @@ class Connection:
 
     @classmethod
     def from_params(cls, params: t.Mapping[str, t.Any], *, patient: bool = True) -> Connection:
-        files = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
+        same = {name: params[name] for name in ("secure", "validate_certs", "connect_timeout", "timeout")}
+        login = {name: params[f"login_{name}"] for name in ("host", "user", "password", "database")}
+        files: dict[str, t.Any] = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
         return cls(
-            host=params["login_host"],
+            **{**same, **login, **files},
             port=params["login_port"] or (8443 if params["secure"] else 8123),
-            secure=params["secure"],
-            validate_certs=params["validate_certs"],
-            ca_path=files["ca_path"],
-            client_cert=files["client_cert"],
-            client_key=files["client_key"],
-            user=params["login_user"],
-            password=params["login_password"],
-            connect_timeout=params["connect_timeout"],
-            timeout=params["timeout"],
             retries=params["retries"] if patient else 0,
-            database=params["login_database"],
             settings=_session_settings(params["session_settings"]),
         )
 
@@ -359,11 +351,7 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
     else:
         credentials = f"{connection.user}:{connection.password or ''}".encode("utf-8", "surrogateescape")
         headers = {"Authorization": "Basic " + base64.b64encode(credentials).decode("ascii")}
-    for option, path in (
-        ("ca_path", connection.ca_path),
-        ("client_cert", connection.client_cert),
-        ("client_key", connection.client_key),
-    ):
+    for option, path in (("ca_path", connection.ca_path), ("client_cert", connection.client_cert), ("client_key", connection.client_key)):
         _check_readable(connection, option, path)
     url = f"{connection.url}/?query=SELECT%20version()"
     once = {"retries": False, "redirect": False, "timeout": connection.connect_timeout, "preload_content": False}

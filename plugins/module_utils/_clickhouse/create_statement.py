@@ -20,6 +20,7 @@ from .tokens import (
     qualify_name,
     quote_name,
     quote_string,
+    split_at_commas,
     tokenize,
     tokens_match,
     unquote,
@@ -119,17 +120,12 @@ def parse_collection(text: str) -> dict[str, tuple[str, str]]:
     tokens = tokenize(text)
     start = next((index for index, token in enumerate(tokens) if token.is_word("AS")), -1) + 1
     found: dict[str, tuple[str, str]] = {}
-    group: list[Token] = []
-    for token in [*tokens[start:], Token("other", ",", len(text), len(text), 0)]:
-        if token.text != ",":
-            group.append(token)
-            continue
-        if len(group) < 3 or group[1].text != "=":
+    for group in split_at_commas(tokens[start:]):
+        if len(group) < 3 or group[1].text != "=" or any(token.depth for token in group):
             raise DDLError("a named collection is written AS key = value [[NOT] OVERRIDABLE], ...")
         flag = " ".join(item.text.upper() for item in group[3:] if item.kind == "word")
         sign = group[2].text == "-"
         found[unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
-        group = []
     return found
 
 

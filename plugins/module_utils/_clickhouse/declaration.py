@@ -5,28 +5,21 @@
 from __future__ import annotations
 
 import contextlib
+import graphlib
 import heapq
 import typing as t
 from dataclasses import dataclass, field
 
 from .clauses import parse_engine
 from .client import ClickHouseError
-from .create_statement import (
-    GLOBAL_KINDS,
-    KIND_KEYWORDS,
-    TABLE_OPTIONS,
-    Create,
-    create_table,
-    created_name,
-    parse_collection,
-    parse_create,
-)
+from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, TABLE_OPTIONS, Create, create_table, created_name, parse_collection, parse_create
 from .references import find_references
 from .sql_secrets import HIDDEN_LITERAL, find_secrets, mask_secrets
 from .tokens import DDLError, parse_name, qualify_name, quote_name, quote_string
 
 Options = t.Mapping[str, t.Any]
 Key = tuple[str, str]
+_Node = t.TypeVar("_Node")
 
 ABSENT = "absent"
 
@@ -34,7 +27,7 @@ ABSENT = "absent"
 _RANKS = {
     kind: rank
     for rank, kind in enumerate(
-        ("database", "named_collection", "function", "table", "dictionary", "distributed", "view", "materialized_view"),
+        ("database", "named_collection", "function", "table", "dictionary", "distributed", "view", "materialized_view")
     )
 }
 _OVER_TABLES = ("Distributed", "Buffer", "Merge")
@@ -214,13 +207,7 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
         label = name or created_name(text)
         raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
-        index,
-        create.kind,
-        create.database,
-        create.name,
-        create.body,
-        where=f"{where}.ddl",
-        **_rename_options(where, create.kind, options),
+        index, create.kind, create.database, create.name, create.body, where=f"{where}.ddl", **_rename_options(where, create.kind, options)
     )
     if name and name != item.label and (item.database, name) != (database, item.name):
         raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
@@ -243,11 +230,7 @@ def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]
     if kind != "table" and options.get("materialize"):
         raise ClickHouseError(f"{where}.materialize is for tables")
     former = _parse_parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
-    return {
-        "renamed_from": former and (former[0], former[1]),
-        "renamed_columns": columns,
-        "materialize": bool(options.get("materialize")),
-    }
+    return {"renamed_from": former and (former[0], former[1]), "renamed_columns": columns, "materialize": bool(options.get("materialize"))}
 
 
 def _parse_parts(where: str, name: str, count: int, form: str) -> list[str]:
@@ -303,23 +286,25 @@ def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
         waits[key] = {need for need in needs if need in declared and need != key}
         # What goes is gone before anything comes: views first, databases last.
         ranks[key] = (-_RANKS[kind] - 1 if item.absent else _RANKS[kind], item.index)
-    behind: dict[Key, list[Key]] = {}
-    for key, needs in waits.items():
-        for need in needs:
-            behind.setdefault(need, []).append(key)
-    ready = [(ranks[key], key) for key, needs in waits.items() if not needs]
-    heapq.heapify(ready)
-    ordered: list[Declared] = []
-    while ready:
-        _rank, key = heapq.heappop(ready)
-        ordered.append(declared[key])
-        for other in behind.get(key, ()):
-            waits[other].remove(key)
-            if not waits[other]:
-                heapq.heappush(ready, (ranks[other], other))
+    ordered = sort_by_needs(waits, ranks)
     if len(ordered) < len(declared):
-        rest = sorted(declared[key].label for key, needs in waits.items() if needs)
+        rest = sorted(declared[key].label for key in declared.keys() - set(ordered))
         raise ClickHouseError(f"objects refer to each other in a circle: {', '.join(rest)}")
+    return [declared[key] for key in ordered]
+
+
+def sort_by_needs(needs: t.Mapping[_Node, t.Collection[_Node]], ranks: t.Mapping[_Node, t.Any]) -> list[_Node]:
+    """Each behind what it needs, by rank where that leaves a choice; what is on a circle or needs one is left out."""
+    sorter = graphlib.TopologicalSorter(needs)
+    with contextlib.suppress(graphlib.CycleError):  # it goes on as far as it can
+        sorter.prepare()
+    ready: list[tuple[t.Any, _Node]] = []
+    ordered: list[_Node] = []
+    while sorter.is_active():
+        for node in sorter.get_ready():
+            heapq.heappush(ready, (ranks[node], node))
+        ordered.append(heapq.heappop(ready)[1])
+        sorter.done(ordered[-1])
     return ordered
 
 

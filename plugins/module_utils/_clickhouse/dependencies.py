@@ -19,7 +19,7 @@ from .tokens import Token, tokenize, unquote
 
 # Behind these words a FROM ends.
 _AFTER_FROM = frozenset(
-    ("WHERE", "PREWHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SETTINGS", "UNION", "INTERSECT", "EXCEPT", "WINDOW", "QUALIFY", "FORMAT"),
+    ("WHERE", "PREWHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SETTINGS", "UNION", "INTERSECT", "EXCEPT", "WINDOW", "QUALIFY", "FORMAT")
 )
 
 

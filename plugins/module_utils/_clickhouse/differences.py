@@ -124,17 +124,23 @@ def split_changes(observation: Observation, changes: t.Mapping[Key, Change]) -> 
     return {**found, **{key: found[key].in_halves() for key in halved}}
 
 
+def existing_objects(
+    observation: Observation, changes: t.Mapping[Key, Change], kind: str
+) -> t.Iterator[tuple[Declared, Change | None, str]]:
+    """Objects of a kind that exist under their declared names, each with its change and with what an interrupted run has left beside it."""
+    for item in observation.tables:
+        if item.kind == kind and item.key in observation.have and item.key not in observation.former:
+            yield item, changes.get(item.key), observation.leftovers.get(item.key, "")
+
+
 def recreate_tables(observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
     """Tables without rows that no ALTER makes as declared, and those that an earlier run has left beside their successor."""
     found: dict[Key, Change] = {}
-    for item in observation.tables:
-        made, leftover = changes.get(item.key), observation.leftovers.get(item.key)
-        if item.kind != "table" or item.key not in observation.have or item.key in observation.former:
-            continue
+    for item, made, leftover in existing_objects(observation, changes, "table"):
         have, want = observation.have[item.key], observation.want[item.key]
         if made is not None and made.impossible and holds_no_rows(have.clauses) and object_kind(have.text) == "table":
             made = found[item.key] = plan_recreate(item, have.clauses, want.clauses, observation.database_engine(item))
-        if leftover is not None and holds_no_rows(split_clauses(leftover)):
+        if leftover and holds_no_rows(split_clauses(leftover)):
             statements = drop_statements(engine_name(split_clauses(leftover)), _leftover_name(item))
             found[item.key] = (made or Change()).after(*statements)
     return found
@@ -142,14 +148,11 @@ def recreate_tables(observation: Observation, changes: t.Mapping[Key, Change]) -
 
 def drop_left_views(observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
     """Materialized views beside which an interrupted run has left the one that it had replaced."""
-    found: dict[Key, Change] = {}
-    for item in observation.tables:
-        made, leftover = changes.get(item.key), observation.leftovers.get(item.key)
-        if item.kind != "materialized_view" or item.key not in observation.have or item.key in observation.former:
-            continue
-        if leftover is not None and object_kind(leftover) == "materialized_view" and not (made is not None and made.create):
-            found[item.key] = (made or Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
-    return found
+    return {
+        item.key: (made or Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
+        for item, made, leftover in existing_objects(observation, changes, "materialized_view")
+        if leftover and object_kind(leftover) == "materialized_view" and not (made is not None and made.create)
+    }
 
 
 def _leftover_name(item: Declared) -> str:

@@ -17,7 +17,7 @@ from . import alter
 from .clauses import clause_text, object_kind, split_clauses
 from .client import ClickHouse, ServerError
 from .observation import Observation
-from .tokens import Token, quote_string, tokenize, unquote
+from .tokens import quote_string, split_at_commas, tokenize, unquote
 
 INSTANT = "instant"
 # Files of parts are linked, renamed or removed.
@@ -117,11 +117,6 @@ def split_alter_commands(statement: str) -> list[str]:
     """Commands of an C(ALTER TABLE), without the parentheses around each."""
     tokens = tokenize(statement)
     start = 5 if len(tokens) > 3 and tokens[3].text == "." else 3
-    groups: list[list[Token]] = [[]]
-    for token in tokens[start:]:
-        if token.text == "," and token.depth == 0:
-            groups.append([])
-        else:
-            groups[-1].append(token)
+    groups = split_at_commas(tokens[start:])
     texts = [group[1:-1] if group[0].text == "(" and group[-1].text == ")" else group for group in groups if group]
     return [statement[group[0].start : group[-1].end] for group in texts if group]

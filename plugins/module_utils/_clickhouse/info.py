@@ -143,8 +143,8 @@ def parse_setting(row: Row, names: t.Sequence[str], name: str = "name") -> Row:
     return found
 
 
-def shape_by_name(names: t.Sequence[str], key: str = "name") -> t.Callable[[list[Row]], dict[str, Row]]:
-    return lambda rows: {row[key]: select_columns(row, names) for row in rows}
+def shape_by_name(names: t.Sequence[str]) -> t.Callable[[list[Row]], dict[str, Row]]:
+    return lambda rows: {row["name"]: select_columns(row, names) for row in rows}
 
 
 def shape_by_table(names: t.Sequence[str], nameless: str = "") -> t.Callable[[list[Row]], dict[str, dict[str, Row]]]:
@@ -262,8 +262,7 @@ SECTIONS = {
     "users": Section("SELECT * FROM system.users ORDER BY name", shape_by_name(_USER)),
     "roles": Section("SELECT * FROM system.roles ORDER BY name", shape_by_name(("id", "storage"))),
     "grants": Section(
-        "SELECT * FROM system.grants",
-        shape_owned({"user_name": "users", "role_name": "roles"}, lambda row: select_columns(row, _GRANT)),
+        "SELECT * FROM system.grants", shape_owned({"user_name": "users", "role_name": "roles"}, lambda row: select_columns(row, _GRANT))
     ),
     "quotas": Section("SELECT * FROM system.quotas ORDER BY name", shape_by_name(_QUOTA)),
     "settings_profiles": Section("SELECT * FROM system.settings_profiles ORDER BY name", shape_by_name(_PROFILE)),

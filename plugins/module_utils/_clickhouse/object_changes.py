@@ -59,12 +59,7 @@ def plan_change(item: Declared, have: list[Clause], want: list[Clause], database
     if "head" in differing:
         return Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
-        if differing != {"comment"}:
-            text = clause_text(have, "engine").partition("= ")[2]
-            if not is_external_database(text):
-                return Change(impossible=(database_recreate_obstacle(text),))
-            return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
-        return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
+        return _plan_database(item, have, differing, comment)
     if item.kind in _REPLACED:
         replace = item.create_statement_as(join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
         return Change((replace,), halves=((_keep_dropped_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
@@ -90,6 +85,18 @@ def plan_change(item: Declared, have: list[Clause], want: list[Clause], database
     )
 
 
+def _plan_database(item: Declared, have: list[Clause], differing: set[str], comment: str) -> Change:
+    """ALTER for the comment; with another engine it is dropped and created where its tables are elsewhere."""
+    if differing == {"comment"}:
+        return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
+    name = clause_text(have, "engine").partition("= ")[2].partition("(")[0].strip()
+    if name in _EXTERNAL_DATABASES:
+        return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
+    why = _OTHER_DATABASES.get(name, "its tables would be dropped")
+    reason = f"its engine cannot be altered, and one of the engine {name} is not dropped for another: {why}. Drop it first (state: absent)"
+    return Change(impossible=(reason,))
+
+
 def _keep_dropped_attributes(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause]) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
     old, new = (alter.parse_elements(clause_text(side, "columns")).columns for side in (have, want))
@@ -112,8 +119,8 @@ def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Claus
     refreshable view computes all rows again, and may be gone for a moment.
     """
     refresh, other = clause_text(want, "refresh"), clause_text(have, "refresh")
-    appends = [_appends(text) for text in (refresh, other)]
-    if differing <= _ALTERED and bool(refresh) == bool(other) and appends[0] == appends[1]:
+    appends = {any(token.is_word("APPEND") for token in tokenize(text)) for text in (refresh, other)}
+    if differing <= _ALTERED and bool(refresh) == bool(other) and len(appends) == 1:
         statements = []
         if differing & {"select", "columns"}:
             statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", clause_text(want, "select")))
@@ -133,10 +140,6 @@ def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Claus
         return Change(impossible=(f"cannot be altered: {', '.join(sorted(differing - _ALTERED))}",))
     beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
     return Change((beside.statement, f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}", f"DROP TABLE {beside.sql_name} SYNC"))
-
-
-def _appends(refresh: str) -> bool:
-    return any(token.is_word("APPEND") for token in tokenize(refresh))
 
 
 def plan_collection_change(item: Declared, have: str, want: str) -> Change:
@@ -209,18 +212,6 @@ def is_alterable(clauses: t.Sequence[Clause], differing: t.Collection[str]) -> b
     if name in ("AzureQueue", "S3Queue"):
         return set(differing) <= {"comment", "settings"}
     return name in _WITH_ALTERED_COLUMNS and set(differing) <= {"columns", "comment", "settings"}
-
-
-def is_external_database(text: str) -> bool:
-    """Whether nothing is lost with a database. C(text) is its engine with its arguments."""
-    return text.partition("(")[0].strip() in _EXTERNAL_DATABASES
-
-
-def database_recreate_obstacle(text: str) -> str:
-    """Why a database is not made anew. C(text) is its engine with its arguments."""
-    name = text.partition("(")[0].strip()
-    why = _OTHER_DATABASES.get(name, "its tables would be dropped")
-    return f"its engine cannot be altered, and one of the engine {name} is not dropped for another: {why}. Drop it first (state: absent)"
 
 
 def recreate_loss(clauses: t.Sequence[Clause]) -> str:

@@ -9,11 +9,10 @@ A change that would have to stand on both sides of another one is split into a h
 
 from __future__ import annotations
 
-import heapq
 import typing as t
 from dataclasses import dataclass
 
-from .declaration import Key
+from .declaration import Key, sort_by_needs
 
 # Among names: all of them.
 ALL = "*"
@@ -111,21 +110,10 @@ def _intersects(changed: t.Collection[str], names: t.Collection[str]) -> bool:
 def _sorted(nodes: t.Sequence[Node], split: t.Collection[int], edges: t.Sequence[Edge]) -> tuple[list[Vertex], set[Vertex]]:
     """The vertices in order; where they cannot be, those that are on a circle, or between two."""
     vertices = [vertex for number in range(len(nodes)) for vertex in dict.fromkeys(_halves(number, split))]
-    waits: dict[Vertex, int] = dict.fromkeys(vertices, 0)
-    behind: dict[Vertex, list[Vertex]] = {}
+    needs: dict[Vertex, set[Vertex]] = {vertex: set() for vertex in vertices}
     for edge in edges:
-        waits[edge.after] += 1
-        behind.setdefault(edge.before, []).append(edge.after)
-    ready = [(number, half == LAST, half) for number, half in vertices if not waits[number, half]]
-    heapq.heapify(ready)
-    ordered: list[Vertex] = []
-    while ready:
-        number, _last, half = heapq.heappop(ready)
-        ordered.append((number, half))
-        for vertex in behind.get((number, half), ()):
-            waits[vertex] -= 1
-            if not waits[vertex]:
-                heapq.heappush(ready, (vertex[0], vertex[1] == LAST, vertex[1]))
+        needs[edge.after].add(edge.before)
+    ordered = sort_by_needs(needs, {(number, half): (number, half == LAST) for number, half in vertices})
     circle = set(vertices) - set(ordered)
     while True:  # what only waits for a circle is on none
         ends = circle - {edge.before for edge in edges if edge.after in circle}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from . import error_codes
 from .client import LARGEST_FIELD, ROWS_FORMAT, Answer, ClickHouseError
 from .settings import check_text, excerpt
-from .tokens import Token, quote_string, tokenize
+from .tokens import Token, quote_string, split_arguments, tokenize
 
 HIDDEN = "[HIDDEN]"
 
@@ -160,14 +160,10 @@ def _type(kind: str) -> tuple[str, list[str]]:
     tokens = tokenize(kind)
     if not tokens:
         return "", []
-    groups: list[list[Token]] = [[]]
-    for token in tokens[2:-1]:
-        if token.text == "," and token.depth == tokens[1].depth + 1:
-            groups.append([])
-        else:
-            groups[-1].append(token)
-    arguments = [group[1:] if len(group) > 1 and group[1].kind in ("word", "quoted") else group for group in groups if group]
-    texts = [kind[group[0].start : group[-1].end] for group in arguments]
+    texts = []
+    for text in split_arguments(kind):
+        rest = tokenize(text)[1:]
+        texts.append(text[rest[0].start :] if rest and rest[0].kind in ("word", "quoted") else text)
     if tokens[0].text in ("Nullable", "LowCardinality") and texts:
         return _type(texts[0])
     return tokens[0].text, texts

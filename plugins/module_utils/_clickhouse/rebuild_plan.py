@@ -16,21 +16,22 @@ from .clauses import (
     Clause,
     clause_text,
     engine_clause,
-    find_engine,
     join_clauses,
     object_kind,
     parse_engine,
     replace_clause,
+    replace_engine,
     replica_path,
     split_clauses,
 )
 from .client import ClickHouse
 from .declaration import Declared, Key
+from .differences import existing_objects
 from .observation import Observation
 from .rebuild import Rebuild, format_mark, parse_mark
 from .row_queries import await_copies, find_unconvertible_value, has_mutations, last_blocks, read_new_rows, read_old_rows, read_parts
 from .server_defaults import fill_server_defaults
-from .tokens import quote_string, tokenize, unquote
+from .tokens import quote_string, unquote
 
 
 def plan_rebuilds(
@@ -38,10 +39,7 @@ def plan_rebuilds(
 ) -> dict[Key, Change]:
     """Changes of tables that no ALTER makes as declared, and of those whose rebuild was interrupted behind the exchange."""
     found: dict[Key, Change] = {}
-    for item in observation.tables:
-        made, leftover = changes.get(item.key), observation.leftovers.get(item.key, "")
-        if item.kind != "table" or item.key not in observation.have or item.key in observation.former:
-            continue
+    for item, made, leftover in existing_objects(observation, changes, "table"):
         if made is not None and made.create:
             continue
         have = tuple(observation.have[item.key].clauses)
@@ -197,15 +195,6 @@ def _replica_path(client: ClickHouse, item: Declared, arguments: t.Sequence[str]
     defaults = dict(client.rows(query))
     path = defaults["default_replica_path"].replace("{database}", item.database).replace("{table}", item.name)
     return [quote_string(path), quote_string(defaults["default_replica_name"])]
-
-
-def replace_engine(text: str, engine: str) -> str:
-    """A statement, as somebody wrote it, with another C(ENGINE = name(arguments))."""
-    tokens = tokenize(text)
-    start, end = find_engine(tokens)
-    if end + 1 < len(tokens) and tokens[end + 1].text == "(":
-        end = next(index for index in range(end + 2, len(tokens)) if tokens[index].text == ")" and tokens[index].depth == 0)
-    return text[: tokens[start].start] + engine + text[tokens[end].end :]
 
 
 def _comment(text: str) -> str:

@@ -27,11 +27,7 @@ from .temporary_objects import TemporaryObjects, from_temporary, is_external, ke
 from .tokens import quote_name, quote_string
 from .view_checks import check_views
 
-_MISSING_COLUMN = {
-    error_codes.NOT_FOUND_COLUMN_IN_BLOCK,
-    error_codes.NO_SUCH_COLUMN_IN_TABLE,
-    error_codes.UNKNOWN_IDENTIFIER,
-}
+_MISSING_COLUMN = {error_codes.NOT_FOUND_COLUMN_IN_BLOCK, error_codes.NO_SUCH_COLUMN_IN_TABLE, error_codes.UNKNOWN_IDENTIFIER}
 # With a file a column, as large parts have it, the server reads only the columns that it takes for needed.
 _WIDE_PARTS = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
 

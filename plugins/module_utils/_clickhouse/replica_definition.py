@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass
 
 from . import alter, error_codes
+from .argument_specs import CLAUSE_OPTIONS
 from .change import Change
 from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, parse_settings, replica_path, settings_clause
 from .client import ClickHouse, ServerError
@@ -50,8 +51,6 @@ _IMPLICIT_INDEX = "auto_minmax_index_"
 _GRANULARITY, _GRANULARITY_BYTES = "8192", "10485760"
 _DEPTH = 10
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "b": "\b", "f": "\f"}
-# Clauses behind the engine, in the server's order.
-_CLAUSES = {"partition_by": "PARTITION BY", "primary_key": "PRIMARY KEY", "order_by": "ORDER BY", "sample_by": "SAMPLE BY", "ttl": "TTL"}
 
 # Functions whose arguments the server hides.
 _CRYPT = re.compile(r"\w*(en|de)crypt", re.IGNORECASE)
@@ -180,7 +179,7 @@ def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[s
 
 def _merge_key(declared: t.Sequence[Clause], key: str, stored: str) -> str:
     """A clause with a key, of which ZooKeeper has the list without its parentheses."""
-    words, given = _CLAUSES[key], clause_text(declared, key)
+    words, given = CLAUSE_OPTIONS[key], clause_text(declared, key)
     if given and _comparable_tokens(_strip_parentheses(given[len(words) :])) == _comparable_tokens(_strip_parentheses(stored)):
         return given
     several = len(split_arguments(f"({stored})")) > 1

@@ -134,11 +134,7 @@ def converge(
 
 
 def observe_and_compare(
-    client: ClickHouse,
-    want: t.Sequence[Declared],
-    secrets: t.Collection[str],
-    purge: t.Sequence[Purge],
-    allow: t.Collection[str],
+    client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], purge: t.Sequence[Purge], allow: t.Collection[str]
 ) -> tuple[Observation, t.Mapping[Key, Change]]:
     """What there is, and what makes it as declared where it differs. Changes nothing that outlasts the session."""
     observation = observe(client, want, secrets, purge)

@@ -7,7 +7,17 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .clauses import CLAUSE_ORDER, Clause, clause_text, engine_clause, parse_engine, parse_settings, replica_path, settings_clause
+from .clauses import (
+    CLAUSE_ORDER,
+    Clause,
+    clause_text,
+    engine_clause,
+    parse_engine,
+    parse_settings,
+    replace_engine,
+    replica_path,
+    settings_clause,
+)
 from .sql_secrets import HIDDEN_LITERAL, aligned_tokens
 from .tokens import split_arguments, tokenize, unquote
 
@@ -143,16 +153,7 @@ def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
             arguments = have_arguments
         else:
             arguments = [theirs if equal else ours for ours, theirs, equal in zip(arguments, have_arguments, same)]
-    return engine_clause(name, arguments) + _behind_engine(want)
-
-
-def _behind_engine(text: str) -> str:
-    """What an C(ENGINE) clause says after name and arguments (nothing, as far as the server's own text goes)."""
-    tokens = tokenize(text)
-    end = tokens[2].end
-    if len(tokens) > 3 and tokens[3].text == "(":
-        end = next(token.end for token in tokens[4:] if token.text == ")" and token.depth == 0)
-    return text[end:]
+    return replace_engine(want, engine_clause(name, arguments))
 
 
 def _expand(text: str, macros: t.Mapping[str, str]) -> str:

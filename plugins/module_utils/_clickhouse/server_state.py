@@ -11,19 +11,20 @@ import typing as t
 from dataclasses import dataclass
 
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
+from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, Key, Purge, drop_rank
 from .server_defaults import SESSION_DATABASE_ENGINES
 from .tokens import quote_string, tokenize
 
-if t.TYPE_CHECKING:
-    from .clauses import Clause
-
 # What a rebuild makes beside a table for a while.
 _SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
-_CURRENT_DATABASE = "SELECT currentDatabase()"
+# Of objects without a database: what their keys begin with, their definition, and where the server has them.
+_GLOBAL_OBJECTS = {
+    "function": ("", "create_query", "system.functions WHERE origin = 'SQLUserDefined' AND"),
+    "named_collection": ("NAMED COLLECTION", "if(source = 'SQL', create_query, '')", "system.named_collections WHERE"),
+}
 _SYNTAX = re.compile(r"Syntax error[^:]*: failed at position (\d+)")
 _EXPECTED = re.compile(r"Expected one of: (.*?)(?:: In scope |\. \(SYNTAX_ERROR\)|$)", re.DOTALL)
 # Words that a message lists of those that the server would have understood, and tokens around the place.
@@ -63,7 +64,7 @@ def read_server_state(client: ClickHouse, declared: t.Sequence[Declared], purge:
     unwanted = [(item, text) for item, text in _read_undeclared(client, declared, purge) if item.key not in definitions]
     definitions.update({item.key: text for item, text in unwanted})
     purged = tuple(sorted((item for item, _text in unwanted), key=lambda item: (drop_rank(item), item.key)))
-    database = database or other or client.rows(_CURRENT_DATABASE)[0][0]
+    database = database or other or client.rows("SELECT currentDatabase()")[0][0]
     return ServerState(databases, database, definitions, former, leftovers, purged)
 
 
@@ -89,22 +90,14 @@ def _read_global_objects(client: ClickHouse, declared: t.Sequence[Declared]) -> 
     The definition of a collection is empty where the server's configuration has it.
     """
     found: dict[Key, str] = {}
-    rows: list[tuple[t.Any, ...]] = []
-    functions = quoted_list(item.name for item in declared if item.kind == "function")
-    if functions:
-        query = (
-            f"SELECT name, create_query, currentDatabase() FROM system.functions WHERE origin = 'SQLUserDefined' AND name IN ({functions})"
-        )
-        rows = client.rows(query)
-        found = {("", name): text for name, text, _database in rows}
-    collections = quoted_list(item.name for item in declared if item.kind == "named_collection")
-    if collections:
-        text = "if(source = 'SQL', create_query, '')"
-        query = f"SELECT name, {text}, currentDatabase() FROM system.named_collections WHERE name IN ({collections})"
-        named = client.rows(query)
-        found |= {("NAMED COLLECTION", name): text for name, text, _database in named}
-        rows += named
-    return found, rows[0][2] if rows else ""
+    database = ""
+    for kind, (home, definition, source) in _GLOBAL_OBJECTS.items():
+        names = quoted_list(item.name for item in declared if item.kind == kind)
+        if names:
+            rows = client.rows(f"SELECT name, {definition}, currentDatabase() FROM {source} name IN ({names})")
+            found |= {(home, name): text for name, text, _database in rows}
+            database = rows[0][2] if rows else database
+    return found, database
 
 
 def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], dict[Key, str], dict[Key, str]]:
@@ -228,9 +221,7 @@ def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tu
     if item.engine is not None and engine == item.engine.partition("(")[0].strip():
         engine = item.engine
     want = dataclasses.replace(
-        item,
-        engine=engine if item.engine is None else item.engine,
-        comment=comment if item.comment is None else item.comment,
+        item, engine=engine if item.engine is None else item.engine, comment=comment if item.comment is None else item.comment
     )
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
 

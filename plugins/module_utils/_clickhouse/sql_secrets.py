@@ -12,30 +12,11 @@ from .tokens import Token, argument_spans_at, tokenize, tokens_match, unquote
 HIDDEN_LITERAL = "'[HIDDEN]'"
 # Position of the password or key among the arguments of table engines and functions, by how many there are at least.
 _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
-    "postgresql": ((5, 4),),
-    "materializedpostgresql": ((5, 4),),
-    "mysql": ((5, 4),),
-    "materializedmysql": ((4, 3),),
-    "mongodb": ((5, 4),),
-    "Redis": ((3, 2),),
-    "redis": ((5, 4),),
-    "remote": ((5, 4), (4, 3)),
-    "remotesecure": ((5, 4), (4, 3)),
-    "s3": ((3, 2),),
-    "s3queue": ((3, 2),),
-    "s3cluster": ((4, 3),),
-    "gcs": ((3, 2),),
-    "cosn": ((3, 2),),
-    "oss": ((3, 2),),
-    "deltalake": ((3, 2),),
-    "hudi": ((3, 2),),
-    "iceberg": ((3, 2),),
-    "icebergs3": ((3, 2),),
-    "azureblobstorage": ((5, 4),),
-    "azurequeue": ((5, 4),),
-    "odbc": ((1, 0),),
-    "jdbc": ((1, 0),),
-    "ytsaurus": ((3, 2),),
+    **dict.fromkeys(("azureblobstorage", "azurequeue", "materializedpostgresql", "mongodb", "mysql", "postgresql", "redis"), ((5, 4),)),
+    **dict.fromkeys(("remote", "remotesecure"), ((5, 4), (4, 3))),
+    **dict.fromkeys(("materializedmysql", "s3cluster"), ((4, 3),)),
+    **dict.fromkeys(("cosn", "deltalake", "gcs", "hudi", "iceberg", "icebergs3", "oss", "Redis", "s3", "s3queue", "ytsaurus"), ((3, 2),)),
+    **dict.fromkeys(("jdbc", "odbc"), ((1, 0),)),
 }
 _DATABASE_SECRETS = {"materializedpostgresql": 3, "mysql": 3, "postgresql": 3, "s3": 2}
 # Of these a compression, or a structure of columns, may stand in the secret's place.

@@ -142,7 +142,8 @@ class TemporaryObjects:
             for name, text in self.client.rows(
                 f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({names})"
             ):
-                for statement in alter.plan_alter_without_lookups(split_clauses(text)).statements(name):
+                have = split_clauses(text)
+                for statement in alter.plan_alter(have, alter.remove_expressions(have, has_lookup)).statements(name):
                     self.client.execute(statement)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import typing as t
 
@@ -138,21 +139,22 @@ def tokens_match(tokens: t.Sequence[Token], index: int, words: tuple[str, ...]) 
     return len(ahead) == len(words) and all(map(Token.is_word, ahead, words))
 
 
+def split_at_commas(tokens: t.Iterable[Token], depth: int = 0) -> list[list[Token]]:
+    """Groups of the tokens between commas, where these stand inside of so many parentheses."""
+    groups: list[list[Token]] = [[]]
+    for token in tokens:
+        if token.text == "," and token.depth == depth:
+            groups.append([])
+        else:
+            groups[-1].append(token)
+    return groups
+
+
 def argument_spans_at(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
     """Spans of the arguments in the parenthesis that opens at a token."""
     depth = tokens[opened].depth
-    spans: list[tuple[int, int]] = []
-    group: list[Token] = []
-    for token in tokens[opened + 1 :]:
-        if token.depth == depth or (token.text == "," and token.depth == depth + 1):
-            if group:
-                spans.append((group[0].start, group[-1].end))
-            group = []
-            if token.depth == depth:
-                break
-        else:
-            group.append(token)
-    return spans
+    inside = itertools.takewhile(lambda token: token.depth > depth, tokens[opened + 1 :])
+    return [(group[0].start, group[-1].end) for group in split_at_commas(inside, depth + 1) if group]
 
 
 def split_arguments(text: str) -> list[str]:

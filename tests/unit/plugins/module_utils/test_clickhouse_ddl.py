@@ -10,11 +10,11 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     clause_text,
     join_clauses,
     parse_engine,
+    replace_engine,
     set_settings,
     split_clauses,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import Create, parse_create
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.rebuild_plan import replace_engine
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import find_references, has_lookup
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.server_defaults import fill_server_defaults
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_secrets import (
