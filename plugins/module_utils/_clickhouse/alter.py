@@ -111,6 +111,11 @@ def parse_elements(text: str) -> Elements:
     return Elements(columns, items)
 
 
+def parse_columns(clauses: t.Iterable[Clause]) -> t.Mapping[str, Column]:
+    """Columns of a table, attributes of a dictionary."""
+    return parse_elements(clause_text(clauses, "columns")).columns
+
+
 def _parse_column(piece: str, tokens: t.Sequence[Token]) -> Column:
     starts: list[tuple[str, int, int]] = []
     rank = 0
@@ -221,14 +226,6 @@ def _column_text(column: Column, parts: t.Mapping[str, str]) -> str:
     return " ".join([tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
 
 
-def pending_column_renames(have: t.Sequence[Clause], want: t.Sequence[Clause], declared: t.Mapping[str, str]) -> dict[str, str]:
-    """Of the declared former names of columns (new to old), those that are still to be done."""
-    if not declared:
-        return {}
-    old, new = (parse_elements(clause_text(side, "columns")).columns for side in (have, want))
-    return {name: former for name, former in declared.items() if name in new and name not in old and former in old}
-
-
 def rename_commands(columns: t.Mapping[str, str]) -> str:
     """Commands of the C(ALTER TABLE) that gives columns (new to old) their names."""
     return ", ".join(f"(RENAME COLUMN {quote_name(old)} TO {quote_name(new)})" for new, old in columns.items())
@@ -236,7 +233,7 @@ def rename_commands(columns: t.Mapping[str, str]) -> str:
 
 def alias_commands(columns: t.Mapping[str, str], want: t.Sequence[Clause]) -> dict[str, str]:
     """Commands that keep former names of columns (new to old) as an C(ALIAS) of the new ones, by name."""
-    new = parse_elements(clause_text(want, "columns")).columns
+    new = parse_columns(want)
     return {
         old: f"ADD COLUMN {quote_name(old)} {new[name].type} ALIAS {quote_name(name)}"
         for name, old in columns.items()

@@ -34,7 +34,7 @@ else:
     HAS_CLICKHOUSE_CONNECT = True
     CLICKHOUSE_CONNECT_ERROR = None
 
-LOWEST_VERSION = (24, 8)
+LOWEST_VERSION = "24.8"
 # A line of names, a line of types, then a line for each row: nothing is lost that JSON can hold.
 ROWS_FORMAT = "JSONCompactEachRowWithNamesAndTypes"
 # What a multipart form may carry in one field, unless the server's configuration says otherwise.
@@ -128,11 +128,16 @@ class Connection:
         same = {name: params[name] for name in ("secure", "validate_certs", "connect_timeout", "timeout")}
         login = {name: params[f"login_{name}"] for name in ("host", "user", "password", "database")}
         files: dict[str, t.Any] = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
+        settings: dict[str, str] = {}
+        if params["session_settings"]:
+            from .settings import settings_text
+
+            settings = settings_text(params["session_settings"], "session_settings")
         return cls(
             **{**same, **login, **files},
             port=params["login_port"] or (8443 if params["secure"] else 8123),
             retries=params["retries"] if patient else 0,
-            settings=_session_settings(params["session_settings"]),
+            settings=settings,
         )
 
     @property
@@ -145,8 +150,7 @@ class Connection:
         return f"{'https' if self.secure else 'http'}://{self.address}"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(t.NamedTuple):
     """What the server sent for one statement."""
 
     body: bytes
@@ -228,7 +232,10 @@ class ClickHouse:
 
         Parameters are sent in the body, for an URL ends up in the logs of proxies.
         """
-        options = {"default_format": ROWS_FORMAT, **_query_size_settings(statement), **self._rows_settings(), **(settings or {})}
+        known = self._client.server_settings
+        # A user whose profile is readonly=1 may set none.
+        rows = {name: value for name, value in _ROWS_SETTINGS.items() if name in known and not int(known[name].readonly)}
+        options = {"default_format": ROWS_FORMAT, **_query_size_settings(statement), **rows, **(settings or {})}
         if read_only and self.setting("readonly") in (None, "0"):
             options["readonly"] = "2"
         if database is not None:
@@ -239,13 +246,8 @@ class ClickHouse:
         with _translate_exceptions(self.connection):
             answer = self._client._raw_request(b"" if form else statement.encode(), options, fields=form or None)
         headers = answer.headers
-        summary = json.loads(headers.get("X-ClickHouse-Summary") or "{}")
-        return Answer(
-            body=answer.data,
-            format=headers.get("X-ClickHouse-Format"),
-            query_id=headers.get("X-ClickHouse-Query-Id"),
-            summary={name: int(number) for name, number in summary.items()},
-        )
+        summary = {name: int(number) for name, number in json.loads(headers.get("X-ClickHouse-Summary") or "{}").items()}
+        return Answer(answer.data, headers.get("X-ClickHouse-Format"), headers.get("X-ClickHouse-Query-Id"), summary)
 
     @property
     def permissive_settings(self) -> dict[str, str]:
@@ -259,11 +261,6 @@ class ClickHouse:
             return self.connection.settings[name]
         found = self._client.server_settings.get(name)
         return None if found is None else str(found.value)
-
-    def _rows_settings(self) -> dict[str, str]:
-        """Those that this server knows and this user may set: a user whose profile is readonly=1 may set none."""
-        known = self._client.server_settings
-        return {name: value for name, value in _ROWS_SETTINGS.items() if name in known and not int(known[name].readonly)}
 
     def close(self) -> None:
         """Give the connections back; the server forgets the session and its temporary tables."""
@@ -283,15 +280,6 @@ class ClickHouse:
         finally:
             del self._client.params["close_session"]
             self._temporary = False
-
-
-def _session_settings(settings: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """The option C(session_settings), checked. Raises C(ClickHouseError)."""
-    if not settings:
-        return {}
-    from .settings import settings_text
-
-    return settings_text(settings, "session_settings")
 
 
 @contextmanager
@@ -351,8 +339,7 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
     else:
         credentials = f"{connection.user}:{connection.password or ''}".encode("utf-8", "surrogateescape")
         headers = {"Authorization": "Basic " + base64.b64encode(credentials).decode("ascii")}
-    for option, path in (("ca_path", connection.ca_path), ("client_cert", connection.client_cert), ("client_key", connection.client_key)):
-        _check_readable(connection, option, path)
+    _check_readable(connection)
     url = f"{connection.url}/?query=SELECT%20version()"
     once = {"retries": False, "redirect": False, "timeout": connection.connect_timeout, "preload_content": False}
     try:
@@ -365,16 +352,14 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
         raise _connection_error(connection, error) from error
     if not 200 <= answer.status < 300:
         code = _CODE.search(text)
-        raise (
-            ClickHouseError(text, int(code.group(1)))
-            if code
-            else ClickHouseError(_not_clickhouse_message(connection, f"HTTP {answer.status}"))
-        )
+        if code:
+            raise ClickHouseError(text, int(code.group(1)))
+        raise ClickHouseError(_not_clickhouse_message(connection, f"HTTP {answer.status}"))
     match = _VERSION.fullmatch(text)
     if match is None:
         raise ClickHouseError(_not_clickhouse_message(connection, f"its answer to SELECT version() begins {text[:40]!r}"))
-    if (int(match.group(1)), int(match.group(2))) < LOWEST_VERSION:
-        raise ClickHouseError(f"ClickHouse {text} at {connection.url} is too old: {_lowest_version()} is the lowest supported")
+    if [int(match.group(1)), int(match.group(2))] < [int(part) for part in LOWEST_VERSION.split(".")]:
+        raise ClickHouseError(f"ClickHouse {text} at {connection.url} is too old: {LOWEST_VERSION} is the lowest supported")
     return text
 
 
@@ -403,23 +388,20 @@ def _open_client(connection: Connection, pool: t.Any) -> t.Any:
 
 
 def _not_clickhouse_message(connection: Connection, reason: str) -> str:
-    return f"what answers at {connection.url} is not ClickHouse {_lowest_version()} or newer ({reason})"
+    return f"what answers at {connection.url} is not ClickHouse {LOWEST_VERSION} or newer ({reason})"
 
 
-def _lowest_version() -> str:
-    return ".".join(str(part) for part in LOWEST_VERSION)
-
-
-def _check_readable(connection: Connection, option: str, path: str | None) -> None:
-    if path is None:
-        return
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        if nobody_listens(connection):
-            raise Unreachable(f"nothing answers at {connection.url}") from error
-        raise ClickHouseError(f"{option}: cannot read {path}: {error.strerror}") from error
+def _check_readable(connection: Connection) -> None:
+    """Raise C(ClickHouseError) for a file that cannot be read, unless nobody listens there anyway."""
+    for option in ("ca_path", "client_cert", "client_key"):
+        path = getattr(connection, option)
+        try:
+            if path is not None:
+                open(path, "rb").close()
+        except OSError as error:
+            if nobody_listens(connection):
+                raise Unreachable(f"nothing answers at {connection.url}") from error
+            raise ClickHouseError(f"{option}: cannot read {path}: {error.strerror}") from error
 
 
 def nobody_listens(connection: Connection) -> bool:

@@ -91,8 +91,7 @@ class Declared:
         return mask_secrets(self.statement, secrets)
 
 
-@dataclass(frozen=True)
-class Purge:
+class Purge(t.NamedTuple):
     """Tables, views and dictionaries of a database that are removed unless they are declared; names are shell patterns."""
 
     database: str

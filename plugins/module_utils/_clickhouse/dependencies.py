@@ -1,19 +1,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the definitions of objects refer to, and what their changes add and remove (private: may change at any time). Pure."""
+"""What the definitions of objects refer to, and the order of changes that follows from it (private: may change at any time). Pure.
+
+Each object that changes is a node. It needs what its declared definition refers to, and it stands in the way of what goes for as long as
+its found definition refers to it: a column is added before the view that will read it, and dropped after the view that read it.
+A change that would have to stand on both sides of another one is split into a half that adds and a half that removes.
+"""
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 from . import alter
 from .change import Change
-from .clauses import Clause, clause_text, join_clauses, split_clauses
+from .clauses import join_clauses, split_clauses
 from .create_statement import Create
-from .declaration import Declared, Key
+from .declaration import Declared, Key, sort_by_needs
 from .object_changes import is_stream
 from .observation import Observation
-from .ordering import ALL, Node
 from .references import find_references
 from .tokens import Token, tokenize, unquote
 
@@ -21,6 +26,10 @@ from .tokens import Token, tokenize, unquote
 _AFTER_FROM = frozenset(
     ("WHERE", "PREWHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "SETTINGS", "UNION", "INTERSECT", "EXCEPT", "WINDOW", "QUALIFY", "FORMAT")
 )
+# Among names: all of them.
+ALL = "*"
+WHOLE, FIRST, LAST = "whole", "first", "last"
+Vertex = tuple[int, str]
 
 
 class TableName(t.NamedTuple):
@@ -110,14 +119,35 @@ def dictionary_sources(text: str, database: str) -> set[Key]:
     return set()
 
 
-def column_definitions(clauses: t.Sequence[Clause]) -> dict[str, alter.Column]:
-    """Columns of a table, attributes of a dictionary."""
-    text = clause_text(clauses, "columns")
-    return dict(alter.parse_elements(text).columns) if text else {}
+@dataclass(frozen=True)
+class Node:
+    """One object that is created, changed or dropped.
+
+    C(needs) and C(used) are the objects that its declared and its found definition refer to, C(names) and C(used_names) the names in
+    the two definitions. C(adds) and C(removes) are the columns that the change adds and removes; C(ALL) stands for the object itself.
+    C(splits): whether its change can be made in two halves. C(former) is its name before it is renamed.
+    C(lazy): its definition may refer to what is not there yet (a dictionary to its source). C(blocks): the server refuses to
+    remove what its found definition uses. C(consumes): nobody may read from it until all that read it are in place.
+    C(between): targets whose change stands between its halves.
+    """
+
+    key: Key
+    needs: frozenset[Key] = frozenset()
+    used: frozenset[Key] = frozenset()
+    names: frozenset[str] = frozenset()
+    used_names: frozenset[str] = frozenset()
+    adds: frozenset[str] = frozenset()
+    removes: frozenset[str] = frozenset()
+    splits: bool = False
+    former: Key | None = None
+    lazy: bool = False
+    blocks: bool = False
+    consumes: bool = False
+    between: frozenset[Key] = frozenset()
 
 
 def change_nodes(items: t.Sequence[Declared], observation: Observation, changes: t.Mapping[Key, Change]) -> list[Node]:
-    """What is created, changed or dropped, for C(ordering.order)."""
+    """What is created, changed or dropped, for C(order_changes)."""
     functions = [item.key for item in items if item.kind == "function"]
     return [change_node(item, observation, changes.get(item.key), functions) for item in items]
 
@@ -127,8 +157,9 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
     have, want = (side[item.key].text if item.key in side else "" for side in (observation.have, observation.want))
     want = "" if item.absent else want or item.statement
     ours, theirs = split_clauses(want), split_clauses(have)
+    text, found = join_clauses(ours[1:]), join_clauses(theirs[1:])
     altered = item.kind in ("table", "dictionary") and change is not None and not change.create
-    new, old = (column_definitions(side) if altered else {} for side in (ours, theirs))
+    new, old = (alter.parse_columns(side) if altered else {} for side in (ours, theirs))
     adds, removes = frozenset(new) - frozenset(old), frozenset(old) - frozenset(new)
     if item.absent:
         adds, removes = frozenset(), frozenset((ALL,))
@@ -140,10 +171,10 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
         adds = removes = frozenset((ALL,))
     return Node(
         key=item.key,
-        needs=frozenset() if item.absent else referenced_objects(item, _text_after_name(ours), observation.database, functions),
-        used=referenced_objects(item, _text_after_name(theirs), observation.database, functions) if have else frozenset(),
-        names=named_columns(_text_after_name(ours)),
-        used_names=named_columns(_text_after_name(theirs)),
+        needs=frozenset() if item.absent else referenced_objects(item, text, observation.database, functions),
+        used=referenced_objects(item, found, observation.database, functions) if have else frozenset(),
+        names=named_columns(text),
+        used_names=named_columns(found),
         adds=adds,
         removes=removes,
         splits=change is not None and bool(change.halves or change.last),
@@ -155,5 +186,76 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
     )
 
 
-def _text_after_name(clauses: t.Sequence[Clause]) -> str:
-    return join_clauses(clauses[1:])
+class Edge(t.NamedTuple):
+    """One comes before the other. The edge with the lowest strength is given up first where not all can be kept."""
+
+    before: Vertex
+    after: Vertex
+    strength: int
+    removes: bool
+
+
+def order_changes(nodes: t.Sequence[Node]) -> list[tuple[Key, str]]:
+    """Keys with C(WHOLE), or C(FIRST) and C(LAST) of what is made in two halves; the given order where nothing else decides."""
+    split = {number for number, node in enumerate(nodes) if node.between}
+    dropped: set[Edge] = set()
+    while True:
+        edges = [edge for edge in _edges(nodes, split) if edge not in dropped]
+        ordered, circle = _sorted(nodes, split, edges)
+        if not circle:
+            return [(nodes[number].key, half) for number, half in ordered]
+        inside = [edge for edge in edges if edge.before in circle and edge.after in circle]
+        halve = sorted(edge.after[0] for edge in inside if edge.removes and edge.after[1] == WHOLE and nodes[edge.after[0]].splits)
+        if halve:
+            split.add(halve[0])
+        else:
+            dropped.add(min(inside, key=lambda edge: (edge.strength, edge.before, edge.after)))
+
+
+def _edges(nodes: t.Sequence[Node], split: t.Collection[int]) -> list[Edge]:
+    numbers = {node.key: number for number, node in enumerate(nodes)}
+    numbers.update({node.former: number for number, node in enumerate(nodes) if node.former is not None})
+    edges: list[Edge] = []
+    for reader, node in enumerate(nodes):
+        first, last = _halves(reader, split)
+        for key in node.needs | node.used:
+            source = numbers.get(key, reader)
+            if source == reader:
+                continue
+            other = nodes[source]
+            other_first, other_last = _halves(source, split)
+            if key in node.between:
+                edges += [Edge(first, other_first, 9, False), Edge(other_last, last, 9, False)]
+                continue
+            if key in node.needs and key == other.key and _intersects(other.adds, node.names):
+                edges.append(Edge(other_first, first, 1 if node.lazy else 3, False))
+            if key in node.used and key == other.former:
+                edges += [Edge(last, other_first, 2, False)] if node.lazy else []
+            elif key in node.used and _intersects(other.removes, node.used_names):
+                edges.append(Edge(last, other_last, 2 if node.blocks else 0, True))
+            elif key in node.needs and other.consumes:
+                edges.append(Edge(last, other_last, 2, True))
+    return edges + [Edge((number, FIRST), (number, LAST), 9, False) for number in split]
+
+
+def _halves(number: int, split: t.Collection[int]) -> tuple[Vertex, Vertex]:
+    return ((number, FIRST), (number, LAST)) if number in split else ((number, WHOLE), (number, WHOLE))
+
+
+def _intersects(changed: t.Collection[str], names: t.Collection[str]) -> bool:
+    return bool(changed) and (ALL in changed or ALL in names or not set(changed).isdisjoint(names))
+
+
+def _sorted(nodes: t.Sequence[Node], split: t.Collection[int], edges: t.Sequence[Edge]) -> tuple[list[Vertex], set[Vertex]]:
+    """The vertices in order; where they cannot be, those that are on a circle, or between two."""
+    vertices = [vertex for number in range(len(nodes)) for vertex in dict.fromkeys(_halves(number, split))]
+    needs: dict[Vertex, set[Vertex]] = {vertex: set() for vertex in vertices}
+    for edge in edges:
+        needs[edge.after].add(edge.before)
+    ordered = sort_by_needs(needs, {(number, half): (number, half == LAST) for number, half in vertices})
+    circle = set(vertices) - set(ordered)
+    while True:  # what only waits for a circle is on none
+        ends = circle - {edge.before for edge in edges if edge.after in circle}
+        if not ends:
+            return ordered, circle
+        circle -= ends

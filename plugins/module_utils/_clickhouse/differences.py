@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import alter, dependencies, ordering
+from . import alter, dependencies
 from .change import REBUILD_SUFFIX, Change
 from .clauses import Clause, clause_text, object_kind, split_clauses
 from .client import ClickHouseError
@@ -30,9 +30,10 @@ from .object_changes import (
     plan_rename,
 )
 from .observation import Observation
+from .references import view_target
 from .replica_definition import create_then_alter
 from .temporary_objects import keeps_rows
-from .tokens import parse_name, qualify_name, quote_name, tokenize, unquote
+from .tokens import qualify_name, quote_name, tokenize, unquote
 
 # Definitions of tables after the renaming of columns, or why the server refuses that.
 RenamedTables = t.Mapping[Key, t.Union[list[Clause], ClickHouseError]]
@@ -41,7 +42,8 @@ RenamedTables = t.Mapping[Key, t.Union[list[Clause], ClickHouseError]]
 def pending_renames(observation: Observation, item: Declared) -> dict[str, str]:
     """Columns of a table (new names to former ones) that are still to be renamed."""
     have, want = (side[item.key].clauses for side in (observation.have, observation.want))
-    return alter.pending_column_renames(have, want, item.renamed_columns)
+    old, new = alter.parse_columns(have), alter.parse_columns(want)
+    return {name: former for name, former in item.renamed_columns.items() if name in new and name not in old and former in old}
 
 
 def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Collection[str]) -> dict[Key, Change]:
@@ -119,8 +121,8 @@ def split_changes(observation: Observation, changes: t.Mapping[Key, Change]) -> 
     have, want = ({key: definition.text for key, definition in side.items()} for side in (observation.have, observation.want))
     found = {**changes, **split_view_changes(observation.present, have, want, changes)}
     items = [item for item in observation.declared if item.key in found or (item.key not in have and not item.absent)]
-    ordered = ordering.order_changes(dependencies.change_nodes(items, observation, found)) if len(items) > 1 else []
-    halved = {key for key, half in ordered if half == ordering.FIRST and found[key].halves}
+    ordered = dependencies.order_changes(dependencies.change_nodes(items, observation, found)) if len(items) > 1 else []
+    halved = {key for key, half in ordered if half == dependencies.FIRST and found[key].halves}
     return {**found, **{key: found[key].in_halves() for key in halved}}
 
 
@@ -169,8 +171,8 @@ def split_view_changes(
         if item.kind != "materialized_view" or change is None or change.impossible or item.key not in have:
             continue
         before, after = (split_clauses(side[item.key]) for side in (have, want))
-        parts = parse_name(clause_text(after, "to")[len("TO ") :]) if clause_text(after, "to") else []
-        renamed = changes[parts[0], parts[1]].renamed if len(parts) == 2 and (parts[0], parts[1]) in changes else {}
+        target = view_target(after)
+        renamed = changes[target].renamed if target in changes else {}
         old, new = (query_output_columns(clause_text(side, "select")) for side in (before, after))
         both = {name: former for name, former in renamed.items() if name in new and former in old and former not in new}
         final = next((text for text in change.statements if " MODIFY QUERY " in text), "")
@@ -179,7 +181,7 @@ def split_view_changes(
             query = clause_text(after, "select")[len("AS") :].strip()
             bridge = f"ALTER TABLE {item.sql_name} MODIFY QUERY SELECT *, {aliases} FROM ({query})"
             halves = ((bridge,), change.statements)
-            found[item.key] = dataclasses.replace(change, halves=halves, between=((parts[0], parts[1]),))
+            found[item.key] = dataclasses.replace(change, halves=halves, between=(target,))
     return found
 
 

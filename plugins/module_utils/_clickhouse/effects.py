@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan, Step
 
 from . import alter
-from .clauses import clause_text, object_kind, split_clauses
+from .clauses import object_kind, split_clauses
 from .client import ClickHouse, ServerError
 from .observation import Observation
 from .tokens import quote_string, split_at_commas, tokenize, unquote
@@ -63,7 +63,7 @@ def statement_effect(statement: str, rewritten: t.Collection[str]) -> Effect:
 
 def rewritten_columns(have: str, want: str) -> list[str]:
     """Columns of a table, in the server's words, whose type or TTL changes."""
-    old, new = (alter.parse_elements(clause_text(split_clauses(text), "columns")).columns for text in (have, want))
+    old, new = (alter.parse_columns(split_clauses(text)) for text in (have, want))
     kept = [name for name in new if name in old]
     ttls = {name: new[name].parts.get("TTL") for name in kept}
     return [name for name in kept if old[name].type != new[name].type or ttls[name] not in (None, old[name].parts.get("TTL"))]

@@ -99,7 +99,7 @@ def _plan_database(item: Declared, have: list[Clause], differing: set[str], comm
 
 def _keep_dropped_attributes(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause]) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
-    old, new = (alter.parse_elements(clause_text(side, "columns")).columns for side in (have, want))
+    old, new = alter.parse_columns(have), alter.parse_columns(want)
     body = item.statement
     columns = [body[start:end] for start, end in argument_spans(body)]
     columns += [column.text for name, column in old.items() if name not in new]

@@ -27,8 +27,7 @@ if t.TYPE_CHECKING:
 VIEWS = ("view", "materialized_view")
 
 
-@dataclass(frozen=True)
-class Definition:
+class Definition(t.NamedTuple):
     """A definition in the server's own words: one line to compare, several to read."""
 
     text: str
@@ -145,13 +144,12 @@ class Comparison:
         return refers_to_any(text, self.changing, self.database)
 
 
-@dataclass(frozen=True)
-class Canonical:
+class Canonical(t.NamedTuple):
     """Declarations as the server understood them when they were tried, columns that the queries of views give, secrets that it hid."""
 
-    definitions: t.Mapping[Key, list[Clause]] = field(default_factory=dict)
-    query_columns: t.Mapping[Key, str] = field(default_factory=dict)
-    secrets: frozenset[str] = frozenset()
+    definitions: t.Mapping[Key, list[Clause]]
+    query_columns: t.Mapping[Key, str]
+    secrets: frozenset[str]
 
 
 def observe(
@@ -163,7 +161,7 @@ def observe(
     """
     server = read_server_state(client, declared, purge)
     comparison = _compare_texts(client, (*declared, *server.purged), server, frozenset(secrets))
-    canonical = Canonical()
+    canonical = Canonical({}, {}, frozenset())
     tables = [item for item in comparison.present if item.kind not in ("database", "named_collection")]
     tried = [item for item in tables if not comparison.is_as_declared(item)]
     if tried:

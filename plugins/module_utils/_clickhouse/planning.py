@@ -77,13 +77,13 @@ def _ordered_steps(
     """The steps of all objects, each behind those that it needs."""
     if len(steps) < 2:
         return tuple(step for made in steps.values() for step in made)
-    from . import dependencies, ordering
+    from . import dependencies
 
     ordered: list[Step] = []
-    for key, half in ordering.order_changes(dependencies.change_nodes([item for item in items if item.key in steps], observation, changes)):
-        last = changes[key].last if half != ordering.WHOLE else 0
-        cut = len(steps[key]) - last
-        ordered += steps[key] if half == ordering.WHOLE else steps[key][:cut] if half == ordering.FIRST else steps[key][cut:]
+    nodes = dependencies.change_nodes([item for item in items if item.key in steps], observation, changes)
+    for key, half in dependencies.order_changes(nodes):
+        cut = len(steps[key]) - (0 if half == dependencies.WHOLE else changes[key].last)
+        ordered += steps[key][cut:] if half == dependencies.LAST else steps[key][:cut]
     return tuple(ordered)
 
 

@@ -87,8 +87,7 @@ class Copy:
 
 def plan_copy(have: t.Sequence[Clause], want: t.Sequence[Clause], renamed: t.Mapping[str, str]) -> Copy:
     """How to copy. C(renamed) gives former names of columns."""
-    old = alter.parse_elements(clause_text(have, "columns")).columns
-    new = alter.parse_elements(clause_text(want, "columns")).columns
+    old, new = alter.parse_columns(have), alter.parse_columns(want)
     names: list[str] = []
     expressions: list[str] = []
     casts: list[str] = []

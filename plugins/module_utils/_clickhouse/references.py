@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .clauses import parse_engine
+from .clauses import Clause, clause_text, parse_engine
 from .create_statement import Create
 from .tokens import Token, TokenCursor, quote_name, tokenize, tokens_match, unquote
 
@@ -42,6 +42,12 @@ def find_references(create: Create) -> set[tuple[str, str]]:
     if engine == "Buffer" and len(values) > 1:
         found.add((values[0], values[1]))
     return found
+
+
+def view_target(clauses: t.Iterable[Clause]) -> tuple[str, str]:
+    """The table that a materialized view writes to, in the server's words; empty names where the view has one of its own."""
+    names = [unquote(token.text) for token in tokenize(clause_text(clauses, "to"))[1::2]]
+    return (names[0], names[1]) if len(names) == 2 else ("", "")
 
 
 def has_unqualified_name(text: str) -> bool:

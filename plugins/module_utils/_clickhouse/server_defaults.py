@@ -49,7 +49,8 @@ def fill_server_defaults(want: list[Clause], have: list[Clause], macros: t.Mappi
         other = clause_text(have, item.key)
         text = item.text
         if item.key == "head":
-            text = _fill_head(text, other)
+            # It may carry a UUID.
+            text = other if text.split()[:2] == other.split()[:2] else text
         elif item.key == "engine":
             text = _fill_engine(text, other, macros)
         elif item.key == "settings":
@@ -76,17 +77,9 @@ def fill_server_defaults(want: list[Clause], have: list[Clause], macros: t.Mappi
         elif item.key not in keys and (implied or sorted_by_key):
             filled.append(item)
     filled = _fill_primary_key(filled, clause_text(have, "primary_key"))
-    order = [item.key for item in have]
-    if {item.key for item in filled} == set(order):
-        filled.sort(key=lambda item: order.index(item.key))
-    else:
-        filled.sort(key=lambda item: CLAUSE_ORDER.index(item.key))
-    return filled
-
-
-def _fill_head(want: str, have: str) -> str:
-    """Take over the server's head where both name the same kind of object (it may carry a UUID)."""
-    return have if want.split()[:2] == have.split()[:2] else want
+    theirs = [item.key for item in have]
+    order = theirs if {item.key for item in filled} == set(theirs) else CLAUSE_ORDER
+    return sorted(filled, key=lambda item: order.index(item.key))
 
 
 def inner_table_name(view: str, engine: str) -> str:

@@ -8,7 +8,6 @@ import dataclasses
 import fnmatch
 import re
 import typing as t
-from dataclasses import dataclass
 
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
 from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
@@ -32,8 +31,7 @@ _EXPECTED_AT_MOST = 6
 _AROUND = 3
 
 
-@dataclass(frozen=True)
-class ServerState:
+class ServerState(t.NamedTuple):
     """What was read of a server, by the keys of objects.
 
     C(databases) are engine and comment of each declared database that exists. C(database) is the session's, which names without one

@@ -10,6 +10,7 @@ import typing as t
 from .tokens import Token, argument_spans_at, tokenize, tokens_match, unquote
 
 HIDDEN_LITERAL = "'[HIDDEN]'"
+_NOTHING = Token("", "", 0, 0, 0)
 # Position of the password or key among the arguments of table engines and functions, by how many there are at least.
 _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
     **dict.fromkeys(("azureblobstorage", "azurequeue", "materializedpostgresql", "mongodb", "mysql", "postgresql", "redis"), ((5, 4),)),
@@ -46,23 +47,17 @@ def find_secrets(text: str) -> set[str]:
     for index, token in enumerate(tokens):
         if token.kind in ("other", "number"):
             continue
-        if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].text == "(":
-            found |= _secret_argument(token.text, [text[start:end] for start, end in argument_spans_at(tokens, index + 1)], database)
-        if (
-            token.kind in ("word", "quoted")
-            and index + 2 < len(tokens)
-            and tokens[index + 1].text == "="
-            and tokens[index + 2].kind == "string"
-            and _SECRET_NAME.search(token.text)
-        ):
-            found.add(unquote(tokens[index + 2].text))
-        # All values of headers('name' = 'value', ...).
-        if token.is_word("HEADERS") and index + 1 < len(tokens) and tokens[index + 1].text == "(":
-            pairs = [tokenize(text[start:end]) for start, end in argument_spans_at(tokens, index + 1)]
-            found.update(unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
-        # PASSWORD '...' among the parameters of a dictionary's source.
-        if token.kind == "word" and index + 1 < len(tokens) and tokens[index + 1].kind == "string" and _SECRET_NAME.search(token.text):
-            found.add(unquote(tokens[index + 1].text))
+        following, behind = (*tokens[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
+        if token.kind == "word" and following.text == "(":
+            arguments = [text[start:end] for start, end in argument_spans_at(tokens, index + 1)]
+            found |= _secret_argument(token.text, arguments, database)
+            if token.is_word("HEADERS"):  # all values of headers('name' = 'value', ...)
+                pairs = map(tokenize, arguments)
+                found.update(unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
+        # name = '...', and PASSWORD '...' among the parameters of a dictionary's source.
+        value = behind if following.text == "=" else following if token.kind == "word" else _NOTHING
+        if value.kind == "string" and token.kind != "string" and _SECRET_NAME.search(token.text):
+            found.add(unquote(value.text))
         if token.kind == "string":
             found.update(_URL_PASSWORD.findall(unquote(token.text)), _ACCOUNT_KEY.findall(unquote(token.text)))
     return {value for value in found if value}

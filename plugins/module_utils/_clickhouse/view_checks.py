@@ -18,8 +18,9 @@ from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engin
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
+from .references import view_target
 from .temporary_objects import TemporaryObjects
-from .tokens import parse_name, qualify_name, quote_name, quote_string, tokenize, unquote
+from .tokens import qualify_name, quote_name, quote_string, tokenize, unquote
 
 # What says nothing about the view: a server without temporary views, one that cannot make the like, and what the temporary tables cannot.
 _NO_ANSWER = {
@@ -98,7 +99,7 @@ def replace_table_names(text: str, names: t.Mapping[Key, str], database: str) ->
 def temporary_table_statement(name: str, clauses: t.Sequence[Clause]) -> str:
     """A table of the session with the columns of another one, by name and type."""
     pieces = []
-    for column in alter.parse_elements(clause_text(clauses, "columns")).columns.values():
+    for column in alter.parse_columns(clauses).values():
         if column.default_kind == "EPHEMERAL":
             continue
         computed = column.default_kind if column.default_kind in ("MATERIALIZED", "ALIAS") else ""
@@ -144,7 +145,7 @@ class PlannedViews:
             return True
         if self.items[key].kind != "table":
             return False
-        old, new = (dependencies.column_definitions(side[key].clauses) for side in (self.observation.have, self.observation.want))
+        old, new = (alter.parse_columns(side[key].clauses) for side in (self.observation.have, self.observation.want))
         return not set(old) <= set(new)
 
     def _is_affected(self, item: Declared) -> bool:
@@ -173,7 +174,7 @@ class PlannedViews:
         clauses = self.definition(item)
         name = self._create_view(item, clauses)
         if clause_text(clauses, "to"):
-            self._check_target(name, clause_text(clauses, "to"))
+            self._check_target(name, clauses)
         return name
 
     def _create_view(self, item: Declared, clauses: t.Sequence[Clause]) -> str:
@@ -201,11 +202,10 @@ class PlannedViews:
         clauses = self.definition(item)
         if item.kind == "view" or (item.kind == "materialized_view" and not clause_text(clauses, "to")):
             return self._create_view(item, clauses)
-        target = clause_text(clauses, "to")
-        if target:
-            parts = parse_name(target[len("TO ") :])
-            return self._stand_in((parts[0], parts[1])) or target[len("TO ") :]
-        if not dependencies.column_definitions(clauses):
+        target = view_target(clauses)
+        if target[1]:
+            return self._stand_in(target) or clause_text(clauses, "to")[len("TO ") :]
+        if not alter.parse_columns(clauses):
             raise ServerError("its columns are not known beforehand", error_codes.NOT_IMPLEMENTED)
         name = f"{self.prefix}{len(self.made):04}"
         try:
@@ -215,11 +215,9 @@ class PlannedViews:
         self.made[key] = name
         return name
 
-    def _check_target(self, view: str, target: str) -> None:
+    def _check_target(self, view: str, clauses: t.Sequence[Clause]) -> None:
         """Whether the target has the columns that a materialized view gives; without one the server ignores the values."""
-        label = target[len("TO ") :]
-        parts = parse_name(label)
-        key = (parts[0], parts[1])
+        key, label = view_target(clauses), clause_text(clauses, "to")[len("TO ") :]
         if key in self.dropped:
             raise ServerError(f"its target {label} is to be dropped", error_codes.UNKNOWN_TABLE)
         gives = [name for name, *_rest in self.client.rows(f"DESCRIBE TABLE {view}")]
@@ -231,7 +229,7 @@ class PlannedViews:
 
     def _target_columns(self, key: Key) -> set[str]:
         if key not in self.columns:
-            found = set(dependencies.column_definitions(self.definition(self.items[key]))) if key in self.changed else set()
+            found = set(alter.parse_columns(self.definition(self.items[key]))) if key in self.changed else set()
             if not found:
                 database, table = map(quote_string, key)
                 query = f"SELECT name FROM system.columns WHERE database = {database} AND table = {table}"

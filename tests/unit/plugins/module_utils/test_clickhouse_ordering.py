@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.ordering import ALL, Node, order_changes
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.dependencies import ALL, Node, order_changes
 
 
 def node(name: str, **fields: t.Any) -> Node:
