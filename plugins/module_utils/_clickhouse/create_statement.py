@@ -61,17 +61,15 @@ def parse_create(text: str, database: str = "") -> Create:
         hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
         raise DDLError(f"CREATE {words} is not managed, only {', '.join(KIND_KEYWORDS.values())}{hint}")
     cursor.take("IF", "NOT", "EXISTS")
-    parts = [cursor.identifier()]
-    while cursor.take("."):
-        parts.append(cursor.identifier())
-    if None in parts or len(parts) > 2:
+    parts = cursor.name_parts()
+    if not parts or len(parts) > 2:
         raise DDLError(f"expected a name after CREATE {KIND_KEYWORDS[kind]}")
     if kind in GLOBAL_KINDS:
         if len(parts) > 1:
             raise DDLError(f"a {kind.replace('_', ' ')} belongs to no database: give its name alone")
         parts.insert(0, "")
     elif len(parts) == 1 and not database:
-        raise DDLError(f"the name {quote_name(str(parts[0]))} needs its database: write database.{parts[0]}, or set login_database")
+        raise DDLError(f"the name {quote_name(parts[0])} needs its database: write database.{parts[0]}, or set login_database")
     elif len(parts) == 1:
         parts.insert(0, database)
     rest = tokens[cursor.position :]
@@ -79,7 +77,7 @@ def parse_create(text: str, database: str = "") -> Create:
         raise DDLError(f"nothing follows the name in CREATE {KIND_KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
     _check_body(kind, rest, body)
-    return Create(kind, str(parts[0]), str(parts[1]), body)
+    return Create(kind, parts[0], parts[1], body)
 
 
 def _statement_tokens(text: str) -> t.Sequence[Token]:
@@ -210,16 +208,10 @@ def _setting_value(name: str, value: t.Any) -> str:
 
 def created_name(statement: str) -> str:
     """The name that a C(CREATE) statement gives, as far as it can be read; empty where it cannot."""
-    rest = list(tokenize(statement))
-    kinds = [
-        index for index, token in enumerate(rest) if any(map(token.is_word, ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")))
-    ]
-    rest = rest[kinds[0] + 1 :] if kinds else []
-    while rest and any(map(rest[0].is_word, ("IF", "NOT", "EXISTS"))):
-        rest = rest[1:]
-    if not rest or rest[0].kind not in ("word", "quoted"):
-        return ""
-    named = [unquote(rest[0].text)]
-    if len(rest) > 2 and rest[1].text == "." and rest[2].kind in ("word", "quoted"):
-        named.append(unquote(rest[2].text))
-    return ".".join(named)
+    tokens = tokenize(statement)
+    kinds = ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")
+    start = next((index + 1 for index, token in enumerate(tokens) if any(map(token.is_word, kinds))), len(tokens))
+    cursor = TokenCursor(tokens[start:])
+    while cursor.take("IF") or cursor.take("NOT") or cursor.take("EXISTS"):
+        pass
+    return "".join(".".join(filter(None, key)) for key in cursor.names(""))

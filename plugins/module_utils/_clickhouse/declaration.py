@@ -69,6 +69,10 @@ class Declared:
         """Its name, quoted where it has to be."""
         return quote_name(self.database) if self.kind == "database" else qualify_name(self.database, self.name)
 
+    def condition(self, column: str) -> str:
+        """What selects it in a system table, which has its name in this column."""
+        return f"database = {quote_string(self.database)} AND {column} = {quote_string(self.name)}"
+
     @property
     def statement(self) -> str:
         if self.kind != "database":

@@ -17,7 +17,8 @@ from . import alter
 from .clauses import object_kind, split_clauses
 from .client import ClickHouse, ServerError
 from .observation import Observation
-from .tokens import quote_string, split_at_commas, tokenize, unquote
+from .server_state import quoted_keys
+from .tokens import split_at_commas, tokenize, unquote
 
 INSTANT = "instant"
 # Files of parts are linked, renamed or removed.
@@ -95,7 +96,7 @@ def _with_effect(step: Step, made: Effect, size: tuple[int, int, dict[str, int]]
 
 def _table_sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[int, int, dict[str, int]]]:
     """Rows and compressed bytes of tables, and bytes of their columns. Nothing where the user may not ask."""
-    pairs = ", ".join(f"({', '.join(map(quote_string, key))})" for key in sorted(keys))
+    pairs = quoted_keys(sorted(keys))
     try:
         tables = client.rows(
             f"SELECT database, name, ifNull(total_rows, 0), ifNull(total_bytes, 0) FROM system.tables WHERE (database, name) IN ({pairs})"

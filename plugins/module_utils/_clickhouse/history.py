@@ -14,6 +14,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 from .client import ClickHouse, ClickHouseError
 from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, declare
+from .server_state import quoted_keys, quoted_list
 from .tokens import qualify_name, quote_string
 
 TABLE = "schema_history"
@@ -38,11 +39,9 @@ def declaration_checksum(want: t.Sequence[Declared], secrets: t.Collection[str])
 
 def record_run(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
     """Write down what a run has executed; C(statements) are without secrets."""
-    values = ", ".join(map(quote_string, (platform.node(), version)))
-    array = ", ".join(map(quote_string, statements))
     client.execute(
         f"INSERT INTO {qualify_name(database, TABLE)} (run_on, checksum, statements, error)"
-        f" VALUES ({values}, [{array}], {quote_string(error)})"
+        f" VALUES ({quoted_list((platform.node(), version))}, [{quoted_list(statements)}], {quote_string(error)})"
     )
 
 
@@ -57,10 +56,9 @@ def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     quoted = quote_string(cluster)
     nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
     if not nodes:
-        return _add_reasons(
-            plan, dict.fromkeys((state.key for state in asked), f"cluster {cluster} is not in system.clusters of this server")
-        )
-    keys = ", ".join(f"({', '.join(map(quote_string, state.key))})" for state in asked)
+        reason = f"cluster {cluster} is not in system.clusters of this server"
+        return _add_reasons(plan, dict.fromkeys((state.key for state in asked), reason))
+    keys = quoted_keys(state.key for state in asked)
     query = (
         "SELECT _shard_num, database, name, create_table_query"
         f" FROM clusterAllReplicas({quoted}, system.tables) WHERE (database, name) IN ({keys}) SETTINGS skip_unavailable_shards = 1"

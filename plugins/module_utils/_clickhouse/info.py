@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from . import error_codes
 from .client import ClickHouse, ClickHouseError
 from .query import HIDDEN, read_rows
+from .settings import check_text
 from .sql_secrets import find_secrets, mask_secrets
 from .tokens import quote_string, tokenize, unquote
 
@@ -85,11 +86,12 @@ _DISK = (
 )  # fmt: skip
 _GRANT = ("access_type", "access_object", "database", "table", "column", "is_partial_revoke", "grant_option")
 _ELEMENT = ("index", "setting_name", "value", "min", "max", "writability", "inherit_profile")
-_PART_SUMS = (
-    "count() AS parts, uniqExact(partition_id) AS partitions, sum(rows) AS rows, sum(bytes_on_disk) AS bytes_on_disk, "
-    "sum(data_compressed_bytes) AS data_compressed_bytes, sum(data_uncompressed_bytes) AS data_uncompressed_bytes, "
-    "max(modification_time) AS modification_time"
-)
+_PART_SUMS = {
+    "parts": "count()",
+    "partitions": "uniqExact(partition_id)",
+    **{name: f"sum({name})" for name in ("rows", "bytes_on_disk", "data_compressed_bytes", "data_uncompressed_bytes")},
+    "modification_time": "max(modification_time)",
+}
 
 
 @dataclass(frozen=True)
@@ -244,10 +246,9 @@ SECTIONS = {
     "databases": Section("SELECT * FROM system.databases{where} ORDER BY name", shape_by_name(_DATABASE), "name"),
     "tables": Section("SELECT * FROM system.tables{where} ORDER BY database, name", shape_by_table(_TABLE), "database"),
     "parts": Section(
-        f"SELECT database, table, {_PART_SUMS} FROM system.parts WHERE active{{also}} GROUP BY database, table ORDER BY database, table",
-        shape_by_table(
-            ("parts", "partitions", "rows", "bytes_on_disk", "data_compressed_bytes", "data_uncompressed_bytes", "modification_time")
-        ),
+        f"SELECT database, table, {', '.join(f'{text} AS {name}' for name, text in _PART_SUMS.items())} FROM system.parts"
+        " WHERE active{also} GROUP BY database, table ORDER BY database, table",
+        shape_by_table(tuple(_PART_SUMS)),
         "database",
     ),
     "dictionaries": Section(
@@ -311,10 +312,7 @@ def check_databases(names: t.Sequence[str] | None) -> None:
             raise ClickHouseError(f"databases[{index}]: it is empty")
         if name in names[:index]:
             raise ClickHouseError(f"databases[{index}]: {name} is there twice")
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise ClickHouseError(f"databases[{index}]: it is not UTF-8 text") from error
+        check_text(f"databases[{index}]", name)
 
 
 class Gatherer:

@@ -38,8 +38,30 @@ class Definition(t.NamedTuple):
         return split_clauses(self.text)
 
 
+class _Declarations:
+    """What an observation and the comparison that it is made from have in common."""
+
+    declared: tuple[Declared, ...]
+    database: str
+    changing: frozenset[Key]
+
+    @property
+    def present(self) -> list[Declared]:
+        """What is declared to be there."""
+        return [item for item in self.declared if not item.absent]
+
+    @property
+    def tables(self) -> list[Declared]:
+        """What is declared to be there and has clauses: all but databases and named collections."""
+        return [item for item in self.present if item.kind not in ("database", "named_collection")]
+
+    def uses_changing(self, text: str) -> bool:
+        """Whether an expression calls functions, or reads dictionaries, that are created or changed."""
+        return refers_to_any(text, self.changing, self.database)
+
+
 @dataclass(frozen=True)
-class Observation:
+class Observation(_Declarations):
     """Both sides of all that is declared, by key, without secrets.
 
     C(have) is what exists, C(want) what each declaration means to the server; C(databases) are engine and comment of databases that
@@ -68,16 +90,6 @@ class Observation:
     secrets: frozenset[str] = frozenset()
 
     @property
-    def present(self) -> list[Declared]:
-        """What is declared to be there."""
-        return [item for item in self.declared if not item.absent]
-
-    @property
-    def tables(self) -> list[Declared]:
-        """What is declared to be there and has clauses: all but databases and named collections."""
-        return [item for item in self.present if item.kind not in ("database", "named_collection")]
-
-    @property
     def needs_changes(self) -> bool:
         """Whether the plan does more than to create tables and the like, or has to be checked before it does."""
         if self.differing or self.leftovers or any(item.absent for item in self.declared):
@@ -92,17 +104,13 @@ class Observation:
         """The engine of an object's database, with its arguments; empty where the database does not exist."""
         return self.databases.get(item.database, ("", ""))[0]
 
-    def uses_changing(self, text: str) -> bool:
-        """Whether an expression calls functions, or reads dictionaries, that are created or changed."""
-        return refers_to_any(text, self.changing, self.database)
-
     def without(self, keys: t.Collection[Key]) -> Observation:
         """The same, as if these objects did not exist."""
         return dataclasses.replace(self, have={key: definition for key, definition in self.have.items() if key not in keys})
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(_Declarations):
     """Declarations beside what exists, before it is known what the server makes of the declarations.
 
     C(clauses) are the declarations as the server formats them, C(have) the statements of what exists; C(functions) are declared
@@ -117,10 +125,6 @@ class Comparison:
     secrets: frozenset[str]
     changing: frozenset[Key] = frozenset()
     functions: t.Mapping[str, Function] = field(default_factory=dict)
-
-    @property
-    def present(self) -> list[Declared]:
-        return [item for item in self.declared if not item.absent]
 
     def filled(self, item: Declared, clauses: list[Clause]) -> list[Clause]:
         """A definition with what the server has filled in by itself."""
@@ -139,9 +143,6 @@ class Comparison:
             return False
         ours = join_clauses(self.filled(item, self.clauses[item.key]))
         return mask_secrets(ours, self.secrets) == mask_secrets(self.have[item.key], self.secrets)
-
-    def uses_changing(self, text: str) -> bool:
-        return refers_to_any(text, self.changing, self.database)
 
 
 class Canonical(t.NamedTuple):
@@ -162,7 +163,7 @@ def observe(
     server = read_server_state(client, declared, purge)
     comparison = _compare_texts(client, (*declared, *server.purged), server, frozenset(secrets))
     canonical = Canonical({}, {}, frozenset())
-    tables = [item for item in comparison.present if item.kind not in ("database", "named_collection")]
+    tables = comparison.tables
     tried = [item for item in tables if not comparison.is_as_declared(item)]
     if tried:
         from .canonical import canonical_definitions

@@ -17,7 +17,6 @@ from .change import Replan
 from .client import ClickHouse, ClickHouseError
 from .rebuild import Rebuild, format_mark, parse_mark
 from .row_queries import (
-    Part,
     PartitionRows,
     await_inserts,
     has_missing_rows,
@@ -29,6 +28,7 @@ from .row_queries import (
     read_other_replicas,
     read_parts,
 )
+from .server_state import quoted_list
 from .tokens import quote_string
 
 # What executes a statement and reports it.
@@ -82,18 +82,20 @@ def verify_copy(client: ClickHouse, execute: Execute, rebuild: Rebuild, mark: st
     if replicas:
         client.execute(f"SYSTEM SYNC REPLICA {new} LIGHTWEIGHT")
     parts = read_parts(client, rebuild.item)
-    inside = f" WHERE _part IN ({', '.join(quote_string(part.name) for part in parts) or chr(39) * 2})"
+    inside = f" WHERE _part IN ({quoted_list(part.name for part in parts) or chr(39) * 2})"
     for _round in range(_ROUNDS):
         if has_mutations(client, rebuild.item):
             raise ClickHouseError(f"mutations of {old} were begun while it was copied: run it again when they are done")
         old_rows, new_rows = read_old_rows(client, rebuild, inside), read_new_rows(client, rebuild)
-        differing = _differing(old_rows, new_rows)
+        differing = [name for name in {**old_rows, **new_rows} if old_rows.get(name) != new_rows.get(name)]
         wheres = {name: inside + rebuild.copy.of_partition(old_rows[name].partition) for name in differing if name in old_rows}
         if replicas:
             # What others have inserted into the new table is right; only what it lacks counts.
             differing = [name for name in wheres if has_missing_rows(client, rebuild, wheres[name])]
         if not differing:
-            _correct_mark(execute, rebuild, mark, parts)
+            compared = format_mark(last_blocks(parts))
+            if compared != mark:
+                execute(rebuild.set_mark(compared))
             return
         if replicas and rebuild.was_replicated and rebuild.may_add_rows:
             for name in differing:
@@ -106,11 +108,6 @@ def verify_copy(client: ClickHouse, execute: Execute, rebuild: Rebuild, mark: st
             )
         _copy_again(execute, rebuild, inside, differing, (old_rows, new_rows))
     raise ClickHouseError(f"{new} does not become equal to {old} in {_ROUNDS} rounds")
-
-
-def _differing(old: t.Mapping[str, PartitionRows], new: t.Mapping[str, PartitionRows]) -> list[str]:
-    """Partitions that are not the same in both tables."""
-    return [name for name in {**old, **new} if name not in old or name not in new or not old[name].same_rows(new[name])]
 
 
 def _copy_again(
@@ -135,13 +132,6 @@ def _copy_again(
         execute(rebuild.copy.insert(rebuild.new.sql_name, rebuild.item.sql_name, condition))
 
 
-def _correct_mark(execute: Execute, rebuild: Rebuild, mark: str, parts: t.Sequence[Part]) -> None:
-    """Write down which blocks have been compared, where that is not what was planned."""
-    found = format_mark(last_blocks(parts))
-    if found != mark:
-        execute(rebuild.set_mark(found))
-
-
 def copy_late_rows(client: ClickHouse, execute: Execute, rebuild: Rebuild) -> None:
     """Copy what was inserted into the old table, now C(<table>__rebuild), after it was compared, until nothing more can come.
 
@@ -157,7 +147,7 @@ def copy_late_rows(client: ClickHouse, execute: Execute, rebuild: Rebuild) -> No
             f"not (up to block {blocks}): compare them, then rename it to {rebuild.before.sql_name}"
         )
     if late:
-        where = f" WHERE _part IN ({', '.join(quote_string(part.name) for part in late)})"
+        where = f" WHERE _part IN ({quoted_list(part.name for part in late)})"
         # What is copied last may have been copied by a run that was interrupted.
         _attach_rows(client, execute, rebuild, where, all_rows=not mixed and not rebuild.exchanged)
 

@@ -179,7 +179,7 @@ def find_lost_values(client: ClickHouse, observation: Observation, changes: t.Ma
         if change is None or change.impossible:
             continue
         for name, source in change.unwritten.items():
-            where = f"active AND database = {quote_string(item.database)} AND table = {quote_string(item.name)}"
+            where = f"active AND {item.condition('table')}"
             written = f"SELECT name FROM system.parts_columns WHERE {where} AND column = {quote_string(name)}"
             if client.rows(f"SELECT count() FROM system.parts WHERE {where} AND rows > 0 AND name NOT IN ({written})")[0][0]:
                 write = f"ALTER TABLE {item.sql_name} MATERIALIZE COLUMN {quote_name(name)}"

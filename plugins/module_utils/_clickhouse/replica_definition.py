@@ -23,6 +23,7 @@ from .change import Change
 from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, parse_settings, replica_path, settings_clause
 from .client import ClickHouse, ServerError
 from .declaration import Key
+from .server_state import quoted_list
 from .sql_secrets import HIDDEN_LITERAL, find_secrets
 from .tokens import quote_name, quote_string, split_arguments, tokenize, unquote
 
@@ -274,10 +275,7 @@ def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, t.Sequenc
     stored: dict[tuple[ZooKeeperPath, str], str] = {}
     for zookeeper in sorted({found.zookeeper for found in places.values() if found}):
         paths = sorted({found.path for found in places.values() if found and found.zookeeper == zookeeper})
-        query = (
-            f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({', '.join(map(quote_string, paths))})"
-            " AND name IN ('columns', 'metadata')"
-        )
+        query = f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({quoted_list(paths)}) AND name IN ('columns', 'metadata')"
         if zookeeper:
             query += f" AND zookeeperName = {quote_string(zookeeper)}"
         try:

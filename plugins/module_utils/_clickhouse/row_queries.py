@@ -7,11 +7,12 @@ from __future__ import annotations
 import contextlib
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared
 from .rebuild import Rebuild
+from .server_state import quoted_list
 from .tokens import quote_name, quote_string, split_arguments, unquote
 
 # Characters of a value that a message shows.
@@ -81,19 +82,16 @@ class Part:
 class PartitionRows:
     """Rows of one partition: its ID in the table that was asked, their number and checksum."""
 
-    partition: str
+    partition: str = field(compare=False)
     rows: int
     checksum: int
-
-    def same_rows(self, other: PartitionRows) -> bool:
-        return (self.rows, self.checksum) == (other.rows, other.checksum)
 
 
 def read_parts(client: ClickHouse, table: Declared) -> list[Part]:
     """Active parts of a table."""
     query = (
         "SELECT name, partition_id, min_block_number, max_block_number FROM system.parts"
-        f" WHERE active AND database = {quote_string(table.database)} AND table = {quote_string(table.name)}"
+        f" WHERE active AND {table.condition('table')}"
         " ORDER BY partition_id, min_block_number"
     )
     return [Part(*row) for row in client.rows(query)]
@@ -126,15 +124,12 @@ def _read_rows(client: ClickHouse, rebuild: Rebuild, table: str, columns: t.Sequ
 
 def read_comment(client: ClickHouse, table: Declared) -> str:
     """The comment of a table; empty where there is no table."""
-    where = f"database = {quote_string(table.database)} AND name = {quote_string(table.name)}"
-    return "".join(comment for (comment,) in client.rows(f"SELECT comment FROM system.tables WHERE {where}"))
+    return "".join(comment for (comment,) in client.rows(f"SELECT comment FROM system.tables WHERE {table.condition('name')}"))
 
 
 def has_mutations(client: ClickHouse, table: Declared) -> bool:
     """Whether mutations of a table are not done."""
-    database, name = quote_string(table.database), quote_string(table.name)
-    query = f"SELECT count() FROM system.mutations WHERE database = {database} AND table = {name} AND NOT is_done"
-    return bool(client.rows(query)[0][0])
+    return bool(client.rows(f"SELECT count() FROM system.mutations WHERE {table.condition('table')} AND NOT is_done")[0][0])
 
 
 def has_missing_rows(client: ClickHouse, rebuild: Rebuild, where: str) -> bool:
@@ -149,7 +144,7 @@ def read_other_replicas(client: ClickHouse, rebuild: Rebuild) -> list[str]:
         return []
     query = (
         "SELECT arrayFilter(name -> name != replica_name, mapKeys(replica_is_active)) FROM system.replicas"
-        f" WHERE database = {quote_string(rebuild.item.database)} AND table = {quote_string(rebuild.new.name)}"
+        f" WHERE {rebuild.new.condition('table')}"
     )
     return [name for (names,) in client.rows(query) for name in names]
 
@@ -166,7 +161,7 @@ def await_inserts(client: ClickHouse) -> None:
     """Wait for INSERTs that run now: those that began before the exchange write into the old table."""
     running = [name for (name,) in client.rows("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'")]
     if running:
-        query = f"SELECT count() FROM system.processes WHERE query_id IN ({', '.join(map(quote_string, running))})"
+        query = f"SELECT count() FROM system.processes WHERE query_id IN ({quoted_list(running)})"
         _await_none(client, query, "INSERTs that began before the exchange still run")
 
 

@@ -108,11 +108,10 @@ def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[di
     wanted = [*(item.key for item in tables), *beside, *renamed]
     databases = quoted_list(sorted({database for database, _name in wanted}))
     names = quoted_list(sorted({name for _database, name in wanted}))
-    keys = ", ".join(f"({quoted_list(key)})" for key in wanted)
     # From pairs alone the server does not see which tables to leave out, and writes down every one of the database.
     query = (
         f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND name IN ({names})"
-        f" AND (database, name) IN ({keys})"
+        f" AND (database, name) IN ({quoted_keys(wanted)})"
     )
     texts = {(database, name): text for database, name, text in client.rows(query)}
     former = {item.key: texts[key] for key, item in renamed.items() if key in texts and item.key not in texts}
@@ -242,3 +241,8 @@ def read_macros(client: ClickHouse, definitions: t.Iterable[t.Sequence[Clause]])
 def quoted_list(values: t.Iterable[str]) -> str:
     """String literals, separated by commas."""
     return ", ".join(quote_string(value) for value in values)
+
+
+def quoted_keys(keys: t.Iterable[t.Sequence[str]]) -> str:
+    """Tuples of string literals, separated by commas."""
+    return ", ".join(f"({quoted_list(key)})" for key in keys)

@@ -94,12 +94,10 @@ def qualify_name(database: str, name: str) -> str:
 def parse_name(text: str) -> list[str]:
     """The parts of a name, as C(database) or C(database.table), quoted or not."""
     cursor = TokenCursor(tokenize(text))
-    parts = [cursor.identifier()]
-    while cursor.take("."):
-        parts.append(cursor.identifier())
-    if None in parts or cursor.position < len(cursor.tokens):
+    parts = cursor.name_parts()
+    if not parts or cursor.position < len(cursor.tokens):
         raise DDLError(f"{excerpt(text)} is not a name")
-    return [str(part) for part in parts]
+    return parts
 
 
 class TokenCursor:
@@ -123,6 +121,13 @@ class TokenCursor:
             self.position += 1
             return unquote(self.tokens[self.position - 1].text)
         return None
+
+    def name_parts(self) -> list[str]:
+        """Move behind a name with what qualifies it, and return its parts; none where no name stands here, or a dot at its end."""
+        parts = [self.identifier()]
+        while self.take("."):
+            parts.append(self.identifier())
+        return [] if None in parts else [str(part) for part in parts]
 
     def names(self, database: str) -> set[tuple[str, str]]:
         """The object named here, if one is."""

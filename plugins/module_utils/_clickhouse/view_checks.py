@@ -19,6 +19,7 @@ from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
 from .references import view_target
+from .server_state import quoted_keys
 from .temporary_objects import TemporaryObjects
 from .tokens import qualify_name, quote_name, quote_string, tokenize, unquote
 
@@ -231,9 +232,8 @@ class PlannedViews:
         if key not in self.columns:
             found = set(alter.parse_columns(self.definition(self.items[key]))) if key in self.changed else set()
             if not found:
-                database, table = map(quote_string, key)
-                query = f"SELECT name FROM system.columns WHERE database = {database} AND table = {table}"
-                found = {name for (name,) in self.client.rows(query)}
+                where = Declared(-1, "table", *key).condition("table")
+                found = {name for (name,) in self.client.rows(f"SELECT name FROM system.columns WHERE {where}")}
             if not found:
                 raise ServerError(f"its target {'.'.join(key)} neither exists nor is declared", error_codes.UNKNOWN_TABLE)
             self.columns[key] = found
@@ -252,10 +252,9 @@ class PlannedViews:
         tables = sorted(key for key in self.losing_columns if any("DROP COLUMN" in text for text in self.changes[key].statements))
         if not tables:
             return []
-        keys = ", ".join(f"({quote_string(database)}, {quote_string(name)})" for database, name in tables)
         query = (
             "SELECT database, name, create_table_query FROM system.tables WHERE (database, name) IN (SELECT arrayJoin(arrayZip("
-            f"dependencies_database, dependencies_table)) FROM system.tables WHERE (database, name) IN ({keys}))"
+            f"dependencies_database, dependencies_table)) FROM system.tables WHERE (database, name) IN ({quoted_keys(tables)}))"
         )
         found: list[tuple[Key, str]] = []
         for database, name, text in self.client.rows(query):
