@@ -72,6 +72,10 @@ class Change:
         """Why it may not or cannot be made."""
         return [*self.impossible, *(f"{reason} (allow: [{need}])" for need, reason in self.needs if need not in allow)]
 
+    def refused(self, *reasons: str) -> Change:
+        """The same change, which is impossible for these reasons."""
+        return dataclasses.replace(self, impossible=reasons)
+
     def after(self, *statements: str) -> Change:
         """The same change behind other statements."""
         halves = ((*statements, *self.halves[0]), *self.halves[1:]) if self.halves else ()

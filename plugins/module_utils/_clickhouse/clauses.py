@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from .tokens import Token, argument_spans_at, split_at_commas, tokenize, tokens_match
+from .tokens import Token, argument_spans_at, split_at_commas, tokenize, tokens_match, unquote
 
 # Clauses of a statement as the server writes it, by the words that open them outside any parenthesis.
 _CLAUSES = (
@@ -115,6 +115,21 @@ def parse_engine(text: str) -> tuple[str, list[str]]:
     return tokens[named].text, []
 
 
+def table_engine(clauses: t.Iterable[Clause]) -> tuple[str, list[str]]:
+    """Name and arguments of the engine of a table; an empty name when there is none."""
+    return parse_engine(clause_text(clauses, "engine"))
+
+
+def engine_name(clauses: t.Iterable[Clause]) -> str:
+    """Name of a table's engine."""
+    return unquote(table_engine(clauses)[0])
+
+
+def is_replicated(clauses: t.Iterable[Clause]) -> bool:
+    """Whether a table shares its definition with other replicas."""
+    return engine_name(clauses).startswith("Replicated")
+
+
 def find_engine(tokens: t.Sequence[Token]) -> tuple[int, int]:
     """Where C(ENGINE) stands, and where the engine's name; the sign between them may be left out."""
     bare = (0, 0)
@@ -149,7 +164,7 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
 
 def without_replication(clauses: t.Sequence[Clause]) -> list[Clause]:
     """A table's definition with the plain engine in place of the Replicated one; any other as it is."""
-    name, arguments = parse_engine(clause_text(clauses, "engine"))
+    name, arguments = table_engine(clauses)
     if not name.startswith("Replicated"):
         return list(clauses)
     plain = engine_clause(name[len("Replicated") :], arguments[len(replica_path(arguments)) :])

@@ -15,20 +15,10 @@ import typing as t
 
 from . import alter, dependencies
 from .change import REBUILD_SUFFIX, Change
-from .clauses import Clause, clause_text, object_kind, split_clauses
+from .clauses import Clause, clause_text, engine_name, is_replicated, object_kind, split_clauses
 from .client import ClickHouseError
 from .declaration import Declared, Key
-from .object_changes import (
-    drop_statements,
-    engine_name,
-    holds_no_rows,
-    is_replicated,
-    plan_change,
-    plan_collection_change,
-    plan_drop,
-    plan_recreate,
-    plan_rename,
-)
+from .object_changes import drop_statements, holds_no_rows, plan_change, plan_collection_change, plan_drop, plan_recreate, plan_rename
 from .observation import Observation
 from .references import view_target
 from .replica_definition import create_then_alter

@@ -16,7 +16,19 @@ import typing as t
 from . import alter
 from .argument_specs import DROP_TABLE
 from .change import REBUILD_SUFFIX, UNAVAILABLE, Change
-from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, parse_settings, replica_path, split_clauses
+from .clauses import (
+    Clause,
+    clause_text,
+    engine_name,
+    is_replicated,
+    join_clauses,
+    object_kind,
+    parse_engine,
+    parse_settings,
+    replica_path,
+    split_clauses,
+    table_engine,
+)
 from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, parse_collection
 from .declaration import Declared
 from .sql_secrets import HIDDEN_LITERAL
@@ -107,11 +119,6 @@ def _keep_dropped_attributes(item: Declared, have: t.Sequence[Clause], want: t.S
     return f"{body[:start]}{', '.join(columns)}{body[end:]}".replace("CREATE ", "CREATE OR REPLACE ", 1)
 
 
-def is_replicated(clauses: t.Sequence[Clause]) -> bool:
-    """Whether a table shares its definition with other replicas."""
-    return parse_engine(clause_text(clauses, "engine"))[0].startswith("Replicated")
-
-
 def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Clause], differing: set[str], comment: str) -> Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
@@ -169,7 +176,7 @@ def plan_rename(item: Declared, former: str, have: list[Clause], want: list[Clau
     """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
     if is_replicated(have) and is_replicated(want) and not replica_path(parse_engine(item.body)[1]):
         # A replica made later would take the path that goes with the new name, and be alone there.
-        path = ", ".join(replica_path(parse_engine(clause_text(have, "engine"))[1]))
+        path = ", ".join(replica_path(table_engine(have)[1]))
         reason = f"a replicated table keeps its path in ZooKeeper when it is renamed: declare the path, Replicated...({path})"
         return Change(impossible=(reason,))
     what = "DICTIONARY" if item.kind == "dictionary" else "TABLE"
@@ -187,11 +194,6 @@ def plan_drop(item: Declared, have: str) -> Change:
     kind = object_kind(have) if have else "table"
     keeps_rows = kind != "view" and not (kind == "materialized_view" and clause_text(split_clauses(have), "to"))
     return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())
-
-
-def engine_name(clauses: t.Sequence[Clause]) -> str:
-    """Name of a table's engine."""
-    return unquote(parse_engine(clause_text(clauses, "engine"))[0])
 
 
 def is_stream(clauses: t.Sequence[Clause]) -> bool:

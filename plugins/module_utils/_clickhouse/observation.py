@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from .clauses import Clause, clause_text, join_clauses, parse_engine, replace_clause, set_clause, split_clauses
+from .clauses import Clause, clause_text, is_replicated, join_clauses, replace_clause, set_clause, split_clauses
 from .client import ClickHouse
 from .create_statement import parse_collection
 from .declaration import Declared, Key, Purge, collection_text
@@ -94,11 +94,7 @@ class Observation(_Declarations):
         """Whether the plan does more than to create tables and the like, or has to be checked before it does."""
         if self.differing or self.leftovers or any(item.absent for item in self.declared):
             return True
-        return any(item.key not in self.have and (item.kind in VIEWS or self.is_replicated(item)) for item in self.tables)
-
-    def is_replicated(self, item: Declared) -> bool:
-        """Whether a declared table is of a Replicated engine."""
-        return parse_engine(clause_text(self.want[item.key].clauses, "engine"))[0].startswith("Replicated")
+        return any(item.key not in self.have and (item.kind in VIEWS or is_replicated(self.want[item.key].clauses)) for item in self.tables)
 
     def database_engine(self, item: Declared) -> str:
         """The engine of an object's database, with its arguments; empty where the database does not exist."""

@@ -24,9 +24,8 @@ from dataclasses import dataclass
 
 from . import alter
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, replace_clause, without_replication
+from .clauses import Clause, clause_text, engine_clause, engine_name, is_replicated, join_clauses, replace_clause, without_replication
 from .declaration import Declared
-from .object_changes import is_replicated
 from .tokens import quote_name, quote_string, tokenize, unquote
 
 BEFORE_SUFFIX = "__before"
@@ -182,7 +181,7 @@ class Rebuild:
     @property
     def may_add_rows(self) -> bool:
         """Whether rows that merges have collapsed may be added again."""
-        return parse_engine(clause_text(self.want, "engine"))[0].removeprefix("Replicated") in ("MergeTree", "ReplacingMergeTree")
+        return engine_name(self.want).removeprefix("Replicated") in ("MergeTree", "ReplacingMergeTree")
 
     @property
     def create_lock(self) -> str:

@@ -11,23 +11,12 @@ import itertools
 import time
 import typing as t
 
-from . import error_codes
+from . import error_codes, row_queries
 from . import rebuild as names
 from .change import Replan
 from .client import ClickHouse, ClickHouseError
 from .rebuild import Rebuild, format_mark, parse_mark
-from .row_queries import (
-    PartitionRows,
-    await_inserts,
-    has_missing_rows,
-    has_mutations,
-    last_blocks,
-    read_comment,
-    read_new_rows,
-    read_old_rows,
-    read_other_replicas,
-    read_parts,
-)
+from .row_queries import PartitionRows, last_blocks
 from .server_state import quoted_list
 from .tokens import quote_string
 
@@ -60,9 +49,9 @@ def acquire_lock(client: ClickHouse, _execute: Execute, rebuild: Rebuild) -> Non
 
 def check_replicas(client: ClickHouse, _execute: Execute, rebuild: Rebuild) -> None:
     """Raise C(Replan) if another replica has made the copies."""
-    if read_other_replicas(client, rebuild):
+    if row_queries.read_other_replicas(client, rebuild):
         client.execute(f"SYSTEM SYNC REPLICA {rebuild.new.sql_name} LIGHTWEIGHT")
-        if not rebuild.leftover and read_parts(client, rebuild.new):
+        if not rebuild.leftover and row_queries.read_parts(client, rebuild.new):
             raise Replan(f"another replica has copied rows to {rebuild.new.sql_name}: run it again")
 
 
@@ -78,20 +67,20 @@ def verify_copy(client: ClickHouse, execute: Execute, rebuild: Rebuild, mark: st
     both tables do not become equal.
     """
     old, new = rebuild.item.sql_name, rebuild.new.sql_name
-    replicas = read_other_replicas(client, rebuild)
+    replicas = row_queries.read_other_replicas(client, rebuild)
     if replicas:
         client.execute(f"SYSTEM SYNC REPLICA {new} LIGHTWEIGHT")
-    parts = read_parts(client, rebuild.item)
+    parts = row_queries.read_parts(client, rebuild.item)
     inside = f" WHERE _part IN ({quoted_list(part.name for part in parts) or chr(39) * 2})"
     for _round in range(_ROUNDS):
-        if has_mutations(client, rebuild.item):
+        if row_queries.has_mutations(client, rebuild.item):
             raise ClickHouseError(f"mutations of {old} were begun while it was copied: run it again when they are done")
-        old_rows, new_rows = read_old_rows(client, rebuild, inside), read_new_rows(client, rebuild)
+        old_rows, new_rows = row_queries.read_old_rows(client, rebuild, inside), row_queries.read_new_rows(client, rebuild)
         differing = [name for name in {**old_rows, **new_rows} if old_rows.get(name) != new_rows.get(name)]
         wheres = {name: inside + rebuild.copy.of_partition(old_rows[name].partition) for name in differing if name in old_rows}
         if replicas:
             # What others have inserted into the new table is right; only what it lacks counts.
-            differing = [name for name in wheres if has_missing_rows(client, rebuild, wheres[name])]
+            differing = [name for name in wheres if row_queries.has_missing_rows(client, rebuild, wheres[name])]
         if not differing:
             compared = format_mark(last_blocks(parts))
             if compared != mark:
@@ -137,9 +126,9 @@ def copy_late_rows(client: ClickHouse, execute: Execute, rebuild: Rebuild) -> No
 
     Raises C(ClickHouseError) where merges have mixed such rows with others, and the engine does not allow to add rows twice.
     """
-    await_inserts(client)
-    blocks = parse_mark(read_comment(client, rebuild.new)) or {}
-    late = [part for part in read_parts(client, rebuild.new) if part.last > blocks.get(part.partition, -1)]
+    row_queries.await_inserts(client)
+    blocks = parse_mark(row_queries.read_comment(client, rebuild.new)) or {}
+    late = [part for part in row_queries.read_parts(client, rebuild.new) if part.last > blocks.get(part.partition, -1)]
     mixed = [part.name for part in late if part.first <= blocks.get(part.partition, -1)]
     if mixed and not rebuild.may_add_rows:
         raise ClickHouseError(

@@ -16,6 +16,7 @@ from .clauses import (
     Clause,
     clause_text,
     engine_clause,
+    engine_name,
     join_clauses,
     object_kind,
     parse_engine,
@@ -23,6 +24,7 @@ from .clauses import (
     replace_engine,
     replica_path,
     split_clauses,
+    table_engine,
 )
 from .client import ClickHouse
 from .declaration import Declared, Key
@@ -59,11 +61,11 @@ def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change
     obstacle = _obstacle(client, rebuild)
     needs = (*change.needs, (REBUILD, "; ".join(change.impossible) + ": the rows would be copied into a new table"))
     if obstacle:
-        return dataclasses.replace(change, impossible=(*change.impossible, obstacle))
+        return change.refused(*change.impossible, obstacle)
     copy, old, new = rebuild.copy, rebuild.item.sql_name, rebuild.new.sql_name
     reason = find_unconvertible_value(client, old, copy.casts) if copy.casts else ""
     if reason:
-        return dataclasses.replace(change, impossible=(*change.impossible, f"not all values can be copied: {reason}"))
+        return change.refused(*change.impossible, f"not all values can be copied: {reason}")
     rebuild = _with_lock_path(client, rebuild)
     blocks = last_blocks(read_parts(client, rebuild.item))
     condition = "" if copy.unit == "''" else " WHERE _partition_id = {}"
@@ -114,11 +116,11 @@ def plan_finish(client: ClickHouse, rebuild: Rebuild) -> Change:
 
 def with_hint(rebuild: Rebuild, change: Change) -> Change:
     """The impossible change, with the way out where there is one. Pure."""
-    engines = [parse_engine(clause_text(side, "engine"))[0] for side in (rebuild.have, rebuild.want)]
+    engines = [engine_name(side) for side in (rebuild.have, rebuild.want)]
     if not all(name.endswith("MergeTree") for name in engines):
         return change
     *others, last = change.impossible
-    return dataclasses.replace(change, impossible=(*others, f"{last} (allow: [{REBUILD}] copies the rows into a new table)"))
+    return change.refused(*others, f"{last} (allow: [{REBUILD}] copies the rows into a new table)")
 
 
 def _last_statements(rebuild: Rebuild) -> list[str]:
@@ -136,7 +138,7 @@ def _last_statements(rebuild: Rebuild) -> list[str]:
 def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
     """Why a table cannot be rebuilt; empty where it can."""
     item = rebuild.item
-    engines = [parse_engine(clause_text(side, "engine")) for side in (rebuild.have, rebuild.want)]
+    engines = [table_engine(side) for side in (rebuild.have, rebuild.want)]
     if not all(name.endswith("MergeTree") for name, _arguments in engines):
         return "a rebuild copies tables of the MergeTree family only"
     if not rebuild.copy.names:
@@ -182,7 +184,7 @@ def _with_lock_path(client: ClickHouse, rebuild: Rebuild) -> Rebuild:
     """The same, with the path of the lock, which replicas have in common."""
     if not rebuild.replicated:
         return rebuild
-    path = _replica_path(client, rebuild.item, parse_engine(clause_text(rebuild.want, "engine"))[1])[0]
+    path = _replica_path(client, rebuild.item, table_engine(rebuild.want)[1])[0]
     return dataclasses.replace(rebuild, lock_path=f"{unquote(path)}{LOCK_SUFFIX}")
 
 

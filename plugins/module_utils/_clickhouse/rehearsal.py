@@ -8,7 +8,6 @@ and one row at most. Where rows are rewritten there are two twins, for small par
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import typing as t
 
@@ -16,7 +15,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 
 from . import alter, differences, error_codes
 from .change import Change
-from .clauses import Clause, clause_text, join_clauses, parse_engine, set_settings, split_clauses
+from .clauses import Clause, engine_name, join_clauses, set_settings, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import Definition, Observation
@@ -82,42 +81,38 @@ def rehearse_changes(
             change = changes.get(item.key)
             if change is None or item.kind != "table" or change.impossible or observation.uses_changing(item.body):
                 continue
-            twins = _twins(f"__groundwork_{attempt:08x}_twin_{number}", observation.have[item.key], change)
-            if not twins or not _create_twins(temporary, twins):
+            twins = _create_twins(temporary, f"__groundwork_{attempt:08x}_twin_{number}", observation.have[item.key], change)
+            if not twins:
                 continue
             try:
                 complete, reason = _rehearse(temporary, item, change, twins, allow)
             except ServerError as error:
                 complete, reason = True, str(error)
             if reason:
-                found[item.key] = dataclasses.replace(change, impossible=(reason,))
+                found[item.key] = change.refused(reason)
             elif complete:
                 made[next(iter(twins))] = item
         texts = temporary.read_back(made) if made else {}
     for name, text in texts.items():
         reason = _difference_left(observation, made[name], split_clauses(text))
         if reason:
-            found[made[name].key] = dataclasses.replace(changes[made[name].key], impossible=(reason,))
+            found[made[name].key] = changes[made[name].key].refused(reason)
     return found
 
 
-def _twins(name: str, have: Definition, change: Change) -> dict[str, list[Clause]]:
-    """The twins to make, by name; none where nothing is altered or the table cannot have any."""
+def _create_twins(temporary: TemporaryObjects, name: str, have: Definition, change: Change) -> dict[str, list[Clause]]:
+    """The twins that were made, by name; none where nothing is altered or the table cannot have any."""
     if is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
         return {}
-    if change.sample and parse_engine(clause_text(have.clauses, "engine"))[0].endswith("MergeTree"):
-        return {name: have.clauses, f"{name}_wide": set_settings(have.clauses, _WIDE_PARTS)}
-    return {name: have.clauses}
-
-
-def _create_twins(temporary: TemporaryObjects, twins: t.Mapping[str, list[Clause]]) -> bool:
-    """Whether they could be made. If not, the engine has no temporary tables: the server decides when the table is altered."""
+    twins = {name: have.clauses}
+    if change.sample and engine_name(have.clauses).endswith("MergeTree"):
+        twins[f"{name}_wide"] = set_settings(have.clauses, _WIDE_PARTS)
     try:
         for table, clauses in twins.items():
             temporary.create(table, "table", clauses)
     except ServerError:
-        return False
-    return True
+        return {}  # the engine has no temporary tables: the server decides when the table is altered
+    return twins
 
 
 def _rehearse(
@@ -187,5 +182,5 @@ def find_lost_values(client: ClickHouse, observation: Observation, changes: t.Ma
                     f"column {name} has values that were never written and are computed from {source}, which would be dropped: "
                     f"declare renamed_columns instead of both, or write them first ({write})"
                 )
-                found[item.key] = dataclasses.replace(change, impossible=(reason,))
+                found[item.key] = change.refused(reason)
     return found

@@ -20,7 +20,17 @@ from dataclasses import dataclass
 from . import alter, error_codes
 from .argument_specs import CLAUSE_OPTIONS
 from .change import Change
-from .clauses import Clause, clause_text, engine_clause, join_clauses, parse_engine, parse_settings, replica_path, settings_clause
+from .clauses import (
+    Clause,
+    clause_text,
+    engine_clause,
+    is_replicated,
+    join_clauses,
+    parse_engine,
+    parse_settings,
+    replica_path,
+    settings_clause,
+)
 from .client import ClickHouse, ServerError
 from .declaration import Key
 from .server_state import quoted_list
@@ -263,8 +273,7 @@ def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, t.Sequenc
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
     C(system.zookeeper), C(system.macros) or C(system.server_settings) gets none, and nobody those that hold a secret.
     """
-    engines = {key: clause_text(clauses, "engine") for key, clauses in tables.items()}
-    engines = {key: engine for key, engine in engines.items() if parse_engine(engine)[0].startswith("Replicated")}
+    engines = {key: clause_text(clauses, "engine") for key, clauses in tables.items() if is_replicated(clauses)}
     if not engines:
         return {}
     macros = dict(_rows_if_allowed(client, "SELECT macro, substitution FROM system.macros"))

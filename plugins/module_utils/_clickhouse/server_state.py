@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, replace_clause, replica_path, split_clauses
+from .clauses import Clause, clause_text, join_clauses, object_kind, replace_clause, replica_path, split_clauses, table_engine
 from .client import ClickHouse, ClickHouseError, ServerError
 from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, Key, Purge, drop_rank
@@ -226,7 +226,7 @@ def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tu
 def read_macros(client: ClickHouse, definitions: t.Iterable[t.Sequence[Clause]]) -> dict[str, str]:
     """Values that the server puts into these definitions: its macros, and what C(currentDatabase()) and C(currentUser()) give."""
     parts = list(definitions)
-    engines = [parse_engine(clause_text(clauses, "engine")) for clauses in parts]
+    engines = [table_engine(clauses) for clauses in parts]
     definers = {clause_text(clauses, "definer") for clauses in parts}
     found: dict[str, str] = {}
     if any(name.startswith("Replicated") and replica_path(arguments) for name, arguments in engines):

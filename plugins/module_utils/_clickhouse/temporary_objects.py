@@ -15,13 +15,14 @@ from .clauses import (
     Clause,
     clause_text,
     engine_clause,
+    engine_name,
     join_clauses,
-    parse_engine,
     parse_settings,
     replace_clause,
     replica_path,
     set_settings,
     split_clauses,
+    table_engine,
     without_replication,
 )
 from .client import ClickHouse, ClickHouseError, ServerError
@@ -94,7 +95,7 @@ class TemporaryObjects:
 
     def create_permissively(self, name: str, clauses: list[Clause]) -> bool:
         """Make a table that the server has made before, although its settings refuse it today. Whether it could be made."""
-        more = _PERMISSIVE_TABLE if parse_engine(clause_text(clauses, "engine"))[0].endswith("AggregatingMergeTree") else {}
+        more = _PERMISSIVE_TABLE if engine_name(clauses).endswith("AggregatingMergeTree") else {}
         more = {setting: value for setting, value in more.items() if setting not in parse_settings(clause_text(clauses, "settings"))}
         statement = temporary_statement(name, "table", set_settings(clauses, more) if more else clauses)
         try:
@@ -154,7 +155,7 @@ def _keeps_reference(statement: str) -> bool:
 
 def is_external(clauses: list[Clause]) -> bool:
     """Whether a table, or what it refers to, reaches beyond the server's own tables as soon as it is created."""
-    engine = parse_engine(clause_text(clauses, "engine"))[0]
+    engine = engine_name(clauses)
     if has_lookup(clause_text(clauses, "columns")) and not engine.endswith("MergeTree"):
         return True  # not every engine lets go of what it refers to
     return engine.startswith(_EXTERNAL_ENGINES) or "kafka_keeper_path" in parse_settings(clause_text(clauses, "settings"))
@@ -162,7 +163,7 @@ def is_external(clauses: list[Clause]) -> bool:
 
 def keeps_rows(clauses: list[Clause]) -> bool:
     """Whether a table's engine keeps its rows itself; every other one may pass them on, or take them from elsewhere."""
-    engine = parse_engine(clause_text(clauses, "engine"))[0]
+    engine = engine_name(clauses)
     return engine.endswith("MergeTree") or engine in _ENGINES_WITH_ROWS
 
 
@@ -189,8 +190,8 @@ def from_temporary(item: Declared, ours: list[Clause], theirs: list[Clause]) -> 
         columns = [part for part in theirs if part.key == "columns"]
         return [ours[0], *columns, *(part for part in ours[1:] if part.key not in ("columns", "source"))]
     clauses = replace_clause(theirs, "head", clause_text(ours, "head"))
-    engine, arguments = parse_engine(clause_text(ours, "engine"))
+    engine, arguments = table_engine(ours)
     if engine.startswith("Replicated"):
-        _plain, rest = parse_engine(clause_text(theirs, "engine"))
+        _plain, rest = table_engine(theirs)
         clauses = replace_clause(clauses, "engine", engine_clause(engine, replica_path(arguments) + rest))
     return clauses

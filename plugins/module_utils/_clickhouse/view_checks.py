@@ -14,7 +14,7 @@ import typing as t
 
 from . import alter, dependencies, error_codes
 from .change import Change
-from .clauses import Clause, clause_text, join_clauses, object_kind, parse_engine, split_clauses
+from .clauses import Clause, clause_text, engine_name, is_replicated, join_clauses, object_kind, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
@@ -65,7 +65,8 @@ def check_views(
 
 def check_zookeeper(client: ClickHouse, observation: Observation) -> None:
     """Whether the server has a ZooKeeper, where replicated tables are to be created."""
-    missing = [item for item in observation.tables if item.key not in observation.have and observation.is_replicated(item)]
+    missing = [item for item in observation.tables if item.key not in observation.have]
+    missing = [item for item in missing if is_replicated(observation.want[item.key].clauses)]
     if not missing:
         return
     try:
@@ -106,7 +107,7 @@ def temporary_table_statement(name: str, clauses: t.Sequence[Clause]) -> str:
         computed = column.default_kind if column.default_kind in ("MATERIALIZED", "ALIAS") else ""
         default = f" {computed} defaultValueOfTypeName({quote_string(column.type)})" if computed else ""
         pieces.append(f"{tokenize(column.text)[0].text} {column.type}{default}")
-    engine = parse_engine(clause_text(clauses, "engine"))[0].removeprefix("Replicated")
+    engine = engine_name(clauses).removeprefix("Replicated")
     plain = "MergeTree" if engine == "MergeTree" else "ReplacingMergeTree"  # FINAL is not for all
     return f"CREATE TEMPORARY TABLE {name} ({', '.join(pieces)}) ENGINE = {plain} ORDER BY tuple()"
 
