@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
-from .clauses import Clause, clause_text, is_name_in_expression, parse_settings, replace_clause
+from .clauses import Clause, Clauses, clause_text, is_name_in_expression, parse_settings, replace_clause
 from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
@@ -132,7 +132,7 @@ def _parse_column(piece: str, tokens: t.Sequence[Token]) -> Column:
     return Column(unquote(tokens[0].text), piece, kind, parts)
 
 
-def plan_alter(have: t.Sequence[Clause], want: t.Sequence[Clause], *, materialize: bool = False) -> Alteration:
+def plan_alter(have: Clauses, want: Clauses, *, materialize: bool = False) -> Alteration:
     """What leads from one table to another of the same name. Both are clauses in the server's own words.
 
     With C(materialize) new indices and projections are also built for the parts that are there.
@@ -191,7 +191,7 @@ def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequenc
     return found
 
 
-def remove_expressions(parts: t.Sequence[Clause], uses: t.Callable[[str], bool]) -> list[Clause]:
+def remove_expressions(parts: Clauses, uses: t.Callable[[str], bool]) -> list[Clause]:
     """A table without the expressions that C(uses) says yes to."""
     found = parse_elements(clause_text(parts, "columns"))
     pieces = [
@@ -202,9 +202,7 @@ def remove_expressions(parts: t.Sequence[Clause], uses: t.Callable[[str], bool])
     return replace_clause(kept, "columns", f"({', '.join(pieces)})")
 
 
-def restore_expressions(
-    parts: t.Sequence[Clause], declared: t.Sequence[Clause], uses: t.Callable[[str], bool], spelt: t.Callable[[str], str] = str
-) -> list[Clause]:
+def restore_expressions(parts: Clauses, declared: Clauses, uses: t.Callable[[str], bool], spelt: t.Callable[[str], str]) -> list[Clause]:
     """What C(without) has left, as the server writes it, with the expressions as they are declared, in the words that C(spelt) gives."""
     ours, theirs = (parse_elements(clause_text(side, "columns")) for side in (declared, parts))
     pieces = []
@@ -231,7 +229,7 @@ def rename_commands(columns: t.Mapping[str, str]) -> str:
     return ", ".join(f"(RENAME COLUMN {quote_name(old)} TO {quote_name(new)})" for new, old in columns.items())
 
 
-def alias_commands(columns: t.Mapping[str, str], want: t.Sequence[Clause]) -> dict[str, str]:
+def alias_commands(columns: t.Mapping[str, str], want: Clauses) -> dict[str, str]:
     """Commands that keep former names of columns (new to old) as an C(ALIAS) of the new ones, by name."""
     new = parse_columns(want)
     return {
@@ -241,7 +239,7 @@ def alias_commands(columns: t.Mapping[str, str], want: t.Sequence[Clause]) -> di
     }
 
 
-def _primary_key(clauses: t.Sequence[Clause]) -> str:
+def _primary_key(clauses: Clauses) -> str:
     """That is the sorting key where it is not declared by itself, and stays as it is when the sorting key gets longer."""
     return clause_text(clauses, "primary_key").removeprefix("PRIMARY KEY") or clause_text(clauses, "order_by").removeprefix("ORDER BY")
 
@@ -311,7 +309,7 @@ def _computed_from(columns: t.Iterable[Column]) -> set[str]:
     return {unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
 
 
-def _column_ttls(clauses: t.Sequence[Clause], found: Elements) -> dict[str, str]:
+def _column_ttls(clauses: Clauses, found: Elements) -> dict[str, str]:
     """Of the table (without a name) and of columns."""
     ttls = {name: column.parts["TTL"] for name, column in found.columns.items() if "TTL" in column.parts}
     return {"": clause_text(clauses, "ttl"), **ttls}
@@ -353,7 +351,7 @@ def _cast(old: Column, new: Column) -> str:
     return f"_CAST({source}, {quote_string(target)})"
 
 
-def _table_clauses(have: t.Sequence[Clause], want: t.Sequence[Clause]) -> list[str]:
+def _table_clauses(have: Clauses, want: Clauses) -> list[str]:
     commands: list[str] = []
     for key, remove in (("order_by", ""), ("sample_by", "REMOVE SAMPLE BY"), ("ttl", "REMOVE TTL"), ("comment", "MODIFY COMMENT ''")):
         old, new = clause_text(have, key), clause_text(want, key)

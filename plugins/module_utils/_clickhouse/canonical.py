@@ -24,12 +24,10 @@ _MISSING_KINDS = {"function": error_codes.UNKNOWN_FUNCTION, "named_collection": 
 _OWN_COLUMNS = "_columns"
 
 
-def canonical_definitions(
-    client: ClickHouse, comparison: Comparison, tables: t.Sequence[Declared], tried: t.Sequence[Declared]
-) -> Canonical:
+def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.Sequence[Declared]) -> Canonical:
     """Have the server understand declarations, by making each one for a moment.
 
-    C(tables) are all declared tables, views, dictionaries and functions, C(tried) those of them that are not yet as declared.
+    C(tried) are tables, views, dictionaries and functions that are not yet as declared.
     What needs something that the same plan creates stays as it is formatted, or as it exists. Raises C(ClickHouseError) for what
     the server would refuse in any case.
     """
@@ -39,7 +37,7 @@ def canonical_definitions(
     made: dict[str, Declared] = {}
     with TemporaryObjects(client) as temporary:
         refused = temporary.create_all({name: text for texts in trials.values() for name, text in texts.items()})
-        for item in tables:
+        for item in tried:
             names = list(trials.get(item.key, ()))
             error = next((refused[name] for name in names if name in refused), None)
             exists = item.kind == "table" and item.key in comparison.have

@@ -90,3 +90,7 @@ class Change:
             Step(target, text, visible, self.shared, self.prepare.get(text), self.cleanup, lost if text == loses else "")
             for text, visible in zip(self.statements, shown)
         ]
+
+
+# What makes each object as declared that exists and differs.
+Changes = t.Mapping[Key, Change]

@@ -39,6 +39,9 @@ class Clause(t.NamedTuple):
     text: str
 
 
+Clauses = t.Sequence[Clause]
+
+
 def split_clauses(text: str) -> list[Clause]:
     """Clauses of a statement that the server has formatted on one line; joined by blanks they are the statement."""
     return list(_split(text))
@@ -162,7 +165,7 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
     return list(given) if len(given) == 2 and all(argument.startswith("'") for argument in given) else []
 
 
-def without_replication(clauses: t.Sequence[Clause]) -> list[Clause]:
+def without_replication(clauses: Clauses) -> list[Clause]:
     """A table's definition with the plain engine in place of the Replicated one; any other as it is."""
     name, arguments = table_engine(clauses)
     if not name.startswith("Replicated"):

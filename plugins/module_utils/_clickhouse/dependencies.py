@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from . import alter
-from .change import Change
+from .change import Change, Changes
 from .clauses import join_clauses, split_clauses
 from .create_statement import Create
 from .declaration import Declared, Key, sort_by_needs
@@ -146,7 +146,7 @@ class Node:
     between: frozenset[Key] = frozenset()
 
 
-def change_nodes(items: t.Sequence[Declared], observation: Observation, changes: t.Mapping[Key, Change]) -> list[Node]:
+def change_nodes(items: t.Sequence[Declared], observation: Observation, changes: Changes) -> list[Node]:
     """What is created, changed or dropped, for C(order_changes)."""
     functions = [item.key for item in items if item.kind == "function"]
     return [change_node(item, observation, changes.get(item.key), functions) for item in items]

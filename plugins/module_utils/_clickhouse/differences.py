@@ -14,7 +14,7 @@ import dataclasses
 import typing as t
 
 from . import alter, dependencies
-from .change import REBUILD_SUFFIX, Change
+from .change import REBUILD_SUFFIX, Change, Changes
 from .clauses import Clause, clause_text, engine_name, is_replicated, object_kind, split_clauses
 from .client import ClickHouseError
 from .declaration import Declared, Key
@@ -36,7 +36,7 @@ def pending_renames(observation: Observation, item: Declared) -> dict[str, str]:
     return {name: former for name, former in item.renamed_columns.items() if name in new and name not in old and former in old}
 
 
-def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Collection[str]) -> dict[Key, Change]:
+def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Collection[str]) -> Changes:
     """What makes each object as declared, each for itself.
 
     Replicated tables that are missing, and cannot be created as ZooKeeper has them, have no change: they are created as declared.
@@ -106,7 +106,7 @@ def _halves_with_renames(
     return (f"{rename}, {adds}", *first), (f"ALTER TABLE {item.sql_name} {drops}", *last)
 
 
-def split_changes(observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+def split_changes(observation: Observation, changes: Changes) -> Changes:
     """All changes, in two halves those between whose halves something that depends on them has to change."""
     have, want = ({key: definition.text for key, definition in side.items()} for side in (observation.have, observation.want))
     found = {**changes, **split_view_changes(observation.present, have, want, changes)}
@@ -116,16 +116,14 @@ def split_changes(observation: Observation, changes: t.Mapping[Key, Change]) -> 
     return {**found, **{key: found[key].in_halves() for key in halved}}
 
 
-def existing_objects(
-    observation: Observation, changes: t.Mapping[Key, Change], kind: str
-) -> t.Iterator[tuple[Declared, Change | None, str]]:
+def existing_objects(observation: Observation, changes: Changes, kind: str) -> t.Iterator[tuple[Declared, Change | None, str]]:
     """Objects of a kind that exist under their declared names, each with its change and with what an interrupted run has left beside it."""
     for item in observation.tables:
         if item.kind == kind and item.key in observation.have and item.key not in observation.former:
             yield item, changes.get(item.key), observation.leftovers.get(item.key, "")
 
 
-def recreate_tables(observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+def recreate_tables(observation: Observation, changes: Changes) -> Changes:
     """Tables without rows that no ALTER makes as declared, and those that an earlier run has left beside their successor."""
     found: dict[Key, Change] = {}
     for item, made, leftover in existing_objects(observation, changes, "table"):
@@ -138,7 +136,7 @@ def recreate_tables(observation: Observation, changes: t.Mapping[Key, Change]) -
     return found
 
 
-def drop_left_views(observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+def drop_left_views(observation: Observation, changes: Changes) -> Changes:
     """Materialized views beside which an interrupted run has left the one that it had replaced."""
     return {
         item.key: (made or Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
@@ -151,9 +149,7 @@ def _leftover_name(item: Declared) -> str:
     return qualify_name(item.database, item.name + REBUILD_SUFFIX)
 
 
-def split_view_changes(
-    items: t.Sequence[Declared], have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: t.Mapping[Key, Change]
-) -> dict[Key, Change]:
+def split_view_changes(items: t.Sequence[Declared], have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: Changes) -> Changes:
     """Those changes of materialized views that are made in two halves, around the change of their targets."""
     found: dict[Key, Change] = {}
     for item in items:

@@ -18,6 +18,7 @@ from .argument_specs import DROP_TABLE
 from .change import REBUILD_SUFFIX, UNAVAILABLE, Change
 from .clauses import (
     Clause,
+    Clauses,
     clause_text,
     engine_name,
     is_replicated,
@@ -109,7 +110,7 @@ def _plan_database(item: Declared, have: list[Clause], differing: set[str], comm
     return Change(impossible=(reason,))
 
 
-def _keep_dropped_attributes(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause]) -> str:
+def _keep_dropped_attributes(item: Declared, have: Clauses, want: Clauses) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     body = item.statement
@@ -196,17 +197,17 @@ def plan_drop(item: Declared, have: str) -> Change:
     return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())
 
 
-def is_stream(clauses: t.Sequence[Clause]) -> bool:
+def is_stream(clauses: Clauses) -> bool:
     """Whether a table consumes what it reads."""
     return engine_name(clauses) in _STREAMS
 
 
-def holds_no_rows(clauses: t.Sequence[Clause]) -> bool:
+def holds_no_rows(clauses: Clauses) -> bool:
     """Whether no row is lost with a table."""
     return engine_name(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
 
 
-def is_alterable(clauses: t.Sequence[Clause], differing: t.Collection[str]) -> bool:
+def is_alterable(clauses: Clauses, differing: t.Collection[str]) -> bool:
     """Whether ALTER may do to a table without rows what differs; the server rehearses it where it can."""
     name = engine_name(clauses)
     if set(differing) <= {"comment"}:
@@ -216,7 +217,7 @@ def is_alterable(clauses: t.Sequence[Clause], differing: t.Collection[str]) -> b
     return name in _WITH_ALTERED_COLUMNS and set(differing) <= {"columns", "comment", "settings"}
 
 
-def recreate_loss(clauses: t.Sequence[Clause]) -> str:
+def recreate_loss(clauses: Clauses) -> str:
     """What is lost when a table that consumes a stream is dropped and created; empty where nothing is."""
     name, settings = engine_name(clauses), parse_settings(clause_text(clauses, "settings"))
     if name == "Kafka" and "kafka_keeper_path" in settings:
@@ -232,7 +233,7 @@ def recreate_loss(clauses: t.Sequence[Clause]) -> str:
     return ""
 
 
-def plan_recreate(item: Declared, have: t.Sequence[Clause], want: t.Sequence[Clause], database_engine: str) -> Change:
+def plan_recreate(item: Declared, have: Clauses, want: Clauses, database_engine: str) -> Change:
     """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
     reason = recreate_loss(have)
     needs = ((DROP_TABLE, reason),) if reason else ()

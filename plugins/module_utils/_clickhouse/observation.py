@@ -12,7 +12,7 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from .clauses import Clause, clause_text, is_replicated, join_clauses, replace_clause, set_clause, split_clauses
+from .clauses import Clause, Clauses, clause_text, is_replicated, join_clauses, replace_clause, set_clause, split_clauses
 from .client import ClickHouse
 from .create_statement import parse_collection
 from .declaration import Declared, Key, Purge, collection_text
@@ -149,9 +149,7 @@ class Canonical(t.NamedTuple):
     secrets: frozenset[str]
 
 
-def observe(
-    client: ClickHouse, declared: t.Sequence[Declared], secrets: t.Collection[str] = (), purge: t.Sequence[Purge] = ()
-) -> Observation:
+def observe(client: ClickHouse, declared: t.Sequence[Declared], secrets: t.Collection[str], purge: t.Sequence[Purge]) -> Observation:
     """Read what exists, and have the server write each declaration in its own words. Raises C(ClickHouseError).
 
     Allowed in check mode: declarations that differ from what exists are made as temporary tables and views, which are gone at the end.
@@ -159,13 +157,12 @@ def observe(
     server = read_server_state(client, declared, purge)
     comparison = _compare_texts(client, (*declared, *server.purged), server, frozenset(secrets))
     canonical = Canonical({}, {}, frozenset())
-    tables = comparison.tables
-    tried = [item for item in tables if not comparison.is_as_declared(item)]
+    tried = [item for item in comparison.tables if not comparison.is_as_declared(item)]
     if tried:
         from .canonical import canonical_definitions
 
-        canonical = canonical_definitions(client, comparison, tables, tried)
-    missing = [item for item in tables if item.kind == "table" and item.key in canonical.definitions and item.key not in comparison.have]
+        canonical = canonical_definitions(client, comparison, tried)
+    missing = [item for item in tried if item.kind == "table" and item.key in canonical.definitions and item.key not in comparison.have]
     # A Replicated database creates the tables of all its replicas by itself.
     missing = [item for item in missing if not server.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
     stored: t.Mapping[Key, list[Clause]] = {}
@@ -266,7 +263,7 @@ def _observation(server: ServerState, comparison: Comparison, canonical: Canonic
     )
 
 
-def hidden_secrets(ours: t.Iterable[Clause], theirs: t.Sequence[Clause]) -> set[str]:
+def hidden_secrets(ours: t.Iterable[Clause], theirs: Clauses) -> set[str]:
     """Literals of our definition that the server hides in its own: these are secrets, known to us or not."""
     return {secret for part in ours for secret in find_hidden_secrets(part.text, clause_text(theirs, part.key))}
 

@@ -8,7 +8,7 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
 
-from .change import Change
+from .change import Change, Changes
 from .client import ClickHouseError
 from .create_statement import Create
 from .declaration import ABSENT, Declared, Key
@@ -23,21 +23,17 @@ DROPPED = "dropped"
 
 
 def plan_schema(
-    want: t.Sequence[Declared],
-    observation: Observation,
-    changes: t.Mapping[Key, Change] | None = None,
-    secrets: t.Collection[str] = (),
-    allow: t.Collection[str] = (),
+    want: t.Sequence[Declared], observation: Observation, changes: Changes | None = None, allow: t.Collection[str] = ()
 ) -> Plan:
-    """What has to be done. C(changes) are those of objects that exist and differ; C(secrets) are hidden in what is shown.
+    """What has to be done. C(changes) are those of objects that exist and differ.
 
     Raises C(ClickHouseError) for an object whose database neither exists nor is declared, and for a statement with C('[HIDDEN]').
     """
-    changes = changes or {}
+    changes, secrets = changes or {}, observation.secrets
     steps: dict[Key, list[Step]] = {}
     states: list[ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(observation.databases)
-    items = (*_by_dependency(want, observation.have), *_by_dependency(observation.purged, observation.have))
+    items = [*_by_dependency(want, observation.have), *_by_dependency(observation.purged, observation.have)]
     for item in items:
         if item.database and item.database not in databases and not item.absent:
             raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
@@ -71,9 +67,7 @@ def plan_schema(
     return Plan(_ordered_steps(items, observation, changes, steps), tuple(states))
 
 
-def _ordered_steps(
-    items: t.Sequence[Declared], observation: Observation, changes: t.Mapping[Key, Change], steps: t.Mapping[Key, list[Step]]
-) -> tuple[Step, ...]:
+def _ordered_steps(items: list[Declared], observation: Observation, changes: Changes, steps: dict[Key, list[Step]]) -> tuple[Step, ...]:
     """The steps of all objects, each behind those that it needs."""
     if len(steps) < 2:
         return tuple(step for made in steps.values() for step in made)
@@ -117,7 +111,7 @@ def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition])
 
 def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
     """The plan for a server that is not there yet: it has nothing, or it has what cannot be known."""
-    return plan_schema(want, Observation(databases={item.database: ("", "") for item in want}), secrets=secrets)
+    return plan_schema(want, Observation(databases={item.database: ("", "") for item in want}, secrets=frozenset(secrets)))
 
 
 def without_steps(plan: Plan) -> Plan:

@@ -24,7 +24,17 @@ from dataclasses import dataclass
 
 from . import alter
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import Clause, clause_text, engine_clause, engine_name, is_replicated, join_clauses, replace_clause, without_replication
+from .clauses import (
+    Clause,
+    Clauses,
+    clause_text,
+    engine_clause,
+    engine_name,
+    is_replicated,
+    join_clauses,
+    replace_clause,
+    without_replication,
+)
 from .declaration import Declared
 from .tokens import quote_name, quote_string, tokenize, unquote
 
@@ -84,7 +94,7 @@ class Copy:
         return f"cityHash64(formatRow('RowBinary', {', '.join(columns)}))"
 
 
-def plan_copy(have: t.Sequence[Clause], want: t.Sequence[Clause], renamed: t.Mapping[str, str]) -> Copy:
+def plan_copy(have: Clauses, want: Clauses, renamed: t.Mapping[str, str]) -> Copy:
     """How to copy. C(renamed) gives former names of columns."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     names: list[str] = []

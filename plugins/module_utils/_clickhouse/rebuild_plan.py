@@ -11,7 +11,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 
 from . import rebuild as names
 from .argument_specs import REBUILD
-from .change import LOCK_SUFFIX, Change
+from .change import LOCK_SUFFIX, Change, Changes
 from .clauses import (
     Clause,
     clause_text,
@@ -36,9 +36,7 @@ from .server_defaults import fill_server_defaults
 from .tokens import quote_string, unquote
 
 
-def plan_rebuilds(
-    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
-) -> dict[Key, Change]:
+def plan_rebuilds(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
     """Changes of tables that no ALTER makes as declared, and of those whose rebuild was interrupted behind the exchange."""
     found: dict[Key, Change] = {}
     for item, made, leftover in existing_objects(observation, changes, "table"):
@@ -80,9 +78,7 @@ def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change
     return _rebuild_change(rebuild, needs, create, copies, format_mark(blocks))
 
 
-def _rebuild_change(
-    rebuild: Rebuild, needs: tuple[tuple[str, str], ...], create: t.Sequence[str], copies: t.Sequence[str], mark: str
-) -> Change:
+def _rebuild_change(rebuild: Rebuild, needs: tuple[tuple[str, str], ...], create: list[str], copies: list[str], mark: str) -> Change:
     """All statements of a rebuild, with the operations that go before some of them. Pure."""
     old, new = rebuild.item.sql_name, rebuild.new.sql_name
     lock = [rebuild.create_lock] if rebuild.replicated else []

@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
 
 from . import alter, differences, error_codes
-from .change import Change
+from .change import Change, Changes
 from .clauses import Clause, engine_name, join_clauses, set_settings, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
@@ -39,7 +39,7 @@ def find_changes(client: ClickHouse, observation: Observation, allow: t.Collecti
     """
     changes = differences.plan_changes(observation, rename_columns(client, observation), allow)
     observation = observation.without([key for key in observation.stored if key not in changes])
-    changes = differences.split_changes(observation, changes)
+    changes = {**differences.split_changes(observation, changes)}
     changes.update(rehearse_changes(client, observation, changes, allow))
     changes.update(differences.recreate_tables(observation, changes))
     changes.update(find_lost_values(client, observation, changes))
@@ -69,9 +69,7 @@ def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, li
     return found
 
 
-def rehearse_changes(
-    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
-) -> dict[Key, Change]:
+def rehearse_changes(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
     """Those changes of tables that turn out to be impossible, with the reason."""
     found: dict[Key, Change] = {}
     made: dict[str, Declared] = {}
@@ -166,7 +164,7 @@ def _difference_left(observation: Observation, item: Declared, altered: list[Cla
     return f"no ALTER leads there, but only to: {left}"
 
 
-def find_lost_values(client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change]) -> dict[Key, Change]:
+def find_lost_values(client: ClickHouse, observation: Observation, changes: Changes) -> Changes:
     """Changes that drop a column from which another's values are computed where they were never written: these would be gone."""
     found: dict[Key, Change] = {}
     for item in observation.tables:

@@ -22,6 +22,7 @@ from .argument_specs import CLAUSE_OPTIONS
 from .change import Change
 from .clauses import (
     Clause,
+    Clauses,
     clause_text,
     engine_clause,
     is_replicated,
@@ -109,7 +110,7 @@ def _expand_macros(text: str, key: Key, macros: t.Mapping[str, str]) -> str | No
     return None
 
 
-def stored_definition(declared: t.Sequence[Clause], columns: str, metadata: str) -> list[Clause] | None:
+def stored_definition(declared: Clauses, columns: str, metadata: str) -> list[Clause] | None:
     """The definition that ZooKeeper has, with the head, path, settings and comment that are declared: those are each replica's own.
 
     Both texts are values of ZooKeeper. What is the same as declared is spelt as declared: where all is, so is the whole. Nothing for a
@@ -188,7 +189,7 @@ def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[s
     return f"({', '.join([*spelt.values(), *(text for found in items.values() for text in found.values())])})"
 
 
-def _merge_key(declared: t.Sequence[Clause], key: str, stored: str) -> str:
+def _merge_key(declared: Clauses, key: str, stored: str) -> str:
     """A clause with a key, of which ZooKeeper has the list without its parentheses."""
     words, given = CLAUSE_OPTIONS[key], clause_text(declared, key)
     if given and _comparable_tokens(_strip_parentheses(given[len(words) :])) == _comparable_tokens(_strip_parentheses(stored)):
@@ -252,7 +253,7 @@ def _merge_settings(declared: str, stored: t.Mapping[str, str]) -> str:
     return settings_clause({**found, **changed})
 
 
-def create_then_alter(joined: t.Sequence[Clause], change: Change, allow: t.Collection[str]) -> Change | None:
+def create_then_alter(joined: Clauses, change: Change, allow: t.Collection[str]) -> Change | None:
     """The change of a table behind its creation as ZooKeeper has it. Nothing where values, which others have, would have to be tried."""
     if change.casts and not change.obstacles(allow):
         return None
@@ -267,7 +268,7 @@ def create_then_alter(joined: t.Sequence[Clause], change: Change, allow: t.Colle
     return dataclasses.replace(change, create=join_clauses(joined), source=source)
 
 
-def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, t.Sequence[Clause]]) -> dict[Key, list[Clause]]:
+def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, Clauses]) -> dict[Key, list[Clause]]:
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read

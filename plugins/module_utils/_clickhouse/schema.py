@@ -15,9 +15,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan
 
-from .change import Change
+from .change import Changes
 from .client import CLICKHOUSE_CONNECT_ERROR, HAS_CLICKHOUSE_CONNECT, ClickHouse, ClickHouseError, Connection, ConnectionFailed, Unreachable
-from .declaration import Declared, Key, Purge, declare, declare_purge, find_declared_secrets
+from .declaration import Declared, Purge, declare, declare_purge, find_declared_secrets
 from .observation import Observation, observe, with_readable_texts
 from .planning import plan_offline, plan_schema, without_steps
 
@@ -76,15 +76,8 @@ def _converge_and_record(
     if log or cluster:
         from . import history
     try:
-        plan = converge(
-            client,
-            want,
-            secrets,
-            apply=not module.check_mode,
-            keep_drift=params["on_drift"] == "report",
-            allow=params["allow"],
-            purge=purge,
-        )
+        keep = params["on_drift"] == "report"
+        plan = converge(client, want, secrets, apply=not module.check_mode, keep_drift=keep, allow=params["allow"], purge=purge)
     except ClickHouseError as error:
         if log and error.done and not isinstance(error, ConnectionFailed):
             history.record_run(client, log, history.declaration_checksum(want, secrets), error.done, str(error))
@@ -117,7 +110,7 @@ def converge(
 
     def read_and_plan() -> tuple[Plan, Observation]:
         observation, changes = client.call_with_retries(lambda: observe_and_compare(client, want, secrets, purge, allow))
-        return plan_schema(want, observation, changes, observation.secrets, allow), observation
+        return plan_schema(want, observation, changes, allow), observation
 
     def finish(plan: Plan, observation: Observation) -> Plan:
         if plan.drifted and not keep_drift:
@@ -135,10 +128,10 @@ def converge(
 
 def observe_and_compare(
     client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], purge: t.Sequence[Purge], allow: t.Collection[str]
-) -> tuple[Observation, t.Mapping[Key, Change]]:
+) -> tuple[Observation, Changes]:
     """What there is, and what makes it as declared where it differs. Changes nothing that outlasts the session."""
     observation = observe(client, want, secrets, purge)
-    changes: t.Mapping[Key, Change] = {}
+    changes: Changes = {}
     if observation.needs_changes:
         from .rehearsal import find_changes
 

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import Clause, clause_text, join_clauses, object_kind, replace_clause, replica_path, split_clauses, table_engine
+from .clauses import Clauses, clause_text, join_clauses, object_kind, replace_clause, replica_path, split_clauses, table_engine
 from .client import ClickHouse, ClickHouseError, ServerError
 from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, Key, Purge, drop_rank
@@ -223,7 +223,7 @@ def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tu
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
 
 
-def read_macros(client: ClickHouse, definitions: t.Iterable[t.Sequence[Clause]]) -> dict[str, str]:
+def read_macros(client: ClickHouse, definitions: t.Iterable[Clauses]) -> dict[str, str]:
     """Values that the server puts into these definitions: its macros, and what C(currentDatabase()) and C(currentUser()) give."""
     parts = list(definitions)
     engines = [table_engine(clauses) for clauses in parts]

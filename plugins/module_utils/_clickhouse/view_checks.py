@@ -13,8 +13,8 @@ import re
 import typing as t
 
 from . import alter, dependencies, error_codes
-from .change import Change
-from .clauses import Clause, clause_text, engine_name, is_replicated, join_clauses, object_kind, split_clauses
+from .change import Change, Changes
+from .clauses import Clause, Clauses, clause_text, engine_name, is_replicated, join_clauses, object_kind, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
@@ -36,9 +36,7 @@ _NO_ANSWER = {
 _MISSING = {error_codes.UNKNOWN_FUNCTION, error_codes.UNKNOWN_TABLE, error_codes.UNKNOWN_DATABASE}
 
 
-def check_views(
-    client: ClickHouse, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
-) -> dict[Key, Change]:
+def check_views(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
     """Changes that cannot be made, because a view does not fit what they lead to.
 
     Raises C(ClickHouseError) for a view that the server would refuse in any case.
@@ -98,7 +96,7 @@ def replace_table_names(text: str, names: t.Mapping[Key, str], database: str) ->
     return result + text[position:]
 
 
-def temporary_table_statement(name: str, clauses: t.Sequence[Clause]) -> str:
+def temporary_table_statement(name: str, clauses: Clauses) -> str:
     """A table of the session with the columns of another one, by name and type."""
     pieces = []
     for column in alter.parse_columns(clauses).values():
@@ -119,9 +117,7 @@ _TABLE_FUNCTION = re.compile(r"\b(FROM|JOIN) [\w.`]+\(")
 class PlannedViews:
     """What the plan leads to, as far as views read it: temporary tables and views, made when the first view needs them."""
 
-    def __init__(
-        self, temporary: TemporaryObjects, observation: Observation, changes: t.Mapping[Key, Change], allow: t.Collection[str]
-    ) -> None:
+    def __init__(self, temporary: TemporaryObjects, observation: Observation, changes: Changes, allow: t.Collection[str]) -> None:
         self.temporary = temporary
         self.client = temporary.client
         self.observation = observation
@@ -179,7 +175,7 @@ class PlannedViews:
             self._check_target(name, clauses)
         return name
 
-    def _create_view(self, item: Declared, clauses: t.Sequence[Clause]) -> str:
+    def _create_view(self, item: Declared, clauses: Clauses) -> str:
         select = clause_text(clauses, "select")
         # Columns that are not declared are those of the query, which changes.
         columns = clause_text(clauses, "columns") if item.kind == "view" and item.body.startswith("(") else ""
@@ -217,7 +213,7 @@ class PlannedViews:
         self.made[key] = name
         return name
 
-    def _check_target(self, view: str, clauses: t.Sequence[Clause]) -> None:
+    def _check_target(self, view: str, clauses: Clauses) -> None:
         """Whether the target has the columns that a materialized view gives; without one the server ignores the values."""
         key, label = view_target(clauses), clause_text(clauses, "to")[len("TO ") :]
         if key in self.dropped:
