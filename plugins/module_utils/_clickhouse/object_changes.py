@@ -82,20 +82,11 @@ def plan_change(item: Declared, have: list[Clause], want: list[Clause], database
         return plan_recreate(item, have, want, database_engine)
     if HIDDEN_LITERAL in join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
-    plan = alter.plan_alter(have, want, materialize=item.materialize)
+    plan, name = alter.plan_alter(have, want, materialize=item.materialize), item.sql_name
     if not (plan.commands or plan.earlier or plan.later or plan.impossible):
         return Change(impossible=("no ALTER makes this difference",))
-    return Change(
-        plan.statements(item.sql_name),
-        plan.needs,
-        plan.impossible,
-        plan.casts,
-        plan.sample,
-        plan.unwritten,
-        is_replicated(want),
-        item.sql_name,
-        halves=plan.halves(item.sql_name),
-    )
+    found = Change(plan.statements(name), plan.needs, plan.impossible, plan.casts, plan.sample, plan.unwritten, halves=plan.halves(name))
+    return dataclasses.replace(found, shared=is_replicated(want), source=name)
 
 
 def _plan_database(item: Declared, have: list[Clause], differing: set[str], comment: str) -> Change:

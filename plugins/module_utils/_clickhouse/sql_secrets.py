@@ -56,7 +56,7 @@ def find_secrets(text: str) -> set[str]:
                 found.update(unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
         # name = '...', and PASSWORD '...' among the parameters of a dictionary's source.
         value = behind if following.text == "=" else following if token.kind == "word" else _NOTHING
-        if value.kind == "string" and token.kind != "string" and _SECRET_NAME.search(token.text):
+        if value.kind == "string" and token.kind in ("word", "quoted") and _SECRET_NAME.search(token.text):
             found.add(unquote(value.text))
         if token.kind == "string":
             found.update(_URL_PASSWORD.findall(unquote(token.text)), _ACCOUNT_KEY.findall(unquote(token.text)))

@@ -54,3 +54,32 @@ def test_the_generic_plan_knows_no_sql_engine() -> None:
     annotations = [ast.unparse(node.annotation) for node in steps.body if isinstance(node, ast.AnnAssign)]
     assert annotations
     assert not [annotation for annotation in annotations if "Callable" in annotation]
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Names of what a module imports from this folder, at any depth: all of it travels with the module."""
+    found: set[str] = set()
+    pending = [path]
+    while pending:
+        for node in ast.walk(ast.parse(pending.pop().read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module.rpartition("_clickhouse.")[2]] if node.module else [alias.name for alias in node.names]
+                new = {name for name in names if (FOLDER / "_clickhouse" / f"{name}.py").exists()} - found
+                found |= new
+                pending += [FOLDER / "_clickhouse" / f"{name}.py" for name in new]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "needed", "not_needed"),
+    [
+        ("clickhouse_query", "query", {"declaration", "observation", "info"}),
+        ("clickhouse_info", "info", {"declaration", "observation"}),
+        ("clickhouse_schema", "execution", {"query", "info"}),
+        ("clickhouse_table", "execution", {"query", "info"}),
+    ],
+)
+def test_modules_travel_without_what_only_others_need(module: str, needed: str, not_needed: set[str]) -> None:
+    found = imported_modules(FOLDER.parent / "modules" / f"{module}.py")
+    assert needed in found
+    assert not found & not_needed
