@@ -13,7 +13,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
-from .clauses import Clause, Clauses, clause_text, is_name_in_expression, parse_settings, replace_clause
+from .change import Change
+from .clauses import Clause, Clauses, clause_text, is_name_in_expression, is_replicated, parse_settings, replace_clause
 from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
@@ -58,45 +59,6 @@ class Elements:
     items: t.Mapping[str, t.Mapping[str, str]]
 
 
-@dataclass(frozen=True)
-class Alteration:
-    """Commands of one C(ALTER TABLE), the permissions they need (option C(allow)), and what no command can do.
-
-    What goes before it: columns that make place for columns below their name (C(b) for C(b.x)); a server that does both at once while it
-    rewrites rows dies (26.7). What goes after it: columns that others were computed from, for the server asks the table as it is before.
-    C(drops) are those of the commands that drop columns for good. C(casts) are expressions that fail on a value that does not fit its
-    column's new type. Where a type or a TTL changes, C(sample)
-    names the columns of a row that shows whether the server can rewrite one. C(unwritten) are columns whose values may be computed from
-    one that is dropped, by its name.
-    """
-
-    commands: tuple[str, ...] = ()
-    drops: tuple[str, ...] = ()
-    earlier: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
-    needs: tuple[tuple[str, str], ...] = ()
-    impossible: tuple[str, ...] = ()
-    casts: tuple[str, ...] = ()
-    sample: tuple[str, ...] = ()
-    unwritten: t.Mapping[str, str] = field(default_factory=dict)
-
-    def statements(self, name: str) -> tuple[str, ...]:
-        """One where the server allows it: it checks all commands before it does the first."""
-        return _alter_statements(name, self.earlier, self.commands, self.later)
-
-    def halves(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """The same in two halves, of which the second only drops columns; none where no column is dropped."""
-        if not (self.drops or self.later):
-            return ()
-        kept = tuple(command for command in self.commands if command not in self.drops)
-        return _alter_statements(name, self.earlier, kept), _alter_statements(name, (*self.drops, *self.later))
-
-
-def _alter_statements(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
-    """A statement for each list of commands."""
-    return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists if commands)
-
-
 def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""
     columns: dict[str, Column] = {}
@@ -132,10 +94,15 @@ def _parse_column(piece: str, tokens: t.Sequence[Token]) -> Column:
     return Column(unquote(tokens[0].text), piece, kind, parts)
 
 
-def plan_alter(have: Clauses, want: Clauses, *, materialize: bool = False) -> Alteration:
-    """What leads from one table to another of the same name. Both are clauses in the server's own words.
+def plan_alter(name: str, have: Clauses, want: Clauses, *, materialize: bool = False) -> Change:
+    """What leads from one table to another of the same C(name), quoted where it has to be. Both are clauses in the server's own words.
 
     With C(materialize) new indices and projections are also built for the parts that are there.
+
+    One statement where the server allows it: it checks all commands before it does the first. What goes before it: columns that make
+    place for columns below their name (C(b) for C(b.x)); a server that does both at once while it rewrites rows dies (26.7). What goes
+    after it: columns that others were computed from, for the server asks the table as it is before. The second of the halves only drops
+    columns. The sample is of a row that shows whether the server can rewrite one.
     """
     old, new = parse_elements(clause_text(have, "columns")), parse_elements(clause_text(want, "columns"))
     needs: list[tuple[str, str]] = []
@@ -160,18 +127,26 @@ def plan_alter(have: Clauses, want: Clauses, *, materialize: bool = False) -> Al
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
     rewrites = rewrites or _column_ttls(have, old) != _column_ttls(want, new)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
-    now = tuple(text for name, text in drops.items() if name not in used | below)
-    return Alteration(
-        commands=(*dropped, *anew, *columns, *now, *added, *table),
-        drops=now,
-        earlier=tuple(earlier),
-        later=tuple(text for name, text in drops.items() if name in used),
-        needs=tuple(needs),
-        impossible=tuple(impossible),
-        casts=tuple(filter(None, casts)),
-        sample=tuple(stored) if rewrites else (),
-        unwritten=_columns_computed_from_dropped(old, new, lost),
+    now = [text for column, text in drops.items() if column not in used | below]
+    later = [text for column, text in drops.items() if column in used]
+    commands = [*dropped, *anew, *columns, *now, *added, *table]
+    first = [command for command in commands if command not in now]
+    return Change(
+        _alter_statements(name, earlier, commands, later),
+        tuple(needs),
+        tuple(impossible),
+        tuple(filter(None, casts)),
+        tuple(stored) if rewrites else (),
+        _columns_computed_from_dropped(old, new, lost),
+        is_replicated(want),
+        name,
+        halves=(_alter_statements(name, earlier, first), _alter_statements(name, [*now, *later])) if now or later else (),
     )
+
+
+def _alter_statements(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
+    """A statement for each list of commands."""
+    return tuple(f"ALTER TABLE {name} " + ", ".join(f"({command})" for command in commands) for commands in lists if commands)
 
 
 def _rename_hint(name: str, old: Elements, new: Elements) -> str:

@@ -82,11 +82,8 @@ def plan_change(item: Declared, have: list[Clause], want: list[Clause], database
         return plan_recreate(item, have, want, database_engine)
     if HIDDEN_LITERAL in join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
-    plan, name = alter.plan_alter(have, want, materialize=item.materialize), item.sql_name
-    if not (plan.commands or plan.earlier or plan.later or plan.impossible):
-        return Change(impossible=("no ALTER makes this difference",))
-    found = Change(plan.statements(name), plan.needs, plan.impossible, plan.casts, plan.sample, plan.unwritten, halves=plan.halves(name))
-    return dataclasses.replace(found, shared=is_replicated(want), source=name)
+    made = alter.plan_alter(item.sql_name, have, want, materialize=item.materialize)
+    return made if made.statements or made.impossible else Change(impossible=("no ALTER makes this difference",))
 
 
 def _plan_database(item: Declared, have: list[Clause], differing: set[str], comment: str) -> Change:

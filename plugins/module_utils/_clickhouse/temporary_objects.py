@@ -144,7 +144,7 @@ class TemporaryObjects:
                 f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({names})"
             ):
                 have = split_clauses(text)
-                for statement in alter.plan_alter(have, alter.remove_expressions(have, has_lookup)).statements(name):
+                for statement in alter.plan_alter(name, have, alter.remove_expressions(have, has_lookup)).statements:
                     self.client.execute(statement)
 
 

@@ -16,7 +16,7 @@ def test_only_expressions_with_lookups_are_removed() -> None:
         "`y` String DEFAULT 'dictGet(', CONSTRAINT known CHECK dictHas('c.d', x), CONSTRAINT small CHECK x < 9) "
         "ENGINE = MergeTree ORDER BY x TTL y + toIntervalDay(1) WHERE x IN (c.s)"
     )
-    (statement,) = alter.plan_alter(have, alter.remove_expressions(have, has_lookup)).statements("t")
+    (statement,) = alter.plan_alter("t", have, alter.remove_expressions(have, has_lookup)).statements
     assert statement == (
         "ALTER TABLE t (DROP CONSTRAINT known), (DROP CONSTRAINT small), (MODIFY COLUMN `a b` REMOVE DEFAULT), "
         "(ADD CONSTRAINT small CHECK x < 9), (REMOVE TTL)"
