@@ -92,9 +92,14 @@ def _statement_tokens(text: str) -> t.Sequence[Token]:
             raise DDLError(f"a quote opened at character {token.start} is never closed")
         if token.is_word(";") and token.depth == 0:
             raise DDLError("more than one statement: give each object its own ddl")
-    if tokens[-1].depth or any(token.depth < 0 for token in tokens) or tokens[-1].text in ("(", "[", "{"):
+    if not _is_balanced(tokens):
         raise DDLError("its parentheses do not match")
     return tokens
+
+
+def _is_balanced(tokens: t.Sequence[Token]) -> bool:
+    """Whether each parenthesis of a text is opened and closed."""
+    return tokens[-1].depth == 0 and all(token.depth >= 0 for token in tokens) and tokens[-1].text not in ("(", "[", "{")
 
 
 def _check_body(kind: str, rest: t.Sequence[Token], body: str) -> None:
@@ -176,16 +181,12 @@ def _check_fragment(where: str, text: str) -> str:
     tokens = tokenize(text)
     if not tokens:
         raise DDLError(f"{where} is empty")
-    depth = 0
     for token in tokens:
         if token.kind == "other" and token.text in "'`\"":
             raise DDLError(f"{where}: a quote is opened and never closed")
         if token.is_word(";"):
             raise DDLError(f"{where}: there is a semicolon in it")
-        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
-        if depth < 0:
-            raise DDLError(f"{where}: its parentheses do not match")
-    if depth:
+    if not _is_balanced(tokens):
         raise DDLError(f"{where}: its parentheses do not match")
     return text[tokens[0].start : tokens[-1].end]
 

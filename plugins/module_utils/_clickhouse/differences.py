@@ -48,7 +48,7 @@ def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Coll
     }
     for item in observation.differing:
         if item.kind == "named_collection":
-            made = _plan_collection(observation, item)
+            made = plan_collection_change(item, observation.collections[item.key])
         else:
             made = _plan_object(observation, item, renamed.get(item.key))
             if item.key in observation.stored:
@@ -56,15 +56,6 @@ def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Coll
         if made is not None:
             found[item.key] = made
     return found
-
-
-def _plan_collection(observation: Observation, item: Declared) -> Change | None:
-    """Named collections are compared by key, and by value as far as the server shows values."""
-    have = observation.collections[item.key]
-    if not have:
-        return Change(impossible=("it is defined in the server's configuration",))
-    made = plan_collection_change(item, have, item.statement)
-    return made if made.statements else None
 
 
 def _plan_object(observation: Observation, item: Declared, renamed: list[Clause] | ClickHouseError | None) -> Change:

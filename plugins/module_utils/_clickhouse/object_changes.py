@@ -138,20 +138,23 @@ def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Claus
     return Change((beside.statement, f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}", f"DROP TABLE {beside.sql_name} SYNC"))
 
 
-def plan_collection_change(item: Declared, have: str, want: str) -> Change:
-    """From one named collection to another; values that the server hides are not compared."""
-    before, after = parse_collection(have), parse_collection(want)
+def plan_collection_change(item: Declared, have: str) -> Change | None:
+    """From one named collection to another, by key, and by value as far as the server shows values; nothing where they are the same.
+
+    C(have) is its statement, which is empty where the server's configuration has it.
+    """
+    if not have:
+        return Change(impossible=("it is defined in the server's configuration",))
+    before, after = parse_collection(have), parse_collection(item.statement)
     changed = {key: entry for key, entry in after.items() if not _same_entry(before.get(key), entry)}
     gone = [key for key in before if key not in after]
-    if not changed and not gone:
-        return Change()
     texts = []
     for hidden in (False, True):
         sets = [f"{quote_name(key)} = {HIDDEN_LITERAL if hidden else value} {flag}".strip() for key, (value, flag) in changed.items()]
         words = [f"SET {', '.join(sets)}"] if sets else []
         words += [f"DELETE {', '.join(map(quote_name, gone))}"] if gone else []
         texts.append(f"ALTER NAMED COLLECTION {item.sql_name} {' '.join(words)}")
-    return Change((texts[0],), shown=(texts[1],))
+    return Change((texts[0],), shown=(texts[1],)) if changed or gone else None
 
 
 def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:

@@ -22,15 +22,12 @@ from .observation import Observation, observe, with_readable_texts
 from .planning import plan_offline, plan_schema, without_steps
 
 
-def run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]], where: str = "objects[{}].") -> None:
-    """Converge and leave the module. C(where) is how its user has named the options of an object, by its number."""
+def run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]], where: str = "objects[0].") -> None:
+    """Converge and leave the module. C(where) is how its user has named the options of the first object."""
     try:
         _run(module, objects)
     except ClickHouseError as error:
-        message = str(error)
-        if "{}" not in where:
-            message = message.replace("objects[0].", where)
-        module.fail_json(msg=message, **error.details)
+        module.fail_json(msg=str(error).replace("objects[0].", where), **error.details)
 
 
 def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> None:
