@@ -58,6 +58,12 @@ class Elements:
     columns: t.Mapping[str, Column]
     items: t.Mapping[str, t.Mapping[str, str]]
 
+    @property
+    def texts(self) -> dict[tuple[str, str], str]:
+        """All of them in the server's order, by keyword (of columns: none) and name."""
+        columns = {("", name): column.text for name, column in self.columns.items()}
+        return {**columns, **{(keyword, name): text for keyword, items in self.items.items() for name, text in items.items()}}
+
 
 def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""

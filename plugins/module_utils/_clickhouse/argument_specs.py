@@ -92,22 +92,15 @@ def schema_spec() -> Spec:
 
 def object_spec() -> Spec:
     """Options of one declared object, but for its name and kind."""
-    return {
-        **dict.fromkeys(("ddl", "engine", "comment", "renamed_from"), _TEXT),
-        "renamed_columns": {"type": "dict"},
-        "materialize": _FLAG,
-        **_table_options_spec(),
-        "state": {**_TEXT, "choices": ["present", "absent"], "default": "present"},
-    }
-
-
-def _table_options_spec() -> Spec:
-    """Options that declare a table without a C(CREATE TABLE) statement."""
 
     def entries(required: t.Sequence[str], **more: t.Any) -> Spec:
         return {"type": "list", "elements": "dict", "options": {**dict.fromkeys(required, {**_TEXT, "required": True}), **more}}
 
     return {
+        **dict.fromkeys(("ddl", "engine", "comment", "renamed_from"), _TEXT),
+        "renamed_columns": {"type": "dict"},
+        "materialize": _FLAG,
+        # From here to the clauses: a table without a CREATE TABLE statement.
         "columns": entries(
             ["name", "type"],
             default=_TEXT,
@@ -120,6 +113,7 @@ def _table_options_spec() -> Spec:
         "settings": {"type": "dict"},
         # Said for the primary key's name, which sounds like a secret's.
         **dict.fromkeys(CLAUSE_OPTIONS, {**_TEXT, "no_log": False}),
+        "state": {**_TEXT, "choices": ["present", "absent"], "default": "present"},
     }
 
 

@@ -174,19 +174,9 @@ def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[s
     pieces = list(columns)
     for keyword, name in (("INDEX", "indices"), ("CONSTRAINT", "constraints"), ("PROJECTION", "projections")):
         pieces += [f"{keyword} {item}" for item in split_arguments(f"({stored.get(name, '')})") if not item.startswith(_IMPLICIT_INDEX)]
-    ours, theirs = alter.parse_elements(declared), alter.parse_elements(f"({', '.join(pieces)})")
-    spelt = {
-        name: _prefer_declared(ours.columns[name].text if name in ours.columns else "", column.text)
-        for name, column in theirs.columns.items()
-    }
-    items = {
-        keyword: {name: _prefer_declared(ours.items[keyword].get(name, ""), text) for name, text in found.items()}
-        for keyword, found in theirs.items.items()
-    }
-    same = list(spelt.values()) == [column.text for column in ours.columns.values()]
-    if same and all(list(found.items()) == list(ours.items[keyword].items()) for keyword, found in items.items()):
-        return declared
-    return f"({', '.join([*spelt.values(), *(text for found in items.values() for text in found.values())])})"
+    ours, theirs = (alter.parse_elements(text).texts for text in (declared, f"({', '.join(pieces)})"))
+    spelt = {key: _prefer_declared(ours.get(key, ""), text) for key, text in theirs.items()}
+    return declared if list(spelt.items()) == list(ours.items()) else f"({', '.join(spelt.values())})"
 
 
 def _merge_key(declared: Clauses, key: str, stored: str) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import typing as t
 
@@ -158,8 +157,10 @@ def split_at_commas(tokens: t.Iterable[Token], depth: int = 0) -> list[list[Toke
 def argument_spans_at(tokens: t.Sequence[Token], opened: int) -> list[tuple[int, int]]:
     """Spans of the arguments in the parenthesis that opens at a token."""
     depth = tokens[opened].depth
-    inside = itertools.takewhile(lambda token: token.depth > depth, tokens[opened + 1 :])
-    return [(group[0].start, group[-1].end) for group in split_at_commas(inside, depth + 1) if group]
+    end = next((index for index in range(opened + 1, len(tokens)) if tokens[index].depth == depth), len(tokens))
+    groups = split_at_commas(tokens[opened + 1 : end], depth + 1)
+    # The last argument of a parenthesis that is never closed has no end.
+    return [(group[0].start, group[-1].end) for group in (groups if end < len(tokens) else groups[:-1]) if group]
 
 
 def split_arguments(text: str) -> list[str]:
