@@ -146,7 +146,8 @@ def wanted(before: Set, after: Set, rename: bool = False) -> list[t.Any]:
     """The declarations of a set, and of what is in the set before it only, as absent."""
     gone = [(text.split()[1], name) for name, text in before.items() if name not in after]
     absent = [{"kind": KINDS[kind], "name": name if kind == "FUNCTION" else f"d.{name}", "state": "absent"} for kind, name in gone]
-    renamed = {name: renamed_columns(before[name], after[name]) for name in ("t", "u", "z") if name in before and rename}
+    names = [name for name in before if name in ("t", "u", "z") and rename]
+    renamed = {name: renamed_columns(before[name], after[name]) for name in names}
     return [*({"ddl": text, "renamed_columns": renamed.get(name, {})} for name, text in after.items()), *absent]
 
 
