@@ -333,12 +333,18 @@ def test_what_no_recording_shows_is_refused() -> None:
     with grafana_server() as server:
         assert server.send("GET", "/api/reports", auth=None)[0] == 401
         key = server.send("POST", "/api/auth/keys", {"name": "k", "role": "Viewer"})[1]["key"]
+        account = server.send("POST", "/api/serviceaccounts", {"name": "a", "role": "Viewer"})[1]["id"]
+        server.send("POST", "/api/folders", {"uid": "f", "title": "F"})
+        server.send("POST", "/api/v1/provisioning/alert-rules", rule("r", "R"))
+        item = {"userId": account, "permission": 1}
         refused = [
             server.send("GET", "/api/reports"),
+            server.send("POST", "/api/folders/f/permissions", {"items": [item]}),
+            server.send("PUT", "/api/folders/f", {"uid": "g", "overwrite": True}),
             server.send("POST", "/api/annotations", {"text": "x", "dashboardUID": "d"}),
             server.send("GET", "/api/org", auth=key),
         ]
-    assert [status for status, _body in refused] == [501, 501, 501]
+    assert [status for status, _body in refused] == [501] * 5
     assert "GET /api/reports" in refused[0][1]["message"]
 
 

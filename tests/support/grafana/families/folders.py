@@ -126,11 +126,11 @@ def shown(store: Store, folder: Row, who: Caller) -> Row:
     return body
 
 
-def _check_elements(store: Store, org: int, folder: Row) -> None:
+def _check_elements(store: Store, org: int, folder: Row, what: str) -> None:
     if store.rows("library_elements", orgId=org, folderUid=folder["uid"]):
-        raise not_covered("deleting a folder that holds library elements")
+        raise not_covered(f"{what} a folder that holds library elements")
     for child in children(store, org, folder["uid"]):
-        _check_elements(store, org, child)
+        _check_elements(store, org, child, what)
 
 
 def _has_rules(store: Store, org: int, folder: Row) -> bool:
@@ -181,6 +181,10 @@ def put(request: Request) -> Any:
         if not body.get("overwrite"):
             raise taken()
         folder, uid = other, other["uid"]  # As Grafana does: `overwrite` then writes the other folder.
+    if uid != folder["uid"] and _has_rules(store, request.org, folder):
+        raise not_covered("another uid for a folder that holds alert rules")
+    if uid != folder["uid"]:
+        _check_elements(store, request.org, folder, "another uid for")
     for board in store.rows("dashboards", orgId=request.org, folderUid=folder["uid"]):
         board["folderUid"] = uid
     for child in children(store, request.org, folder["uid"]):
@@ -210,6 +214,6 @@ def delete(request: Request) -> Any:
     store, folder = request.store, find(request.store, request.org, uid=request.params["uid"])
     if request.arg("forceDeleteRules") != "true" and _has_rules(store, request.org, folder):
         raise Fail(400, "folder cannot be deleted: folder contains alert rules")
-    _check_elements(store, request.org, folder)
+    _check_elements(store, request.org, folder, "deleting")
     remove(store, request.org, folder)
     return {"message": "Folder deleted"}

@@ -114,6 +114,8 @@ def replace(request: Request, item: Row, failure: str) -> Row:
 
 
 def _check_holder(store: Store, entry: Row, failure: Fail) -> None:
+    if store.one("service_accounts", id=entry.get("userId")):
+        raise not_covered("a permission of a service account")
     for key, table in (("userId", "users"), ("teamId", "teams")):
         if entry.get(key) and not store.one(table, id=entry[key]):
             raise failure
