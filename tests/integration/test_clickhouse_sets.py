@@ -79,6 +79,19 @@ TOGETHER: dict[str, tuple[Objects, Objects, list[str]]] = {
         ],
         ["CREATE FUNCTION g ", "CREATE OR REPLACE VIEW d.v ", "CREATE OR REPLACE VIEW d.w "],
     ),
+    "a view created beside a changed type and a dropped column": (
+        [table("k UInt32, a UInt8, b UInt8"), table("k UInt32, a UInt8", "x"), feed("SELECT k, a FROM d.t")],
+        [
+            *(table("k UInt32, b UInt16"), table("k UInt32, a UInt8", "x")),
+            *("CREATE VIEW d.v AS SELECT k, b FROM d.t", feed("SELECT k FROM d.t")),
+        ],
+        ["ALTER TABLE d.m MODIFY QUERY", "ALTER TABLE d.t (MODIFY COLUMN `b` UInt16), (DROP COLUMN a)", "CREATE VIEW d.v "],
+    ),
+    "a view replaced beside a changed type and a dropped column": (
+        [table("k UInt32, a UInt8, b UInt8"), "CREATE VIEW d.v AS SELECT a, b FROM d.t"],
+        [table("k UInt32, b UInt16"), "CREATE VIEW d.v AS SELECT k, b FROM d.t"],
+        ["ALTER TABLE d.t (MODIFY COLUMN `b` UInt16)", "CREATE OR REPLACE VIEW d.v ", "ALTER TABLE d.t (DROP COLUMN a)"],
+    ),
     "views on views": (
         [table("k UInt32"), "CREATE VIEW d.v AS SELECT k FROM d.t", "CREATE VIEW d.w AS SELECT v.k FROM d.v"],
         [table("k UInt32, b UInt8"), "CREATE VIEW d.v AS SELECT k, b FROM d.t", "CREATE VIEW d.w AS SELECT v.b FROM d.v WHERE v.b > 0"],

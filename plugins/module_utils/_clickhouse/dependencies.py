@@ -124,7 +124,8 @@ class Node:
     """One object that is created, changed or dropped.
 
     C(needs) and C(used) are the objects that its declared and its found definition refer to, C(names) and C(used_names) the names in
-    the two definitions. C(adds) and C(removes) are the columns that the change adds and removes; C(ALL) stands for the object itself.
+    the two definitions. C(adds) are the columns that the change adds or gives another type, C(removes) those that it removes; C(ALL) stands
+    for the object itself.
     C(splits): whether its change can be made in two halves. C(former) is its name before it is renamed.
     C(lazy): its definition may refer to what is not there yet (a dictionary to its source). C(blocks): the server refuses to
     remove what its found definition uses. C(consumes): nobody may read from it until all that read it are in place.
@@ -160,10 +161,12 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
     text, found = join_clauses(ours[1:]), join_clauses(theirs[1:])
     altered = item.kind in ("table", "dictionary") and change is not None and not change.create
     new, old = (alter.parse_columns(side) if altered else {} for side in (ours, theirs))
-    adds, removes = frozenset(new) - frozenset(old), frozenset(old) - frozenset(new)
+    # A view keeps the types of what it reads: it is created when these are changed.
+    adds = frozenset(name for name, column in new.items() if name not in old or column.type != old[name].type)
+    removes = frozenset(old) - frozenset(new)
     if item.absent:
         adds, removes = frozenset(), frozenset((ALL,))
-    elif not altered or not (adds or removes) or (change is not None and change.source not in ("", item.sql_name)):
+    elif not altered or new.keys() == old.keys() or (change is not None and change.source not in ("", item.sql_name)):
         # It comes, it is replaced as a whole, or its columns stay and mean something else.
         adds |= {ALL}
     consumes = altered and is_stream(theirs)
