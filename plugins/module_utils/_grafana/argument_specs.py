@@ -1,0 +1,59 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Argument specifications of the Grafana modules (private: may change at any time)."""
+
+from __future__ import annotations
+
+import typing as t
+
+Spec = dict[str, t.Any]
+
+# What the option allow of grafana_folders may list.
+DELETE_CONTENT = "delete_content"
+_TEXT = {"type": "str"}
+_TEXTS = {"type": "list", "elements": "str"}
+_STATE = {**_TEXT, "choices": ["present", "absent"], "default": "present"}
+
+
+def connection_spec() -> Spec:
+    """Options of the connection, which all modules have; the documentation fragment C(grafana) describes them."""
+    return {
+        "url": {**_TEXT, "required": True, "aliases": ["grafana_url"]},
+        "url_username": {**_TEXT, "aliases": ["grafana_user"]},
+        "url_password": {**_TEXT, "no_log": True, "aliases": ["grafana_password"]},
+        "token": {**_TEXT, "no_log": True, "aliases": ["grafana_api_key"]},
+        **dict.fromkeys(("client_cert", "client_key", "ca_path"), {"type": "path"}),
+        "validate_certs": {"type": "bool", "default": True},
+        "use_proxy": {"type": "bool", "default": True},
+        "http_agent": {**_TEXT, "default": "ansible-groundwork-observability"},
+        "timeout": {"type": "int", "default": 30},
+        "retries": {"type": "int", "default": 3},
+        "org_id": {"type": "int"},
+        "org_name": _TEXT,
+    }
+
+
+def connection_rules() -> Spec:
+    """Rules between the options above, as arguments of C(AnsibleModule)."""
+    return {
+        "mutually_exclusive": [("token", "url_username"), ("org_id", "org_name")],
+        "required_together": [("url_username", "url_password")],
+        "required_one_of": [("token", "url_username", "client_cert")],
+        "required_by": {"client_key": ["client_cert"]},
+    }
+
+
+def folders_spec() -> Spec:
+    """Options of C(grafana_folders)."""
+    folder = {
+        "uid": {**_TEXT, "required": True},
+        "title": {**_TEXT, "aliases": ["name"]},
+        "parent_uid": {**_TEXT, "default": ""},
+        "state": _STATE,
+    }
+    return {
+        **connection_spec(),
+        "folders": {"type": "list", "elements": "dict", "required": True, "options": folder},
+        "purge": {**_TEXTS, "default": []},
+        "allow": {**_TEXTS, "choices": [DELETE_CONTENT], "default": []},
+    }

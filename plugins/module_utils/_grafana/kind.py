@@ -1,0 +1,123 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kinds of Grafana objects have in common (private: may change at any time).
+
+A kind is a table of functions. Its file says how objects are declared, read and compared, and which requests make them as declared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from .client import Client, GrafanaError
+
+Value = dict[str, t.Any]
+_UID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One declared object: its value as compared, C(None) where it is to be absent.
+
+    What the value leaves out stays as it is. C(where) names the option it comes from, C(raw) is what only requests need.
+    """
+
+    uid: str
+    value: Value | None
+    where: str
+    raw: Value = field(default_factory=dict)
+    secrets: t.Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object of the server: its value as compared, and the server's own words where a request needs them."""
+
+    uid: str
+    value: Value
+    raw: Value = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the server has. C(content) says what is inside of an object that would be lost with it, C(extra) what only the kind knows."""
+
+    have: t.Mapping[str, Found]
+    content: t.Mapping[str, str] = field(default_factory=dict)
+    extra: Value = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One request, and where the object stands after it: below C(parent), with C(name), each C(None) where it stays.
+
+    A name is taken below its parent by one object only. C(deletes) takes the object away.
+    C(masked) stands in place of values of the body where the request is shown.
+    """
+
+    uid: str
+    method: str
+    path: str
+    body: Value | None = None
+    parent: str | None = None
+    name: str | None = None
+    deletes: bool = False
+    lost: str = ""
+    masked: Value = field(default_factory=dict)
+
+    @property
+    def statement(self) -> str:
+        """What is sent: the request line, and the body on a second one."""
+        body = "" if self.body is None else json.dumps(self.body, sort_keys=True, ensure_ascii=False)
+        return f"{self.method} {self.path}\n{body}".rstrip("\n")
+
+    @property
+    def shown(self) -> str:
+        """The same without secrets, and without the version, which only guards against others who write."""
+        body = {key: value for key, value in {**(self.body or {}), **self.masked}.items() if key != "version"}
+        text = "" if self.body is None else json.dumps(body, sort_keys=True, ensure_ascii=False)
+        return f"{self.method} {self.path} {text}".rstrip()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of objects is handled.
+
+    C(declare) checks options by themselves. C(observe) reads, in a number of requests that does not grow with the number of unchanged
+    objects. C(check) refuses what the server would refuse, or what would lose something. C(changes) are the requests for one object,
+    C(detour) those that give it another name for a while and the declared one afterwards. C(place) is the parent and the name of a
+    value. C(misread) says what is wrong with the answer to a request. All but C(observe) are pure. What is wrong raises C(GrafanaError).
+    """
+
+    name: str
+    declare: t.Callable[[t.Mapping[str, t.Any]], list[Declared]]
+    observe: t.Callable[[Client, t.Sequence[Declared], t.Mapping[str, t.Any]], Observation]
+    purged: t.Callable[[t.Sequence[Declared], Observation, t.Mapping[str, t.Any]], list[Declared]]
+    check: t.Callable[[t.Sequence[Declared], Observation, t.Mapping[str, t.Any]], None]
+    changes: t.Callable[[Declared, t.Optional[Found], Observation], list[Change]]
+    detour: t.Callable[[Declared, Found, str], tuple[Change, Change]]
+    place: t.Callable[[Value], tuple[str, str]]
+    misread: t.Callable[[str, t.Any], str]
+
+
+def shown_value(value: Value | None) -> str:
+    """A value as text for diffs and results."""
+    return "" if value is None else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def check_uid(uid: str, where: str) -> None:
+    """Raises C(GrafanaError) for a uid that Grafana refuses, since version 12 for all kinds."""
+    if not _UID.match(uid):
+        raise GrafanaError(f"{where}: uid {uid!r} must have 1 to 40 characters, of A-Z a-z 0-9 _ and -")
+
+
+def check_unique(items: t.Iterable[tuple[str, t.Any]], what: str) -> None:
+    """Raises C(GrafanaError) where two declared objects have the same. C(items) are pairs of the option and the value."""
+    seen: dict[t.Any, str] = {}
+    for where, value in items:
+        if value in seen:
+            raise GrafanaError(f"{where}: {what} is also that of {seen[value]}")
+        seen[value] = where

@@ -1,0 +1,117 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan: which requests, in which order (private: may change at any time). Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
+
+from .client import GrafanaError
+from .kind import Change, Declared, Found, Kind, Observation, Value, shown_value
+
+PRESENT, ABSENT = "present", "absent"
+CREATED, ALTERED, DELETED = "created", "altered", "deleted"
+Places = dict[str, tuple[str, str]]
+
+
+def make_plan(kind: Kind, want: t.Sequence[Declared], observation: Observation) -> Plan:
+    """What has to be done. C(want) holds also what is to be purged. Raises C(GrafanaError) where it cannot be done."""
+    pending: list[Change] = []
+    states = []
+    for item in want:
+        found = observation.have.get(item.uid)
+        before = found.value if found else None
+        after = final_value(item, found)
+        status = _status(before, after)
+        if status not in (PRESENT, ABSENT):
+            pending += kind.changes(item, found, observation)
+        states.append(ObjectState(item.uid, kind.name, status, shown_value(before), shown_value(after), key=(item.uid,)))
+    declared = {item.uid: item for item in want}
+    places = {uid: kind.place(found.value) for uid, found in observation.have.items()}
+    ordered = order_changes(pending, places, lambda uid, name: kind.detour(declared[uid], observation.have[uid], name))
+    return Plan(tuple(_step(change) for change in ordered), tuple(states))
+
+
+def final_value(item: Declared, found: Found | None) -> Value | None:
+    """What an object will be: what its declaration leaves out stays."""
+    return None if item.value is None else {**(found.value if found else {}), **item.value}
+
+
+def _status(before: Value | None, after: Value | None) -> str:
+    if before is None or after is None:
+        return (ABSENT if after is None else CREATED) if before is None else DELETED
+    return PRESENT if before == after else ALTERED
+
+
+def _step(change: Change) -> Step:
+    effect = "delete" if change.deletes else ""
+    return Step((change.uid,), change.statement, change.shown, effect=effect, lost=change.lost)
+
+
+def order_changes(
+    changes: t.Sequence[Change], places: t.Mapping[str, tuple[str, str]], detour: t.Callable[[str, str], tuple[Change, Change]]
+) -> list[Change]:
+    """The changes so that each is possible after those before it.
+
+    Nothing is put below what is not there yet, or below itself. No name is given that another object still has: where two exchange
+    their names, one gets another name for a while (C(detour)). Objects are deleted as late as possible. C(places) is where each
+    object stands today: its parent and its name.
+    """
+    pending = [change for change in changes if not change.deletes] + [change for change in changes if change.deletes]
+    now: Places = dict(places)
+    ordered: list[Change] = []
+    while pending:
+        chosen = next((change for change in pending if _possible(change, now)), None)
+        if chosen is None:
+            blocked = next((change for change in pending if not change.deletes and _holder(change, now)), None)
+            if blocked is None:
+                raise GrafanaError(f"there is no order in which these can be changed: {', '.join(sorted({c.uid for c in pending}))}")
+            holder = _holder(blocked, now)
+            if not any(change.uid == holder for change in pending):
+                raise GrafanaError(f"{blocked.uid}: its name {blocked.name or now[blocked.uid][1]!r} is that of {holder}, which keeps it")
+            chosen, final = detour(holder, f"{now[holder][1]} ({holder})")
+            if not any(change.uid == holder and (change.deletes or change.name is not None) for change in pending):
+                pending.append(final)
+        else:
+            pending.remove(chosen)
+        ordered.append(chosen)
+        _apply(chosen, now)
+    return ordered
+
+
+def _target(change: Change, now: Places) -> tuple[str, str]:
+    parent, name = now.get(change.uid, ("", ""))
+    return (parent if change.parent is None else change.parent, name if change.name is None else change.name)
+
+
+def _holder(change: Change, now: Places) -> str:
+    """Who has the name that a change gives; names are compared without case, as Grafana does."""
+    parent, name = _target(change, now)
+    if now.get(change.uid) == (parent, name):
+        return ""
+    for uid, (other_parent, other_name) in now.items():
+        if uid != change.uid and other_parent == parent and other_name.casefold() == name.casefold():
+            return uid
+    return ""
+
+
+def _possible(change: Change, now: Places) -> bool:
+    if change.deletes:
+        return not any(parent == change.uid for parent, _name in now.values())
+    above = _target(change, now)[0]
+    if above and above not in now:
+        return False
+    while above:
+        if above == change.uid:
+            return False
+        above = now[above][0] if above in now else ""
+    return not _holder(change, now)
+
+
+def _apply(change: Change, now: Places) -> None:
+    if change.deletes:
+        now.pop(change.uid, None)
+    else:
+        now[change.uid] = _target(change, now)
