@@ -22,7 +22,7 @@ from pathlib import Path
 from tests import changed, newest
 from tests.testbed import engine, image, mirror
 from tests.testbed.artifacts import clickhouse
-from tests.testbed.core import CACHE, TestbedError, heartbeat, say
+from tests.testbed.core import CACHE, TestbedError, heartbeat, locked, say
 
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
@@ -146,20 +146,27 @@ def sanity_home() -> str:
 
 def lint() -> Result:
     """Style, types, and ansible-test sanity, without skips or ignores."""
+    with locked("lint"):  # the copy for ansible-test is one for all checkouts
+        return added_up(check(*what) for what in lint_checks())
+
+
+def lint_checks() -> list[tuple[str, list[str], Path, dict[str, str]]]:
+    """(name, program and arguments, folder, more of the environment) of each check."""
     python = ["--python", f"{sys.version_info[0]}.{sys.version_info[1]}"]
-    checks: list[tuple[str, list[str], Path, dict[str, str]]] = [
+    return [
         ("ruff", ["ruff", "check", "."], CHECKOUT, {}),
         ("yamllint", ["yamllint", "--strict", "."], CHECKOUT, {}),
         ("mypy", ["mypy", "plugins", "tests", "molecule", "bench"], CHECKOUT, {}),
         ("ansible-lint", ["ansible-lint", "--strict", "--offline"], CHECKOUT, {}),
         ("ansible-test sanity", ["ansible-test", "sanity", "--color", "no", *python, "--venv"], sanity_checkout(), {"HOME": sanity_home()}),
     ]
-    result = Result()
-    for name, (program, *arguments), folder, more in checks:
-        passed, _ = call(name, [PROGRAMS / program, *arguments], cwd=folder, env=environment(**more))
-        result.passed += passed
-        result.failed += not passed
-    return result
+
+
+def check(name: str, argv: Sequence[str], folder: Path, more: Mapping[str, str]) -> Result:
+    """One check of C(lint), which counts as one test."""
+    program, *arguments = argv
+    passed, _said = call(name, [PROGRAMS / program, *arguments], cwd=folder, env=environment(**more))
+    return Result(passed=passed, failed=not passed)
 
 
 def unit() -> Result:
