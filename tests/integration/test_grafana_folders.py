@@ -8,70 +8,28 @@ from __future__ import annotations
 import json
 import threading
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import client as grafana_client
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import execution, folders, planning
 from ansible_collections.groundwork.observability.plugins.modules import grafana_folders
 
-from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, WRITES, Fault, Proxy, grafana_proxy
-from tests.support.grafana_server import GrafanaServer, grafana_server
+from tests.support.grafana_module import ADMIN, PASSWORD, ModuleRun, Result
+from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, WRITES, Fault, Proxy
 
 pytestmark = pytest.mark.integration
 
-Result = dict[str, t.Any]
-Run = Callable[..., Result]
-PASSWORD = "pass\"word: ü'"
-ADMIN = ("admin", PASSWORD)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[GrafanaServer]:
-    with grafana_server(f'[security]\nadmin_password = """{PASSWORD}"""\n') as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def proxy(server: GrafanaServer) -> Iterator[Proxy]:
-    with grafana_proxy(server.url) as started:
-        yield started
-
 
 @pytest.fixture
-def run(server: GrafanaServer, proxy: Proxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Call the module in an organisation of its own."""
-    # Ansible reads the certificates of all authorities for each request, which takes longer than the request.
-    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
-    made = server.send("POST", "/api/orgs", {"name": "test"}, auth=ADMIN)[1]["orgId"]
-    login = {"url_username": "admin", "url_password": PASSWORD, "org_id": made}
-    proxy.reset()
-
-    def call(folders: t.Any = (), *, check: bool = False, as_user: Result | None = None, **options: t.Any) -> Result:
-        where = {"url": proxy.url, "retries": 0, **(login if as_user is None else as_user)}
-        arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **where, "folders": list(folders), **options}
-        capsys.readouterr()
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            grafana_folders.main()
-        printed = capsys.readouterr().out
-        result: Result = json.loads(printed)
-        result.pop("invocation", None)
-        assert PASSWORD not in json.dumps(result, ensure_ascii=False)
-        return result
-
-    call.org = made  # type: ignore[attr-defined]
-    yield call
-    server.send("DELETE", f"/api/orgs/{made}", auth=ADMIN)
+def run(run_in_grafana: Callable[[ModuleType], ModuleRun]) -> ModuleRun:
+    return run_in_grafana(grafana_folders)
 
 
-def ask(server: GrafanaServer, run: Run, method: str, path: str, body: t.Any = None) -> t.Any:
-    status, answer = server.send(method, path, body, auth=ADMIN, headers={"X-Grafana-Org-Id": str(run.org)})  # type: ignore[attr-defined]
-    assert status < 300, answer
-    return answer
-
-
-def tree(server: GrafanaServer, run: Run) -> dict[str, str]:
+def tree(run: ModuleRun) -> dict[str, str]:
     """Every folder of the organisation: parent and title."""
-    hits = ask(server, run, "GET", "/api/search?type=dash-folder")
+    hits = run.ask("GET", "/api/search?type=dash-folder")
     return {hit["uid"]: f"{hit.get('folderUid', '')}/{hit['title']}" for hit in hits}
 
 
@@ -82,12 +40,12 @@ def folder(uid: str, title: str = "", parent: str = "", **more: str) -> dict[str
 TREE = [folder("c", parent="b"), folder("b", parent="a"), folder("a"), folder("d", "Ünïcode / <b>'\"{{ x }}")]
 
 
-def test_create_again_change_and_check_mode(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_create_again_change_and_check_mode(proxy: Proxy, run: ModuleRun) -> None:
     announced = run(TREE, check=True)
-    assert tree(server, run) == {} and not proxy.writes
+    assert tree(run) == {} and not proxy.writes
     done = run(TREE)
     assert done["statements"] == announced["statements"] and done["diff"] == announced["diff"] and len(done["statements"]) == 4
-    assert tree(server, run) == {"a": "/A", "b": "a/B", "c": "b/C", "d": f"/{TREE[3]['title']}"}
+    assert tree(run) == {"a": "/A", "b": "a/B", "c": "b/C", "d": f"/{TREE[3]['title']}"}
     proxy.reset()
     again = run(TREE)
     assert not again["changed"] and not again["diff"] and [state["status"] for state in again["objects"]] == ["present"] * 4
@@ -97,42 +55,42 @@ def test_create_again_change_and_check_mode(server: GrafanaServer, proxy: Proxy,
     assert not proxy.writes
     done = run(changed)
     assert done["statements"] == announced["statements"] and done["changed"]
-    assert tree(server, run) == {"a": "/A", "b": "/Renamed", "c": "a/C"}
+    assert tree(run) == {"a": "/A", "b": "/Renamed", "c": "a/C"}
     assert {entry["before_header"] for entry in done["diff"]} == {"folder b", "folder c", "folder d"}
     assert '"title": "B"' in done["diff"][0]["before"] and '"title": "Renamed"' in done["diff"][0]["after"]
     assert not run(changed)["changed"]
 
 
-def test_drift_and_deletion(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_drift_and_deletion(proxy: Proxy, run: ModuleRun) -> None:
     run(TREE)
-    version = ask(server, run, "GET", "/api/folders/c")["version"]
-    ask(server, run, "PUT", "/api/folders/c", {"title": "By hand", "version": version})
-    ask(server, run, "POST", "/api/folders/b/move", {"parentUid": ""})
-    ask(server, run, "DELETE", "/api/folders/d")
+    version = run.ask("GET", "/api/folders/c")["version"]
+    run.ask("PUT", "/api/folders/c", {"title": "By hand", "version": version})
+    run.ask("POST", "/api/folders/b/move", {"parentUid": ""})
+    run.ask("DELETE", "/api/folders/d")
     assert run(TREE)["changed"]
-    assert tree(server, run)["c"] == "b/C" and tree(server, run)["b"] == "a/B" and "d" in tree(server, run)
+    assert tree(run)["c"] == "b/C" and tree(run)["b"] == "a/B" and "d" in tree(run)
     gone = [folder(uid, state="absent") for uid in "abcd"]
     assert run(gone)["statements"] == [f"DELETE /api/folders/{uid}" for uid in ("c", "b", "a", "d")]
     assert not run(gone)["changed"]
 
 
-def test_exchanged_titles_and_places(server: GrafanaServer, run: Run) -> None:
+def test_exchanged_titles_and_places(run: ModuleRun) -> None:
     run([folder("a"), folder("b"), folder("c", "X", "a"), folder("d", "X", "b")])
     wanted = [folder("a", "B", "b"), folder("b", "A"), folder("c", "X", "b"), folder("d", "X", "a")]
     assert run(wanted)["changed"]
-    assert tree(server, run) == {"a": "b/B", "b": "/A", "c": "b/X", "d": "a/X"}
+    assert tree(run) == {"a": "b/B", "b": "/A", "c": "b/X", "d": "a/X"}
     upside_down = [folder("b", "B", "a"), folder("a", "a"), folder("c", "Y", "a"), folder("d", "x", "a")]
     run(upside_down)
-    assert tree(server, run) == {"b": "a/B", "a": "/a", "c": "a/Y", "d": "a/x"}
+    assert tree(run) == {"b": "a/B", "a": "/a", "c": "a/Y", "d": "a/x"}
     assert not run(upside_down)["changed"]
 
 
-def test_purge_and_content(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_purge_and_content(proxy: Proxy, run: ModuleRun) -> None:
     run([*TREE, folder("kept", parent="d")])
     assert run([folder("a")], purge=["a"])["statements"] == ["DELETE /api/folders/c", "DELETE /api/folders/b"]
-    assert sorted(tree(server, run)) == ["a", "d", "kept"]
+    assert sorted(tree(run)) == ["a", "d", "kept"]
     run(TREE)
-    ask(server, run, "POST", "/api/dashboards/db", {"dashboard": {"title": "In use", "uid": "x"}, "folderUid": "c"})
+    run.ask("POST", "/api/dashboards/db", {"dashboard": {"title": "In use", "uid": "x"}, "folderUid": "c"})
     proxy.reset()
     for wanted, purge in (([folder("a")], ["a"]), ([folder("c", state="absent")], []), ([folder("a", state="absent")], [])):
         for check in (True, False):
@@ -141,7 +99,7 @@ def test_purge_and_content(server: GrafanaServer, proxy: Proxy, run: Run) -> Non
     assert "dashboard 'In use'" in run([folder("a")], purge=["a"])["msg"]
     assert "folder 'b'" in run([folder("a", state="absent")])["msg"]
     done = run([folder("a", state="absent")], allow=["delete_content"])
-    assert [state["name"] for state in done["objects"]] == ["a", "b", "c"] and sorted(tree(server, run)) == ["d", "kept"]
+    assert [state["name"] for state in done["objects"]] == ["a", "b", "c"] and sorted(tree(run)) == ["d", "kept"]
     assert "lost: dashboard 'In use'" in json.dumps(done["diff"])
 
 
@@ -152,39 +110,39 @@ def rule(folder_uid: str) -> Result:
     return {"title": "Rule", "uid": "r", "ruleGroup": "g", "folderUID": folder_uid, "condition": "A", "data": [query], **more}
 
 
-def test_folder_with_alert_rules_is_kept(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_folder_with_alert_rules_is_kept(proxy: Proxy, run: ModuleRun) -> None:
     run([folder("a")])
-    ask(server, run, "POST", "/api/v1/provisioning/alert-rules", rule("a"))
+    run.ask("POST", "/api/v1/provisioning/alert-rules", rule("a"))
     gone = [folder("a", state="absent")]
     proxy.reset()
     assert "alert rule 'Rule'" in run(gone)["msg"] and not proxy.writes
     # One who may not see rules: the server refuses.
     proxy.reset(lambda _method, path, _n: (403, {}, b'{"message": "no"}') if "alert-rules" in path else None)
-    assert "contains alert rules" in run(gone)["msg"] and "a" in tree(server, run)
+    assert "contains alert rules" in run(gone)["msg"] and "a" in tree(run)
     proxy.reset()
-    assert run(gone, allow=["delete_content"])["changed"] and tree(server, run) == {}
+    assert run(gone, allow=["delete_content"])["changed"] and tree(run) == {}
 
 
-def test_a_hundred_folders_in_the_same_number_of_requests(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_a_hundred_folders_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun) -> None:
     many = [folder(f"f{number}", parent=f"f{number // 3}" if number > 2 else "") for number in range(1, 101)]
     for item in many:
-        ask(server, run, "POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
+        run.ask("POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
     proxy.reset()
     assert not run(many)["changed"]
     assert len(proxy.requests) == 2
 
 
 @pytest.mark.parametrize("fault", [DROP, FORWARD_AND_DROP])
-def test_killed_at_each_request(server: GrafanaServer, proxy: Proxy, run: Run, fault: str) -> None:
+def test_killed_at_each_request(proxy: Proxy, run: ModuleRun, fault: str) -> None:
     """From one state to another, with the connection gone for good at each write in turn; the next run finishes."""
     before = [folder("a"), folder("b"), folder("c", parent="a"), folder("e", parent="a")]
     after = [folder("a", "B"), folder("b", "A", "a"), folder("c", "c2", "b"), folder("d", parent="c"), folder("e", state="absent")]
     interrupted = 0
     for stop in range(20):
-        for uid in [uid for uid, place in tree(server, run).items() if place.startswith("/")]:
-            ask(server, run, "DELETE", f"/api/folders/{uid}")
+        for uid in [uid for uid, place in tree(run).items() if place.startswith("/")]:
+            run.ask("DELETE", f"/api/folders/{uid}")
         for item in before:
-            ask(server, run, "POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
+            run.ask("POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
 
         def break_at(method: str, _path: str, _position: int, stop: int = stop) -> Fault | None:
             writes = len(proxy.writes)
@@ -200,12 +158,12 @@ def test_killed_at_each_request(server: GrafanaServer, proxy: Proxy, run: Run, f
         interrupted += 1
         assert "\n" not in stopped["msg"] and stopped["changed"] == bool(stopped["statements"] or stopped.get("uncertain"))
         run(after)
-        assert tree(server, run) == {"a": "/B", "b": "a/A", "c": "b/c2", "d": "c/D"}
+        assert tree(run) == {"a": "/B", "b": "a/A", "c": "b/c2", "d": "c/D"}
         assert not run(after)["changed"]
     assert interrupted == 7
 
 
-def test_lost_answer_is_looked_up(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_lost_answer_is_looked_up(proxy: Proxy, run: ModuleRun) -> None:
     """The answer to each write is lost once: the module reads again, and reports each request once."""
     lost: set[str] = set()
 
@@ -217,12 +175,12 @@ def test_lost_answer_is_looked_up(server: GrafanaServer, proxy: Proxy, run: Run)
         return None
 
     proxy.reset(lose_once)
-    done = run(TREE)
+    done = run(TREE, retries=2)
     assert len(lost) == 3 and len(done["statements"]) == 4 == len(set(done["statements"])) == len(proxy.writes)
-    assert len(tree(server, run)) == 4
+    assert len(tree(run)) == 4
 
 
-def test_retries_are_made_only_where_they_are_safe(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_retries_are_made_only_where_they_are_safe(proxy: Proxy, run: ModuleRun) -> None:
     answers: dict[str, Fault] = {"GET": (503, {}, b"<html>"), "POST": (429, {"Retry-After": "0"}, b"{}")}
     proxy.reset(lambda method, _path, _position: answers.pop(method, None))
     assert run([folder("a")], retries=1)["changed"]
@@ -232,33 +190,30 @@ def test_retries_are_made_only_where_they_are_safe(server: GrafanaServer, proxy:
     assert len(proxy.writes) == 1
 
 
-def test_changed_by_somebody_else_meanwhile(server: GrafanaServer, proxy: Proxy, run: Run) -> None:
+def test_changed_by_somebody_else_meanwhile(proxy: Proxy, run: ModuleRun) -> None:
     run([folder("a")])
 
     def interfere(method: str, _path: str, _position: int) -> Fault | None:
         if method == "PUT" and len(proxy.writes) == 1:
-            ask(server, run, "PUT", "/api/folders/a", {"title": "Theirs", "overwrite": True})
+            run.ask("PUT", "/api/folders/a", {"title": "Theirs", "overwrite": True})
         return None
 
     proxy.reset(interfere)
     done = run([folder("a", "Ours")])
     assert proxy.writes == ["PUT /api/folders/a"] * 2 and len(done["statements"]) == 1
-    assert tree(server, run) == {"a": "/Ours"}
+    assert tree(run) == {"a": "/Ours"}
 
 
-def test_two_organisations_at_once(server: GrafanaServer, run: Run) -> None:
+def test_two_organisations_at_once(run: ModuleRun) -> None:
     """Two runs of one user, each request by turns: nothing lands in the other's organisation, and the user's own stays."""
-    from ansible_collections.groundwork.observability.plugins.module_utils._grafana import client as grafana
-    from ansible_collections.groundwork.observability.plugins.module_utils._grafana import execution, folders, planning
-
-    other = server.send("POST", "/api/orgs", {"name": "other"}, auth=ADMIN)[1]["orgId"]
+    other = run.server.send("POST", "/api/orgs", {"name": "other"}, auth=ADMIN)[1]["orgId"]
     options = {"client_cert": None, "client_key": None, "ca_path": None, "validate_certs": True, "use_proxy": False, "http_agent": "t"}
-    login = {"url": server.url, "url_username": "admin", "url_password": PASSWORD, "token": None}
+    login = {"url": run.server.url, "url_username": "admin", "url_password": PASSWORD, "token": None}
     more = {**login, "timeout": 9, "retries": 0, "org_name": None}
     both = threading.Barrier(2)
-    current = server.send("GET", "/api/user", auth=ADMIN)[1]["orgId"]
+    current = run.server.send("GET", "/api/user", auth=ADMIN)[1]["orgId"]
 
-    class Alternating(grafana.Client):
+    class Alternating(grafana_client.Client):
         def send(self, method: str, path: str, body: t.Any = None) -> t.Any:
             both.wait(timeout=20)
             return super().send(method, path, body)
@@ -266,48 +221,45 @@ def test_two_organisations_at_once(server: GrafanaServer, run: Run) -> None:
     def converge(org: int, prefix: str) -> None:
         params: Result = {**options, **more, "org_id": org, "purge": [], "allow": [], "folders": []}
         params["folders"] = [{**folder(f"same{n}", f"{prefix}{n}"), "state": "present"} for n in range(4)]
-        client, want = Alternating(grafana.Connection.from_params(params)), folders.declare(params)
+        client, want = Alternating(grafana_client.Connection.from_params(params)), folders.declare(params)
         client.enter_organisation()
         plan = planning.make_plan(folders.FOLDERS, want, folders.observe(client, want, params))
         execution.execute(client, folders.FOLDERS, plan, lambda: plan)
 
-    runs = [threading.Thread(target=converge, args=arguments) for arguments in ((run.org, "x"), (other, "y"))]  # type: ignore[attr-defined]
+    runs = [threading.Thread(target=converge, args=arguments) for arguments in ((run.org, "x"), (other, "y"))]
     for thread in runs:
         thread.start()
     for thread in runs:
         thread.join(timeout=60)
-    assert tree(server, run) == {f"same{n}": f"/x{n}" for n in range(4)}
-    titles = server.send("GET", "/api/search?type=dash-folder", auth=ADMIN, headers={"X-Grafana-Org-Id": str(other)})[1]
+    assert tree(run) == {f"same{n}": f"/x{n}" for n in range(4)}
+    titles = run.server.send("GET", "/api/search?type=dash-folder", auth=ADMIN, headers={"X-Grafana-Org-Id": str(other)})[1]
     assert sorted(hit["title"] for hit in titles) == [f"y{n}" for n in range(4)]
-    assert server.send("GET", "/api/user", auth=ADMIN)[1]["orgId"] == current
-    server.send("DELETE", f"/api/orgs/{other}", auth=ADMIN)
+    assert run.server.send("GET", "/api/user", auth=ADMIN)[1]["orgId"] == current
+    run.server.send("DELETE", f"/api/orgs/{other}", auth=ADMIN)
 
 
-def test_tokens_and_organisations(server: GrafanaServer, run: Run) -> None:
-    keys = {}
-    for role in ("Viewer", "Editor"):
-        account = ask(server, run, "POST", "/api/serviceaccounts", {"name": role, "role": role})
-        keys[role] = ask(server, run, "POST", f"/api/serviceaccounts/{account['id']}/tokens", {"name": role})["key"]
-    org = run.org  # type: ignore[attr-defined]
-    assert run([folder("a")], as_user={"token": keys["Editor"], "org_id": org})["changed"]
-    assert not run([folder("a")], as_user={"token": keys["Editor"], "org_name": "test"})["changed"]
+def test_tokens_and_organisations(run: ModuleRun) -> None:
+    viewer, editor = run.tokens("Viewer", "Editor")
+    org = run.org
+    assert run([folder("a")], as_user={"token": editor, "org_id": org})["changed"]
+    assert not run([folder("a")], as_user={"token": editor, "org_name": "test"})["changed"]
     login = {"url_username": "admin", "url_password": PASSWORD}
     assert not run([folder("a")], as_user={**login, "org_name": "test"})["changed"]
-    for role, expected in (("Viewer", "403: the user or token may not do this: You'll need additional permissions"), ("Editor", "")):
-        refused = run([folder("b")], as_user={"token": keys[role]})
-        assert refused.get("msg", "").find(expected) >= 0 and keys[role] not in json.dumps(refused)
-    for user, expected in [
-        ({"token": keys["Editor"], "org_id": 1}, f"org_id: 1: the credentials are of organisation {org} (test)"),
-        ({"token": keys["Editor"], "org_name": "Main Org."}, "org_name: 'Main Org.': the credentials are of organisation"),
+    refused = run([folder("b")], as_user={"token": viewer})
+    assert "403: the user or token may not do this: You'll need additional permissions" in refused["msg"] and not refused["changed"]
+    users: list[tuple[Result, str]] = [
+        ({"token": editor, "org_id": 1}, f"org_id: 1: the credentials are of organisation {org} (test)"),
+        ({"token": editor, "org_name": "Main Org."}, "org_name: 'Main Org.': the credentials are of organisation"),
         ({**login, "org_id": 9999}, "org"),
         ({**login, "org_name": "nobody's"}, "org_name: the user is not a member of an organisation"),
         ({"token": "expired"}, "401: the user or token is not accepted"),
         ({"token": "with space"}, "token: it contains a character that no token has"),
         ({"url_username": "admin", "url_password": "wrong"}, "401: the user or token is not accepted"),
         ({}, "one of the following is required: token, url_username, client_cert"),
-    ]:
+    ]
+    for user, expected in users:
         assert expected in run([folder("c")], as_user=user)["msg"]
-    assert sorted(tree(server, run)) == ["a", "b"]
+    assert sorted(tree(run)) == ["a"]
 
 
 WRONG = [
@@ -344,12 +296,12 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("folders", "options", "message"), WRONG, ids=[message[:40] for _folders, _options, message in WRONG])
-def test_wrong_input(server: GrafanaServer, proxy: Proxy, run: Run, folders: t.Any, options: Result, message: str) -> None:
-    ask(server, run, "POST", "/api/folders", {"uid": "theirs", "title": "Taken"})
-    ask(server, run, "POST", "/api/folders", {"uid": "below", "title": "Below", "parentUid": "theirs"})
+@pytest.mark.parametrize(("declared", "options", "message"), WRONG, ids=[message[:40] for _declared, _options, message in WRONG])
+def test_wrong_input(proxy: Proxy, run: ModuleRun, declared: t.Any, options: Result, message: str) -> None:
+    run.ask("POST", "/api/folders", {"uid": "theirs", "title": "Taken"})
+    run.ask("POST", "/api/folders", {"uid": "below", "title": "Below", "parentUid": "theirs"})
     proxy.reset()
-    refused = run([folder("first"), *folders] if folders and "folders[" not in message else folders, **options)
+    refused = run([folder("first"), *declared] if "folders[" not in message else declared, **options)
     assert refused["failed"] and message in refused["msg"] and "\n" not in refused["msg"] and "hidden" not in refused["msg"]
     assert not proxy.writes and not refused.get("changed")
 
@@ -372,7 +324,7 @@ BROKEN: list[tuple[Fault, str]] = [
 
 
 @pytest.mark.parametrize(("fault", "message"), BROKEN, ids=[message[:30] for _fault, message in BROKEN])
-def test_broken_answers(server: GrafanaServer, proxy: Proxy, run: Run, fault: Fault, message: str) -> None:
+def test_broken_answers(proxy: Proxy, run: ModuleRun, fault: Fault, message: str) -> None:
     """The same answer to the list, and then only to the first write."""
     proxy.reset(lambda _method, path, _position: fault if "search" in path else None)
     refused = run([folder("a")])
@@ -382,10 +334,10 @@ def test_broken_answers(server: GrafanaServer, proxy: Proxy, run: Run, fault: Fa
     run([folder("a"), folder("b", parent="a")])
     proxy.reset()
     run([folder("a"), folder("b", parent="a")])
-    assert tree(server, run) == {"a": "/A", "b": "a/B"}
+    assert tree(run) == {"a": "/A", "b": "a/B"}
 
 
-def test_slow_server(proxy: Proxy, run: Run) -> None:
+def test_slow_server(proxy: Proxy, run: ModuleRun) -> None:
     wake = threading.Event()
     proxy.reset(lambda _method, path, _position: DROP if "search" in path and not wake.wait(5) else None)
     refused = run([folder("a")], timeout=1)
@@ -393,13 +345,13 @@ def test_slow_server(proxy: Proxy, run: Run) -> None:
     assert "no answer within 1 s (timeout)" in refused["msg"]
 
 
-def test_check_mode_without_a_server(run: Run) -> None:
+def test_check_mode_without_a_server(run: ModuleRun) -> None:
     planned = run(TREE, check=True, url="http://127.0.0.1:1")
     assert planned["changed"] and len(planned["statements"]) == 4
     assert "planned as for an empty server" in json.dumps(planned["warnings"])
 
 
-def test_a_grafana_that_does_not_nest(proxy: Proxy, run: Run) -> None:
+def test_a_grafana_that_does_not_nest(proxy: Proxy, run: ModuleRun) -> None:
     flat = b'{"uid": "b", "title": "B", "version": 1}'
     proxy.reset(lambda method, _path, _position: (200, {}, flat) if method == "POST" and len(proxy.writes) == 2 else None)
     assert "this Grafana does not nest folders" in run([folder("a"), folder("b", parent="a")])["msg"]

@@ -12,6 +12,7 @@ Spec = dict[str, t.Any]
 DELETE_CONTENT = "delete_content"
 _TEXT = {"type": "str"}
 _TEXTS = {"type": "list", "elements": "str"}
+_DATASOURCE_FLAGS = {"basic_auth": "basicAuth", "with_credentials": "withCredentials", "is_default": "isDefault"}
 _STATE = {**_TEXT, "choices": ["present", "absent"], "default": "present"}
 
 
@@ -56,4 +57,30 @@ def folders_spec() -> Spec:
         "folders": {"type": "list", "elements": "dict", "required": True, "options": folder},
         "purge": {**_TEXTS, "default": []},
         "allow": {**_TEXTS, "choices": [DELETE_CONTENT], "default": []},
+    }
+
+
+def datasources_spec() -> Spec:
+    """Options of C(grafana_datasources)."""
+    texts = {name: {**_TEXT, "default": ""} for name in ("user", "database")}
+    flags = {name: {"type": "bool", "aliases": [alias]} for name, alias in _DATASOURCE_FLAGS.items()}
+    datasource = {
+        "uid": {**_TEXT, "required": True},
+        "name": _TEXT,
+        "type": {**_TEXT, "aliases": ["ds_type"]},
+        "access": {**_TEXT, "choices": ["proxy", "direct"], "default": "proxy"},
+        "url": {**_TEXT, "default": "", "aliases": ["ds_url"]},
+        **texts,
+        **flags,
+        "basic_auth_user": {**_TEXT, "aliases": ["basicAuthUser"]},
+        "json_data": {"type": "dict", "default": {}, "aliases": ["jsonData", "additional_json_data"]},
+        "secure_json_data": {"type": "dict", "no_log": True, "aliases": ["secureJsonData", "additional_secure_json_data"]},
+        "state": _STATE,
+    }
+    purge = {"uids": {**_TEXTS, "required": True}, "keep": {**_TEXTS, "default": []}}
+    return {
+        **connection_spec(),
+        "datasources": {"type": "list", "elements": "dict", "required": True, "options": datasource},
+        "update_secrets": {**_TEXT, "choices": ["digest", "always", "on_create"], "default": "digest", "no_log": False},
+        "purge": {"type": "dict", "options": purge},
     }

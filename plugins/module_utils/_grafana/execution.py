@@ -116,8 +116,9 @@ def _execute_once(client: Client, kind: Kind, plan: Plan, run: _Run) -> tuple[Gr
             run.unanswered = (step, state) if isinstance(error, Unanswered) else None
             return error, step, len(plan.steps) - position
         run.done.append((step, state))
-        if isinstance(answer, dict) and isinstance(answer.get("version"), int):
-            run.versions[step.target[0]] = answer["version"]
+        changed = answer.get("datasource", answer) if isinstance(answer, dict) else {}
+        if isinstance(changed.get("version"), int):
+            run.versions[step.target[0]] = changed["version"]
         problem = kind.misread(step.statement, answer)
         if problem:
             return GrafanaError(problem), step, len(plan.steps) - position - 1

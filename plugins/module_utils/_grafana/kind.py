@@ -108,6 +108,19 @@ def shown_value(value: Value | None) -> str:
     return "" if value is None else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
 
 
+def same_value(one: t.Any, other: t.Any) -> bool:
+    """Whether both are the same JSON. Not so for Python: it takes true for 1. Grafana writes 1.0 as 1."""
+    return shown_value(_plain(one)) == shown_value(_plain(other))
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def check_uid(uid: str, where: str) -> None:
     """Raises C(GrafanaError) for a uid that Grafana refuses, since version 12 for all kinds."""
     if not _UID.match(uid):

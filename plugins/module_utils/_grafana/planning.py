@@ -9,7 +9,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
 
 from .client import GrafanaError
-from .kind import Change, Declared, Found, Kind, Observation, Value, shown_value
+from .kind import Change, Declared, Found, Kind, Observation, Value, same_value, shown_value
 
 PRESENT, ABSENT = "present", "absent"
 CREATED, ALTERED, DELETED = "created", "altered", "deleted"
@@ -39,10 +39,15 @@ def final_value(item: Declared, found: Found | None) -> Value | None:
     return None if item.value is None else {**(found.value if found else {}), **item.value}
 
 
+def is_as_declared(item: Declared, found: Found) -> bool:
+    """Whether nothing is to be done with an object that exists."""
+    return same_value(final_value(item, found), found.value)
+
+
 def _status(before: Value | None, after: Value | None) -> str:
     if before is None or after is None:
         return (ABSENT if after is None else CREATED) if before is None else DELETED
-    return PRESENT if before == after else ALTERED
+    return PRESENT if same_value(before, after) else ALTERED
 
 
 def _step(change: Change) -> Step:

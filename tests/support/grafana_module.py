@@ -1,0 +1,61 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Calls a Grafana module through a proxy, in an organisation of its own, and asks the server behind it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from tests.support.grafana_proxy import Proxy
+from tests.support.grafana_server import GrafanaServer
+
+PASSWORD = "pass\"word: ü'"
+ADMIN = ("admin", PASSWORD)
+Result = dict[str, Any]
+
+
+@dataclass
+class ModuleRun:
+    """One organisation of the server. `secrets` must not be in any result."""
+
+    server: GrafanaServer
+    proxy: Proxy
+    module: ModuleType
+    capsys: pytest.CaptureFixture[str]
+    org: int
+    secrets: tuple[str, ...] = (PASSWORD,)
+
+    def __call__(self, objects: Any = (), *, check: bool = False, as_user: Result | None = None, **options: Any) -> Result:
+        """The result of a run with these objects declared."""
+        login = {"url_username": "admin", "url_password": PASSWORD, "org_id": self.org} if as_user is None else as_user
+        name = self.module.__name__.rpartition("grafana_")[2]
+        where = {"url": self.proxy.url, "retries": 0, **login, name: list(objects), **options}
+        self.capsys.readouterr()
+        with patch_module_args({"_ansible_check_mode": check, "_ansible_diff": True, **where}), pytest.raises(SystemExit):
+            self.module.main()
+        printed = self.capsys.readouterr().out
+        for secret in self.secrets:
+            assert secret not in printed and json.dumps(secret)[1:-1] not in printed
+        result: Result = json.loads(printed)
+        result.pop("invocation", None)
+        return result
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """What the server answers to its administrator in this organisation, past the proxy."""
+        status, answer = self.server.send(method, path, body, auth=ADMIN, headers={"X-Grafana-Org-Id": str(self.org)})
+        assert status < 300, answer
+        return answer
+
+    def tokens(self, *roles: str) -> list[str]:
+        """A service account's token for each role."""
+        found = []
+        for role in roles:
+            account = self.ask("POST", "/api/serviceaccounts", {"name": role, "role": role})
+            found.append(self.ask("POST", f"/api/serviceaccounts/{account['id']}/tokens", {"name": role})["key"])
+        self.secrets += tuple(found)
+        return found
