@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import ssl
 import threading
 import typing as t
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,7 +20,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._grafana 
 from ansible_collections.groundwork.observability.plugins.modules import grafana_folders
 
 from tests.support.grafana_module import ADMIN, PASSWORD, ModuleRun, Result
-from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, WRITES, Fault, Proxy
+from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, WRITES, Fault, Listener, Proxy
+from tests.support.pki import Pki
 
 pytestmark = pytest.mark.integration
 
@@ -343,6 +347,44 @@ def test_slow_server(proxy: Proxy, run: ModuleRun) -> None:
     refused = run([folder("a")], timeout=1)
     wake.set()
     assert "no answer within 1 s (timeout)" in refused["msg"]
+
+
+def test_tls(run: ModuleRun, tmp_path: Path) -> None:
+    """The authority of ca_path is trusted, no other; a client certificate is sent; what speaks no TLS is told apart."""
+    pki = Pki(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(pki.ca))
+    context.load_cert_chain(pki.certificate, pki.key)
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.connection.getpeercert())
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *args: t.Any) -> None:
+            """Quiet."""
+
+    context.verify_mode = ssl.CERT_OPTIONAL
+    with Listener(("127.0.0.1", 0), Handler) as listener:
+        listener.socket = context.wrap_socket(listener.socket, server_side=True)
+        threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        url = f"https://localhost:{listener.server_address[1]}"
+        trusted: Result = {"url": url, "ca_path": str(pki.ca)}
+        gone = [folder("a", state="absent")]
+        assert run(gone, as_user={"token": "abcdefgh"}, **trusted)["changed"] is False
+        assert seen and not any(seen)
+        certificate: Result = {"client_cert": str(pki.certificate), "client_key": str(pki.key)}
+        assert run(gone, as_user=certificate, **trusted)["changed"] is False
+        assert seen[-1]
+        count = len(seen)
+        for retries in (0, 3):
+            assert "its certificate is not accepted" in run(gone, url=url, retries=retries)["msg"]
+        assert len(seen) == count
+        listener.shutdown()
+    plain: Result = {"url": run.proxy.url.replace("http:", "https:"), "ca_path": str(pki.ca)}
+    assert "TLS failed" in run(gone, **plain)["msg"]
 
 
 def test_check_mode_without_a_server(run: ModuleRun) -> None:

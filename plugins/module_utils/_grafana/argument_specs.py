@@ -84,3 +84,18 @@ def datasources_spec() -> Spec:
         "update_secrets": {**_TEXT, "choices": ["digest", "always", "on_create"], "default": "digest", "no_log": False},
         "purge": {"type": "dict", "options": purge},
     }
+
+
+def dashboards_spec() -> Spec:
+    """Options of C(grafana_dashboards)."""
+    folder = {"folder_uid": {**_TEXT, "default": ""}, "folder": _TEXT}
+    dashboard = {"uid": _TEXT, "dashboard": {"type": "dict"}, "path": {"type": "path"}, **folder, "state": _STATE}
+    directory = {"path": {"type": "path", "required": True}, **folder}
+    return {
+        **connection_spec(),
+        "dashboards": {"type": "list", "elements": "dict", "default": [], "options": dashboard},
+        "directories": {"type": "list", "elements": "dict", "default": [], "options": directory},
+        "inputs": {"type": "dict", "default": {}},
+        "commit_message": {**_TEXT, "default": "Saved by Ansible"},
+        "purge": {**_TEXTS, "default": []},
+    }

@@ -40,10 +40,12 @@ def run(module: AnsibleModule, kind: Kind) -> None:
 def converge(module: AnsibleModule, client: Client, kind: Kind, want: t.Sequence[Declared]) -> Plan:
     """Read, check and plan; unless in check mode also execute. Returns the plan as seen from the start of the run."""
 
+    params = {**module.params, "check_mode": module.check_mode}
+
     def read_and_plan() -> Plan:
-        observation = kind.observe(client, want, module.params)
-        items = [*want, *kind.purged(want, observation, module.params)]
-        kind.check(items, observation, module.params)
+        observation = kind.observe(client, want, params)
+        items = [*want, *kind.purged(want, observation, params)]
+        kind.check(items, observation, params)
         return make_plan(kind, items, observation)
 
     try:
@@ -53,7 +55,7 @@ def converge(module: AnsibleModule, client: Client, kind: Kind, want: t.Sequence
         if not module.check_mode:
             raise
         module.warn(f"{error}; planned as for an empty server")
-        kind.check(want, Observation({}), module.params)
+        kind.check(want, Observation({}), params)
         return make_plan(kind, want, Observation({}))
     return plan if module.check_mode else execute(client, kind, plan, read_and_plan)
 
