@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import dashboards
 from ansible_collections.groundwork.observability.plugins.modules import grafana_dashboards
 
 from tests.support.grafana_module import ModuleRun, Result
@@ -130,18 +131,20 @@ def test_files_own_what_they_provision(proxy: Proxy, run: ModuleRun) -> None:
         assert "dashboard 'file' comes from the provisioning file" in refused["msg"] and not proxy.writes
 
 
-def test_a_hundred_dashboards_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun) -> None:
+def test_a_hundred_dashboards_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [board(f"b{number}", "General" if number == 7 else "") for number in range(100)]
     for item in many:
         save(run, item)
     proxy.reset()
     assert not run(many)["changed"]
     assert len(proxy.requests) == 3 and set(proxy.organisations) == {str(run.org)}
+    monkeypatch.setattr(dashboards, "LIST_PAGE", 30)
+    assert not run(many)["changed"]
+    assert len(proxy.requests) == 3 + 2 + 4
 
 
-@pytest.mark.parametrize("fault", [DROP, FORWARD_AND_DROP])
-def test_killed_at_each_request(proxy: Proxy, run: ModuleRun, fault: str) -> None:
-    """With the connection gone for good at each write in turn; the next run finishes."""
+def test_killed_after_each_request(proxy: Proxy, run: ModuleRun) -> None:
+    """The connection is gone for good once the server has executed the first write, the second, and so on; the next run finishes."""
     before = [board("a"), board("b"), board("c")]
     after = [board("a", "New"), board("b", folder="g"), {"uid": "c", "state": "absent"}, board("d")]
     interrupted = 0
@@ -154,7 +157,7 @@ def test_killed_at_each_request(proxy: Proxy, run: ModuleRun, fault: str) -> Non
         def break_at(method: str, _path: str, _position: int, stop: int = stop) -> Fault | None:
             writes = len(proxy.writes)
             if writes > stop:
-                return fault if method in WRITES and writes == stop + 1 else DROP
+                return FORWARD_AND_DROP if method in WRITES and writes == stop + 1 else DROP
             return None
 
         proxy.reset(break_at)

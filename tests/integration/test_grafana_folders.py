@@ -127,18 +127,20 @@ def test_folder_with_alert_rules_is_kept(proxy: Proxy, run: ModuleRun) -> None:
     assert run(gone, allow=["delete_content"])["changed"] and tree(run) == {}
 
 
-def test_a_hundred_folders_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun) -> None:
+def test_a_hundred_folders_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [folder(f"f{number}", parent=f"f{number // 3}" if number > 2 else "") for number in range(1, 101)]
     for item in many:
         run.ask("POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
     proxy.reset()
     assert not run(many)["changed"]
     assert len(proxy.requests) == 2
+    monkeypatch.setattr(grafana_client, "PAGE", 30)
+    assert not run(many)["changed"]
+    assert len(proxy.requests) == 2 + 1 + 4
 
 
-@pytest.mark.parametrize("fault", [DROP, FORWARD_AND_DROP])
-def test_killed_at_each_request(proxy: Proxy, run: ModuleRun, fault: str) -> None:
-    """From one state to another, with the connection gone for good at each write in turn; the next run finishes."""
+def test_killed_after_each_request(proxy: Proxy, run: ModuleRun) -> None:
+    """The connection is gone for good once the server has executed the first write, the second, and so on; the next run finishes."""
     before = [folder("a"), folder("b"), folder("c", parent="a"), folder("e", parent="a")]
     after = [folder("a", "B"), folder("b", "A", "a"), folder("c", "c2", "b"), folder("d", parent="c"), folder("e", state="absent")]
     interrupted = 0
@@ -151,7 +153,7 @@ def test_killed_at_each_request(proxy: Proxy, run: ModuleRun, fault: str) -> Non
         def break_at(method: str, _path: str, _position: int, stop: int = stop) -> Fault | None:
             writes = len(proxy.writes)
             if writes > stop:
-                return fault if method in WRITES and writes == stop + 1 else DROP
+                return FORWARD_AND_DROP if method in WRITES and writes == stop + 1 else DROP
             return None
 
         proxy.reset(break_at)

@@ -1,0 +1,52 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The Grafana modules as Ansible runs them: packed and sent, with options of their action group, shown at -vvv."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.grafana_server import grafana_server
+
+pytestmark = pytest.mark.integration
+
+CHECKOUT = Path(__file__).parents[2]
+SECRETS = ("hunter2-login", "hunter2-source")
+PLAY = f"""
+- hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/groundwork.observability.grafana:
+      url: "{{{{ url }}}}"
+      url_username: admin
+      url_password: {SECRETS[0]}
+  tasks:
+    - groundwork.observability.grafana_folders:
+        folders: [{{uid: a, title: A}}, {{uid: b, title: B, parent_uid: a}}]
+    - groundwork.observability.grafana_datasources:
+        datasources: [{{uid: p, name: P, type: prometheus, url: "http://p", secure_json_data: {{httpHeaderValue1: {SECRETS[1]}}}}}]
+    - groundwork.observability.grafana_dashboards:
+        dashboards: [{{dashboard: {{uid: d, title: D, panels: []}}, folder: A/B}}]
+"""
+
+
+def test_check_run_and_second_run(tmp_path: Path) -> None:
+    """Check mode on an empty server announces all, also what needs what a task before it makes; the second run changes nothing."""
+    (tmp_path / "play.yml").write_text(PLAY)
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml"), "-vvv", "--diff"]
+    variables = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
+    with grafana_server(f"[security]\nadmin_password = {SECRETS[0]}\n") as server:
+        given = ["-e", f"url={server.url}", "-e", f"ansible_python_interpreter={sys.executable}"]
+        for mode, summary in ((["--check"], "ok=3    changed=3"), ([], "ok=3    changed=3"), ([], "ok=3    changed=0")):
+            done = subprocess.run([*command, *given, *mode], env={**os.environ, **variables}, capture_output=True, text=True)
+            assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
+            assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
+            folders = server.send("GET", "/api/search?type=dash-folder", auth=("admin", SECRETS[0]))[1]
+            assert len(folders) == (0 if mode else 2)
