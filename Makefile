@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test test-one test-changed soak bench bench-gateway bench-controller lint unit
+.PHONY: help demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -27,6 +27,9 @@ soak: ## What takes more than an hour: a site installed by the newest ansible-co
 
 bench: ## clickhouse_schema beside a looped task, as ratios
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.clickhouse_schema
+
+bench-grafana: ## grafana_dashboards beside looped tasks, on 100 dashboards without a change (about 3 minutes)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.grafana_dashboards
 
 bench-gateway: ## What a gateway costs ClickHouse and ZooKeeper with 10 to 3,000 agents, with and without batches (about 40 minutes)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.gateway

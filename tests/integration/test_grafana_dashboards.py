@@ -16,7 +16,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._grafana 
 from ansible_collections.groundwork.observability.plugins.modules import grafana_dashboards
 
 from tests.support.grafana_module import ModuleRun, Result
-from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, WRITES, Fault, Proxy
+from tests.support.grafana_proxy import CUT, DROP, FORWARD_AND_DROP, Fault, Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -153,14 +153,7 @@ def test_killed_after_each_request(proxy: Proxy, run: ModuleRun) -> None:
             run.ask("DELETE", f"/api/dashboards/uid/{uid}")
         for item in before:
             save(run, item)
-
-        def break_at(method: str, _path: str, _position: int, stop: int = stop) -> Fault | None:
-            writes = len(proxy.writes)
-            if writes > stop:
-                return FORWARD_AND_DROP if method in WRITES and writes == stop + 1 else DROP
-            return None
-
-        proxy.reset(break_at)
+        proxy.disappear_after(stop)
         stopped = run(after)
         proxy.reset()
         if not stopped.get("failed"):

@@ -149,14 +149,7 @@ def test_killed_after_each_request(proxy: Proxy, run: ModuleRun) -> None:
             run.ask("DELETE", f"/api/folders/{uid}")
         for item in before:
             run.ask("POST", "/api/folders", {"uid": item["uid"], "title": item["title"], "parentUid": item["parent_uid"]})
-
-        def break_at(method: str, _path: str, _position: int, stop: int = stop) -> Fault | None:
-            writes = len(proxy.writes)
-            if writes > stop:
-                return FORWARD_AND_DROP if method in WRITES and writes == stop + 1 else DROP
-            return None
-
-        proxy.reset(break_at)
+        proxy.disappear_after(stop)
         stopped = run(after)
         proxy.reset()
         if not stopped.get("failed"):

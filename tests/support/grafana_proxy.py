@@ -32,6 +32,16 @@ class Proxy:
         """The requests that change something, as lines."""
         return [f"{method} {path}" for method, path in self.requests if method in WRITES]
 
+    def disappear_after(self, writes: int) -> None:
+        """Forget what was. The server executes this many writes and one more, whose answer is lost; then nothing is answered."""
+
+        def fault(method: str, _path: str, _position: int) -> Fault | None:
+            if len(self.writes) <= writes:
+                return None
+            return FORWARD_AND_DROP if method in WRITES and len(self.writes) == writes + 1 else DROP
+
+        self.reset(fault)
+
     def reset(self, fault: Callable[[str, str, int], Fault | None] | None = None) -> None:
         """Forget what was, and break what `fault` says."""
         self.requests, self.organisations, self.fault = [], [], fault
