@@ -85,7 +85,7 @@ def test_only_the_system_logs_of_the_configuration_are_kept(server: ClickHouse) 
     assert server.query(stored) == "asynchronous_metric_log\nquery_log"
 
 
-def test_logs_of_a_system_database_in_memory_make_room() -> None:
+def test_log_folders_without_metadata_are_moved_aside() -> None:
     node = ClickHouse(LOG)
     part = node.folder / "data" / "data" / "system" / "query_log" / "20260101_1_1_0"  # no metadata says what it is of
     part.mkdir(parents=True)
@@ -96,7 +96,7 @@ def test_logs_of_a_system_database_in_memory_make_room() -> None:
         assert not part.exists()
 
 
-def test_prometheus_has_a_port_of_its_own(server: ClickHouse, prometheus_port: int) -> None:
+def test_prometheus_endpoint(server: ClickHouse, prometheus_port: int) -> None:
     def scrape() -> dict[str, float]:
         # No password is asked for: one that is wrong makes no difference.
         wrong = {"X-ClickHouse-User": "default", "X-ClickHouse-Key": "wrong"}
@@ -195,7 +195,7 @@ def test_sql_managed_access_survives_a_restart_and_a_crash(server: ClickHouse) -
     assert server.query("SELECT 1", user="bob", password="replaced") == "1"
 
 
-def test_access_is_read_again_from_its_folder(server: ClickHouse) -> None:
+def test_access_is_reloaded_from_its_folder(server: ClickHouse) -> None:
     server.query("CREATE USER carl IDENTIFIED WITH sha256_password BY 'c'")
     identity = server.query("SELECT id FROM system.users WHERE name = 'carl'")
     file = server.folder / "data" / "access" / f"{identity}.sql"

@@ -28,7 +28,8 @@ SETS = int(os.environ.get("GROUNDWORK_SETS", "300"))
 CHAIN = 5
 # Declared objects by name.
 Set = dict[str, str]
-# A column of a table that keeps rows.
+# Tables that are in every set, and a column of theirs.
+KEPT = ("t", "u", "z")
 COLUMN = re.compile(r"\b([abc]) (?:UInt|Float)")
 # Files of a part of a table, which merges write and remove.
 PART = re.compile(r"^store/.*/\w+_\d+_\d+_\d+(_\d+)?/")
@@ -82,7 +83,7 @@ class Builder:
         self.objects[name] = f"CREATE TABLE d.{name} ({', '.join(texts)}) ENGINE = {ENGINES[like or name]}"
 
     def tables(self) -> None:
-        for name in ("t", "u", "z"):
+        for name in KEPT:
             self.table(name, self.some(("a", "b", "c")), self.call.format("k") if self.call and self.maybe() else "")
         if self.maybe():
             own = self.some(self.columns["t"])
@@ -142,13 +143,11 @@ def renamed_columns(before: str, after: str) -> dict[str, str]:
     return dict(zip((name for name in new if name not in former), (name for name in former if name not in new), strict=False))
 
 
-def wanted(before: Set, after: Set, rename: bool = False) -> list[t.Any]:
-    """The declarations of a set, and of what is in the set before it only, as absent."""
+def wanted(before: Set, after: Set, renames: t.Mapping[str, dict[str, str]]) -> list[t.Any]:
+    """The declarations of a set, with renamed columns by table, and of what is in the set before it only, as absent."""
     gone = [(text.split()[1], name) for name, text in before.items() if name not in after]
     absent = [{"kind": KINDS[kind], "name": name if kind == "FUNCTION" else f"d.{name}", "state": "absent"} for kind, name in gone]
-    names = [name for name in before if name in ("t", "u", "z") and rename]
-    renamed = {name: renamed_columns(before[name], after[name]) for name in names}
-    return [*({"ddl": text, "renamed_columns": renamed.get(name, {})} for name, text in after.items()), *absent]
+    return [*({"ddl": text, "renamed_columns": renames.get(name, {})} for name, text in after.items()), *absent]
 
 
 def dropped_tables(server: ClickHouse) -> list[str]:
@@ -175,29 +174,40 @@ def rows(server: ClickHouse) -> dict[str, str]:
     return dict(line.split("\t") for line in server.query(query).splitlines())
 
 
+def sums(server: ClickHouse, columns: t.Iterable[tuple[str, str]]) -> list[str]:
+    """Sums of columns, given by table and name; small whole numbers are the same in every type."""
+    return [server.query(f"SELECT sum(toFloat64({column})) FROM d.{table}") for table, column in columns]
+
+
 def change(server: ClickHouse, client: Client, before: Set, after: Set, rename: bool) -> None:
     """From one set to another in one call, as check mode has said."""
-    objects = wanted(before, after, rename)
+    renames = {name: renamed_columns(before[name], after[name]) for name in KEPT if rename and name in before}
+    objects = wanted(before, after, renames)
+    renamed = [(name, new, former) for name, columns in renames.items() for new, former in columns.items()]
     dropped = dropped_tables(server)
     found = everything(server, dropped)
     announced = converge(client, *objects, apply=False, allow=EVERYTHING)
     assert everything(server, dropped) == found
     if "later" in before:
         server.query("OPTIMIZE TABLE d.later")
-    counts = rows(server)
+    counts, values = rows(server), sums(server, ((name, former) for name, _new, former in renamed))
     done = converge(client, *objects, allow=EVERYTHING)
     assert announced.statements == done.statements
     assert done.drifted == []
     event("changed" if done.changed else "the same")
     event("a column was renamed" if any("RENAME COLUMN" in statement for statement in done.statements) else "no column was renamed")
     assert converge(client, *objects).statements == []
+    assert sums(server, ((name, new) for name, new, _former in renamed)) == values
     now = rows(server)
     assert {name: now[name] for name in counts if name in after} == {name: count for name, count in counts.items() if name in after}
 
 
 def use(server: ClickHouse, objects: Set, number: int) -> None:
     """Rows go in where they can, and everything can be read."""
-    server.query(f"INSERT INTO d.t (k) VALUES ({number})")
+    for name in KEPT:
+        columns = ["k", *COLUMN.findall(objects[name])]
+        values = [str(number + place) for place in range(len(columns))]
+        server.query(f"INSERT INTO d.{name} ({', '.join(columns)}) VALUES ({', '.join(values)})")
     for name in objects:
         if name in ("asks", "input", "later"):
             server.query(f"INSERT INTO d.{name} (k) VALUES ({number})")

@@ -328,7 +328,7 @@ def test_provisioned_values_are_expanded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert row["uid"].startswith("P") and len(row["uid"]) == 17
 
 
-def test_what_no_recording_shows_is_refused() -> None:
+def test_uncovered_requests_are_refused() -> None:
     """501 for a path, a value or a way to sign in that is not covered; 401 comes first."""
     with grafana_server() as server:
         assert server.send("GET", "/api/reports", auth=None)[0] == 401
@@ -382,7 +382,7 @@ def test_durations_are_rewritten(sent: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "1.5h", "5 m", "m5", "5m1h", None, 300])
-def test_what_is_no_duration(text: Any) -> None:
+def test_invalid_durations(text: Any) -> None:
     """Nothing is guessed."""
     assert durations.parse(text) is None
 

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from tests.support.grafana_proxy import Proxy
@@ -36,14 +39,31 @@ class ModuleRun:
         name = self.module.__name__.rpartition("grafana_")[2]
         where = {"url": self.proxy.url, "retries": 0, **login, name: list(objects), **options}
         self.capsys.readouterr()
-        with patch_module_args({"_ansible_check_mode": check, "_ansible_diff": True, **where}), pytest.raises(SystemExit):
+        arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **where}
+        # Where a test has imported a controller, warnings would go to its display instead of the result.
+        with patch_module_args(arguments), mock.patch.object(AnsibleModule, "warn") as warn, pytest.raises(SystemExit):
             self.module.main()
         printed = self.capsys.readouterr().out
         for secret in self.secrets:
             assert secret not in printed and json.dumps(secret)[1:-1] not in printed
-        result: Result = json.loads(printed)
+        result: Result = {**json.loads(printed), "warnings": [call.args[0] for call in warn.call_args_list]}
         result.pop("invocation", None)
         return result
+
+    def interrupted(self, prepare: Callable[[], None], objects: Any) -> Iterator[Result]:
+        """Results of runs whose connection is gone for good once the server has executed the first write, the second, and so on.
+
+        `prepare` makes the state before each of them. Ends with the first run that is not interrupted.
+        """
+        for writes in range(20):
+            prepare()
+            self.proxy.disappear_after(writes)
+            stopped = self(objects)
+            self.proxy.reset()
+            if not stopped.get("failed"):
+                return
+            assert "\n" not in stopped["msg"] and stopped["changed"] == bool(stopped["statements"] or stopped.get("uncertain"))
+            yield stopped
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """What the server answers to its administrator in this organisation, past the proxy."""

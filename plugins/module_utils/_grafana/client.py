@@ -189,6 +189,7 @@ class Client:
 
     def send(self, method: str, path: str, body: t.Any = None) -> t.Any:
         """Send a request, again where that is safe. Returns the parsed answer, C(None) for an empty one."""
+        # Not by ansible.module_utils.api: its delays are made before the server can ask for a longer one (Retry-After).
         pause = 0.25
         for attempt in range(self.connection.retries + 1):
             try:

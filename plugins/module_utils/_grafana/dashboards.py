@@ -131,16 +131,15 @@ def _resolved(model: Value, inputs: t.Mapping[str, t.Any], where: str) -> Value:
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All dashboards by the list, where the server has one, and each that is not as declared by itself."""
     missing: list[str] = _place(client, want) if any(item.raw.get("folder") for item in want) else []
-    have = _listed(client)
-    known = have is not None
-    have = {} if have is None else have
-    if params["purge"] and not known:
+    listed = _listed(client)
+    have = listed or {}
+    if params["purge"] and listed is None:
         for start in range(0, len(params["purge"]), 50):
             for hit in client.pages("search", type="dash-db", folderUIDs=list(params["purge"][start : start + 50])):
                 have[hit["uid"]] = Found(hit["uid"], {"folder_uid": hit.get("folderUid") or "", "dashboard": {"title": hit["title"]}})
-    gone = {item.uid for item in purged(want, Observation(have), params)}
-    for uid in [*(item.uid for item in want), *sorted(gone)]:
-        item = next((item for item in want if item.uid == uid), None)
+    declared = {item.uid: item for item in want}
+    for uid in [*declared, *(item.uid for item in purged(want, Observation(have), params))]:
+        item = declared.get(uid)
         if item is None or item.value is None or uid not in have or not is_as_declared(item, have[uid]):
             raw = client.get(path_of("dashboards", "uid", uid), missing={})
             if raw:

@@ -89,7 +89,8 @@ class Kind:
     C(declare) checks options by themselves. C(observe) reads, in a number of requests that does not grow with the number of unchanged
     objects. C(check) refuses what the server would refuse, or what would lose something. C(changes) are the requests for one object,
     C(detour) those that give it another name for a while and the declared one afterwards. C(place) is the parent and the name of a
-    value. C(misread) says what is wrong with the answer to a request. All but C(observe) are pure. What is wrong raises C(GrafanaError).
+    value. C(misread) says what is wrong with the answer to a request. C(observe) asks the server, C(declare) may read files; all others
+    are pure. What is wrong raises C(GrafanaError).
     """
 
     name: str

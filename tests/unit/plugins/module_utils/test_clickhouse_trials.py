@@ -42,7 +42,7 @@ def comparison(*statements: str, existing: t.Collection[str] = (), changing: t.C
         (CALLS, "d.c", error_codes.UNKNOWN_FUNCTION, False),
     ],
 )
-def test_declarations_that_cannot_be_tried_yet(statement: str, existing: str, code: int, valid: bool) -> None:
+def test_declarations_with_missing_dependencies(statement: str, existing: str, code: int, valid: bool) -> None:
     compared = comparison(statement, FUNCTION, existing=[existing])
     item = next(item for item in compared.declared if item.kind != "function")
     assert canonical._may_be_valid(compared, item, ServerError("refused", code)) is valid
@@ -70,7 +70,7 @@ def test_engines_without_temporary_tables_may_be_valid() -> None:
         ("CREATE DICTIONARY d.x (`k` UInt64) PRIMARY KEY k SOURCE(NULL()) LAYOUT(FLAT())", "", None),
     ],
 )
-def test_what_is_tried(statement: str, existing: str, tried: str | None) -> None:
+def test_trial_statements(statement: str, existing: str, tried: str | None) -> None:
     compared = comparison(statement, existing=[existing], changing=[("", "f")])
     trials = canonical._trial_statements(compared, compared.declared)
     statements = [" ".join(text.replace(name, "X").split()) for names in trials.values() for name, text in names.items()]
@@ -111,7 +111,7 @@ def test_targets_of_materialized_views(to: str, target: tuple[str, str]) -> None
         ({"a": "b", "b": "a", "c": "a", "d": ""}, "d"),
     ],
 )
-def test_what_is_needed_comes_first(needs: dict[str, str], ordered: str) -> None:
+def test_sort_by_needs(needs: dict[str, str], ordered: str) -> None:
     assert "".join(sort_by_needs({name: set(others) for name, others in needs.items()}, {name: name for name in needs})) == ordered
 
 
@@ -130,7 +130,7 @@ class Server:
         return next((rows for table, rows in self.answers.items() if f"system.{table}" in query), [("default",)])
 
 
-def test_what_a_server_has_is_read_in_one_query_a_kind() -> None:
+def test_each_kind_is_read_in_one_query() -> None:
     items = [{"kind": "database", "name": "d"}, {"ddl": TABLE, "renamed_from": "d.old"}, {"ddl": FUNCTION}]
     old = TABLE.replace("d.t", "d.old")
     server = Server(
@@ -149,7 +149,7 @@ def test_what_a_server_has_is_read_in_one_query_a_kind() -> None:
     assert len(server.queries) == 3
 
 
-def test_what_is_purged_is_not_declared_and_not_kept() -> None:
+def test_purge_leaves_declared_and_kept_objects() -> None:
     rows = [("d", name, TABLE.replace("d.t", f"d.{name}")) for name in ("t", "t__rebuild", "a", "b_keep")]
     server = Server({"databases": [], "tables": rows})
     purge = [Purge("d", keep=("*_keep",))]

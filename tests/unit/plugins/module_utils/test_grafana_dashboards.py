@@ -40,7 +40,7 @@ def found(model: Value, folder: str | None = "f", **meta: t.Any) -> Found:
         ({"text": "\u2028ü"}, {"text": "\u2028ü"}, True),
     ],
 )
-def test_what_is_the_same(declared: Value, stored: Value, same: bool) -> None:
+def test_equal_values_are_no_difference(declared: Value, stored: Value, same: bool) -> None:
     (item,) = declare({"dashboard": {"uid": "a", "title": "T", **declared}, "folder_uid": "f"})
     assert planning.is_as_declared(item, found({"uid": "a", "title": "T", **stored})) is same
 
@@ -53,7 +53,7 @@ def test_folders(folder: str, stored: str | None, same: bool) -> None:
     assert planning.is_as_declared(item, found({"title": "T"}, stored)) is same
 
 
-def test_what_is_sent_has_the_version_that_was_read_and_never_an_id() -> None:
+def test_requests_contain_the_version_and_no_id() -> None:
     (item,) = declare({"dashboard": {"uid": "a", "title": "T", "id": 99, "version": 99}, "folder_uid": "f"})
     have = found({"id": 3, "uid": "a", "title": "Old", "version": 7})
     (step,) = planning.make_plan(dashboards.DASHBOARDS, [item], Observation({"a": have})).steps
@@ -90,7 +90,7 @@ def test_an_input_without_a_value() -> None:
 @pytest.mark.parametrize(
     ("meta", "refused"), [({}, ""), ({"provisionedExternalId": "x.json"}, "x.json"), ({"isFolder": True}, "is that of a folder")]
 )
-def test_what_is_left_alone(meta: Value, refused: str) -> None:
+def test_provisioned_dashboards_are_refused(meta: Value, refused: str) -> None:
     """A file owns a dashboard also where the flag provisioned says no."""
     (item,) = declare({"dashboard": {"uid": "a", "title": "New"}, "folder_uid": "f"})
     have = Observation({"a": found({"title": "Old"}, provisioned=False, **meta)})

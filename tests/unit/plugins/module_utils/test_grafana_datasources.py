@@ -81,7 +81,7 @@ def found(item: Declared, **changed: t.Any) -> Found:
         ({"url": "db:3307"}, {}, False),
     ],
 )
-def test_what_is_the_same(options: dict[str, t.Any], raw: dict[str, t.Any], same: bool) -> None:
+def test_equal_values_are_no_difference(options: dict[str, t.Any], raw: dict[str, t.Any], same: bool) -> None:
     (item,) = declare(options)
     have = found(item, **raw)
     assert planning.is_as_declared(item, have) is same

@@ -82,7 +82,7 @@ def test_the_next_run_finishes_an_interrupted_one(have: Tree, want: Tree, data: 
     assert apply(half, planning.make_plan(folders.FOLDERS, items, Observation(found(half)))) == want
 
 
-def test_one_detour_for_a_circle_of_names() -> None:
+def test_names_in_a_circle_need_one_temporary_name() -> None:
     have = {"a": ("", "A"), "b": ("", "B"), "c": ("", "C")}
     want = {"a": ("", "B"), "b": ("", "C"), "c": ("", "A")}
     plan = planning.make_plan(folders.FOLDERS, declared(want, {}), Observation(found(have)))
@@ -136,7 +136,7 @@ def test_urls(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["", "h", "ftp://h", "http://", "http://h:x", "http://h:0", "http://h?a=b", "http://h#f", "http://h /", "http://u@h"]
 )
-def test_what_is_no_url(url: str) -> None:
+def test_invalid_urls(url: str) -> None:
     with pytest.raises(GrafanaError, match="^url: "):
         Connection.from_params({**PARAMS, "url": url})
 
