@@ -175,11 +175,13 @@ class Client:
                 return missing
             raise
 
-    def pages(self, *parts: str, **query: t.Any) -> list[t.Any]:
-        """All items of a list that comes in pages."""
+    def pages(self, *parts: str, size: str = "limit", inside: t.Sequence[str] = (), **query: t.Any) -> list[t.Any]:
+        """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys that lead to the list."""
         items: list[t.Any] = []
         for page in range(1, 1000):
-            answer = self.get(path_of(*parts, **query, limit=PAGE, page=page))
+            answer = self.get(path_of(*parts, **query, **{size: PAGE, "page": page}))
+            for key in inside:
+                answer = answer.get(key) if isinstance(answer, dict) else None
             if not isinstance(answer, list):
                 raise GrafanaError(f"GET {path_of(*parts)}: the answer is no list")
             items += answer

@@ -29,6 +29,9 @@ def run(module: AnsibleModule, kind: Kind) -> None:
     try:
         want = kind.declare(module.params)
         module.no_log_values.update(secret for item in want for secret in item.secrets.values() if secret)
+        for item in want:
+            if item.warning:
+                module.warn(f"{item.where}: {item.warning}")
         client = Client(Connection.from_params(module.params))
         plan = converge(module, client, kind, want)
     except GrafanaError as error:
@@ -118,8 +121,8 @@ def _execute_once(client: Client, kind: Kind, plan: Plan, run: _Run) -> tuple[Gr
             run.unanswered = (step, state) if isinstance(error, Unanswered) else None
             return error, step, len(plan.steps) - position
         run.done.append((step, state))
-        changed = answer.get("datasource", answer) if isinstance(answer, dict) else {}
-        if isinstance(changed.get("version"), int):
+        changed = next((answer[key] for key in ("datasource", "result") if key in answer), answer) if isinstance(answer, dict) else {}
+        if isinstance(changed, dict) and isinstance(changed.get("version"), int):
             run.versions[step.target[0]] = changed["version"]
         problem = kind.misread(step.statement, answer)
         if problem:

@@ -22,7 +22,8 @@ _UID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 class Declared:
     """One declared object: its value as compared, C(None) where it is to be absent.
 
-    What the value leaves out stays as it is. C(where) names the option it comes from, C(raw) is what only requests need.
+    What the value leaves out stays as it is. C(where) names the option it comes from, C(raw) is what only requests need. C(warning) is
+    said to the user.
     """
 
     uid: str
@@ -30,6 +31,7 @@ class Declared:
     where: str
     raw: Value = field(default_factory=dict)
     secrets: t.Mapping[str, str] = field(default_factory=dict, repr=False)
+    warning: str = ""
 
 
 @dataclass(frozen=True)
