@@ -176,7 +176,7 @@ class Client:
             raise
 
     def pages(self, *parts: str, size: str = "limit", inside: t.Sequence[str] = (), **query: t.Any) -> list[t.Any]:
-        """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys that lead to the list."""
+        """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys above the list."""
         items: list[t.Any] = []
         for page in range(1, 1000):
             answer = self.get(path_of(*parts, **query, **{size: PAGE, "page": page}))
