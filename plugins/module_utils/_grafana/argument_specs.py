@@ -13,6 +13,7 @@ DELETE_CONTENT = "delete_content"
 _TEXT = {"type": "str"}
 _TEXTS = {"type": "list", "elements": "str"}
 _DATASOURCE_FLAGS = {"basic_auth": "basicAuth", "with_credentials": "withCredentials", "is_default": "isDefault"}
+_FOLDER = {"folder_uid": {**_TEXT, "default": ""}, "folder": _TEXT}
 _STATE = {**_TEXT, "choices": ["present", "absent"], "default": "present"}
 
 
@@ -88,9 +89,8 @@ def datasources_spec() -> Spec:
 
 def dashboards_spec() -> Spec:
     """Options of C(grafana_dashboards)."""
-    folder = {"folder_uid": {**_TEXT, "default": ""}, "folder": _TEXT}
-    dashboard = {"uid": _TEXT, "dashboard": {"type": "dict"}, "path": {"type": "path"}, **folder, "state": _STATE}
-    directory = {"path": {"type": "path", "required": True}, **folder}
+    dashboard = {"uid": _TEXT, "dashboard": {"type": "dict"}, "path": {"type": "path"}, **_FOLDER, "state": _STATE}
+    directory = {"path": {"type": "path", "required": True}, **_FOLDER}
     return {
         **connection_spec(),
         "dashboards": {"type": "list", "elements": "dict", "default": [], "options": dashboard},
@@ -98,4 +98,44 @@ def dashboards_spec() -> Spec:
         "inputs": {"type": "dict", "default": {}},
         "commit_message": {**_TEXT, "default": "Saved by Ansible"},
         "purge": {**_TEXTS, "default": []},
+    }
+
+
+def library_panels_spec() -> Spec:
+    """Options of C(grafana_library_panels)."""
+    panel = {
+        "uid": {**_TEXT, "required": True},
+        "name": _TEXT,
+        "kind": {**_TEXT, "choices": ["panel", "variable"], "default": "panel"},
+        "model": {"type": "dict"},
+        "path": {"type": "path"},
+        **_FOLDER,
+        "state": _STATE,
+    }
+    return {
+        **connection_spec(),
+        "library_panels": {"type": "list", "elements": "dict", "required": True, "options": panel},
+        "purge": {**_TEXTS, "default": []},
+    }
+
+
+def silences_spec() -> Spec:
+    """Options of C(grafana_silences)."""
+    matcher = {
+        "name": {**_TEXT, "required": True},
+        "value": {**_TEXT, "required": True},
+        "is_regex": {"type": "bool", "default": False, "aliases": ["isRegex"]},
+        "is_equal": {"type": "bool", "default": True, "aliases": ["isEqual"]},
+    }
+    silence = {
+        **dict.fromkeys(("name", "created_by", "starts_at", "ends_at", "duration"), _TEXT),
+        "comment": {**_TEXT, "default": ""},
+        "matchers": {"type": "list", "elements": "dict", "options": matcher},
+        "state": _STATE,
+    }
+    purge = {"names": {**_TEXTS, "required": True}, "keep": {**_TEXTS, "default": []}}
+    return {
+        **connection_spec(),
+        "silences": {"type": "list", "elements": "dict", "required": True, "options": silence},
+        "purge": {"type": "dict", "options": purge},
     }

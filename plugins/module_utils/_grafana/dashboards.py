@@ -10,7 +10,8 @@ import typing as t
 from urllib.parse import urlencode
 
 from .client import Client, GrafanaError, Refused, Unanswered, Unreachable, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
+from .folders import missing_folders, resolve_folders, split_titles
+from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique, read_json
 from .planning import final_value, is_as_declared
 
 # What the server decides, and what is for an import only.
@@ -60,11 +61,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
 
 
 def _folder_of(item: Declared) -> tuple[str, ...]:
-    return (item.value["folder_uid"] if item.value else "", *_titles(item.raw.get("folder") or ""))
-
-
-def _titles(path: str) -> tuple[str, ...]:
-    return tuple(title.strip().casefold() for title in path.split("/") if title.strip())
+    return (item.value["folder_uid"] if item.value else "", *split_titles(item.raw.get("folder") or ""))
 
 
 def _entries(params: t.Mapping[str, t.Any]) -> t.Iterator[tuple[str, Value]]:
@@ -88,13 +85,7 @@ def _model(options: Value, where: str) -> Value:
     if (model is None) == (path is None):
         raise GrafanaError(f"{where}: give either dashboard or path")
     if path is not None:
-        try:
-            with open(path, encoding="utf-8-sig") as file:
-                model = json.load(file)
-        except OSError as error:
-            raise GrafanaError(f"{where}: {path} cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise GrafanaError(f"{where}: {path} is not JSON: {error}") from None
+        model = read_json(path, where)
     if not isinstance(model, dict):
         raise GrafanaError(f"{where}: the dashboard is not an object")
     if isinstance(model.get("dashboard"), dict) and "title" not in model:
@@ -130,7 +121,7 @@ def _resolved(model: Value, inputs: t.Mapping[str, t.Any], where: str) -> Value:
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All dashboards by the list, where the server has one, and each that is not as declared by itself."""
-    missing: list[str] = _place(client, want) if any(item.raw.get("folder") for item in want) else []
+    missing = resolve_folders(client, want)
     listed = _listed(client)
     have = listed or {}
     if params["purge"] and listed is None:
@@ -147,10 +138,8 @@ def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t
             else:
                 have.pop(uid, None)
     changed = [item for item in want if item.value and (item.uid not in have or not is_as_declared(item, have[item.uid]))]
-    for uid in sorted({item.value["folder_uid"] for item in changed if item.value} - {""}):
-        if uid not in missing and not client.get(path_of("folders", uid), missing={}):
-            missing.append(uid)
-    return Observation(have, extra={"missing": missing})
+    folders = [item.value["folder_uid"] for item in changed if item.value]
+    return Observation(have, extra={"missing": missing_folders(client, folders, missing)})
 
 
 def _value(model: Value, folder: str | None) -> Value:
@@ -180,27 +169,6 @@ def _listed(client: Client) -> dict[str, Found] | None:
             return None
         if not query["continue"]:
             return have
-
-
-def _place(client: Client, want: t.Sequence[Declared]) -> list[str]:
-    """Give each dashboard whose folder is named by its titles the uid of that folder. Returns the folders that are missing."""
-    hits = {hit["uid"]: hit for hit in client.pages("search", type="dash-folder")}
-    paths: dict[tuple[str, ...], str] = {}
-    for uid in hits:
-        titles: list[str] = []
-        above = uid
-        while above in hits and len(titles) < len(hits) + 1:
-            titles.insert(0, hits[above]["title"].casefold())
-            above = hits[above].get("folderUid") or ""
-        paths[tuple(titles)] = uid
-    missing: list[str] = []
-    for item in want:
-        if item.value and item.raw.get("folder"):
-            path = str(item.raw["folder"])
-            item.value["folder_uid"] = paths.get(_titles(path), path)
-            if _titles(path) not in paths:
-                missing.append(path)
-    return missing
 
 
 def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> list[Declared]:

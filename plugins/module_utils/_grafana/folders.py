@@ -206,4 +206,37 @@ def misread(statement: str, answer: t.Any) -> str:
     return ""
 
 
+def split_titles(path: str) -> tuple[str, ...]:
+    """The titles of a folder and of those above it, as they are compared, from a text such as C(Platform/ClickHouse)."""
+    return tuple(title.strip().casefold() for title in path.split("/") if title.strip())
+
+
+def resolve_folders(client: Client, want: t.Sequence[Declared]) -> list[str]:
+    """Give each declared object whose folder is named by titles (C(raw["folder"])) its uid. Returns the folders that are missing."""
+    if not any(item.raw.get("folder") for item in want):
+        return []
+    hits = {hit["uid"]: hit for hit in client.pages("search", type="dash-folder")}
+    paths: dict[tuple[str, ...], str] = {}
+    for uid in hits:
+        titles: list[str] = []
+        above = uid
+        while above in hits and len(titles) < len(hits) + 1:
+            titles.insert(0, hits[above]["title"].casefold())
+            above = hits[above].get("folderUid") or ""
+        paths[tuple(titles)] = uid
+    missing: list[str] = []
+    for item in want:
+        if item.value and item.raw.get("folder"):
+            path = str(item.raw["folder"])
+            item.value["folder_uid"] = paths.get(split_titles(path), path)
+            if split_titles(path) not in paths:
+                missing.append(path)
+    return missing
+
+
+def missing_folders(client: Client, uids: t.Collection[str], known: t.Collection[str]) -> list[str]:
+    """Which folders do not exist. C(known) are missing in any case, the root never is."""
+    return [*known, *(uid for uid in sorted(set(uids) - {"", *known}) if not client.get(path_of("folders", uid), missing={}))]
+
+
 FOLDERS = Kind("folder", declare, observe, purged, check, changes, detour, place, misread)

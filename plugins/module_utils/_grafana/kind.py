@@ -124,6 +124,17 @@ def _plain(value: t.Any) -> t.Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def read_json(path: str, where: str) -> t.Any:
+    """What a file holds. Raises C(GrafanaError) if it cannot be read, or is not JSON."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return json.load(file)
+    except OSError as error:
+        raise GrafanaError(f"{where}: {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise GrafanaError(f"{where}: {path} is not JSON: {error}") from None
+
+
 def check_uid(uid: str, where: str) -> None:
     """Raises C(GrafanaError) for a uid that Grafana refuses, since version 12 for all kinds."""
     if not _UID.match(uid):

@@ -12,7 +12,7 @@ from ..store import Row, Store, now
 from . import folders
 
 routes = Routes()
-KINDS = (1, 2)
+PANEL, VARIABLE = KINDS = (1, 2)
 NOT_COVERED = ("searchString", "sortDirection", "typeFilter", "excludeUid", "folderFilter", "folderFilterUIDs")
 
 
@@ -40,9 +40,10 @@ def path_folder(request: Request, body: Row) -> Row | None:
     return None
 
 
-def model(value: Row) -> Row:
-    """An element's model, with what Grafana adds."""
-    return {**value, "type": value.get("type") or "", "description": value.get("description") or ""}
+def model(value: Row, kind: int, name: str) -> Row:
+    """An element's model, with what Grafana adds. In that of a variable it puts the name, as its source says."""
+    named = {"name": name} if kind == VARIABLE else {}
+    return {**value, "type": value.get("type") or "", "description": value.get("description") or "", **named}
 
 
 def connections(store: Store, row: Row) -> list[Row]:
@@ -131,7 +132,7 @@ def create(request: Request) -> Any:
         "counted": not body.get("folderId"),
         "name": body.get("name") or "",
         "kind": body["kind"],
-        "model": model(body.get("model") or {}),
+        "model": model(body.get("model") or {}, body["kind"], body.get("name") or ""),
         "version": 1,
     }
     folders.check_uid(row["uid"], traced=True)
@@ -156,7 +157,7 @@ def by_name(request: Request) -> Any:
 
 @routes("PATCH", "/api/library-elements/:uid", VIEWER)
 def update(request: Request) -> Any:
-    """Without a folder the answer says the root, but the element stays where it is."""
+    """Without a folder the answer says the root, but the element stays where it is. As the source says, an empty one is the root."""
     if not request.who.may(EDITOR):
         raise not_covered("a change of a library element by a viewer")
     body, row = request.json(), find(request)
@@ -167,9 +168,10 @@ def update(request: Request) -> Any:
     if body.get("uid", row["uid"]) != row["uid"] or body.get("kind", row["kind"]) != row["kind"]:
         raise not_covered("another uid or kind for a library element")
     folder = path_folder(request, body)
-    new = {"folderUid": folder["uid"] if folder else row["folderUid"], "name": body.get("name") or row["name"]}
+    stays = folder is None and "folderUid" not in body
+    new = {"folderUid": row["folderUid"] if stays else folder["uid"] if folder else "", "name": body.get("name") or row["name"]}
     check_taken(request, {**row, **new}, row)
-    changed = {"model": model(body.get("model") or row["model"]), "version": row["version"] + 1}
+    changed = {"model": model(body.get("model") or row["model"], row["kind"], new["name"]), "version": row["version"] + 1}
     row.update(new, **changed, updated=now(), updatedBy=request.who.id)
     return {"result": shown(request.store, row, folder, "")}
 

@@ -68,7 +68,7 @@ def read(body: Row) -> Row:
     return {
         "comment": body["comment"],
         "createdBy": body["createdBy"],
-        "startsAt": instant(max(start, now)),
+        "startsAt": instant(start),
         "endsAt": instant(end),
         "updatedAt": instant(now),
         "matchers": [
@@ -125,13 +125,19 @@ def put(request: Request) -> Any:
         return Reply(202, {"silenceID": old["uid"]})
     if old:
         expire(old)
+    new["startsAt"] = max(new["startsAt"], new["updatedAt"])
     row = request.store.add("silences", {"orgId": request.org, "uid": str(uuid.uuid4()), **new})
     return Reply(202, {"silenceID": row["uid"]})
 
 
 def _may_change(old: Row, new: Row) -> bool:
-    same_start = state(old) == "pending" or parse(old["startsAt"]) == parse(new["startsAt"])
-    return bool(old["matchers"] == new["matchers"] and state(old) != "expired" and same_start)
+    """As Alertmanager's source says: one that holds keeps its start, to the second, one that is to come must not begin in the past."""
+    starts = {
+        "active": parse(old["startsAt"]).replace(microsecond=0) == parse(new["startsAt"]).replace(microsecond=0),
+        "pending": new["startsAt"] >= new["updatedAt"],
+        "expired": False,
+    }
+    return bool(old["matchers"] == new["matchers"] and starts[state(old)])
 
 
 @routes("GET", "/api/alertmanager/grafana/api/v2/silence/:id", VIEWER, "alert.instances:read")
