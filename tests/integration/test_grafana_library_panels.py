@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import client
@@ -28,7 +29,7 @@ def run(run_in_grafana: Callable[[ModuleType], ModuleRun]) -> ModuleRun:
     return made
 
 
-def panel(uid: str, name: str = "", folder: str = "f", **more: object) -> Result:
+def panel(uid: str, name: str = "", folder: str = "f", **more: Any) -> Result:
     return {"uid": uid, "name": name or uid.upper(), "folder_uid": folder, "model": {"type": "stat", "title": "<b>'\"; DROP"}, **more}
 
 
@@ -36,7 +37,7 @@ def gone(uid: str) -> Result:
     return {"uid": uid, "state": "absent"}
 
 
-VARIABLE = {"kind": "variable", "model": {"type": "query"}}
+VARIABLE: Result = {"kind": "variable", "model": {"type": "query"}}
 ALL = [panel("a"), panel("b", "Ünï"), panel("c", folder="g"), panel("v", "A", **VARIABLE), panel("r", folder="")]
 
 
@@ -53,7 +54,7 @@ def versions(run: ModuleRun) -> dict[str, int]:
     return {element["uid"]: element["version"] for element in elements(run)}
 
 
-def patch(run: ModuleRun, uid: str, **body: object) -> None:
+def patch(run: ModuleRun, uid: str, **body: Any) -> None:
     version = run.ask("GET", f"/api/library-elements/{uid}")["result"]["version"]
     run.ask("PATCH", f"/api/library-elements/{uid}", {"kind": 1, "version": version, **body})
 
@@ -82,10 +83,11 @@ def test_create_again_change_and_check_mode(proxy: Proxy, run: ModuleRun) -> Non
     assert not run(wanted)["changed"]
 
 
-def test_names_are_exchanged(run: ModuleRun) -> None:
+def test_names_are_exchanged(proxy: Proxy, run: ModuleRun) -> None:
     run([panel("a", "One"), panel("b", "Two"), panel("c", "Three", "g")])
     after = [panel("a", "Two"), panel("b", "One"), panel("c", "Two", "")]
-    assert len(run(after)["statements"]) == 4
+    proxy.reset()
+    assert len(run(after)["statements"]) == 4 == len(proxy.writes)
     assert places(run) == {"a": "f/Two", "b": "f/One", "c": "/Two"} and not run(after)["changed"]
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
+from typing import Any
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import silences
@@ -29,12 +30,12 @@ def run(run_in_grafana: Callable[[ModuleType], ModuleRun]) -> ModuleRun:
     return run_in_grafana(grafana_silences)
 
 
-def silence(name: str | None, value: str = "x", **more: object) -> Result:
+def silence(name: str | None, value: str = "x", **more: Any) -> Result:
     options = {"name": name, "comment": "Why: <b>'\"", "matchers": [{"name": "team", "value": value}], "duration": "2h"}
     return {key: option for key, option in {**options, **more}.items() if option is not None}
 
 
-def window(name: str | None, start: str = START, end: str = END, **more: object) -> Result:
+def window(name: str | None, start: str = START, end: str = END, **more: Any) -> Result:
     return silence(name, duration=None, starts_at=start, ends_at=end, **more)
 
 
@@ -64,7 +65,7 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def post(run: ModuleRun, item: Result, **changed: object) -> None:
+def post(run: ModuleRun, item: Result, **changed: Any) -> None:
     kept = {key: item[key] for key in ("id", "comment", "createdBy", "matchers", "startsAt", "endsAt") if key in item}
     run.ask("POST", PATH, {**kept, **changed})
 
@@ -160,17 +161,27 @@ def test_drift_and_copies(run: ModuleRun) -> None:
 def test_absent_and_purge(proxy: Proxy, run: ModuleRun) -> None:
     """What others made is not purged, though its comment looks alike."""
     run([*ALL, silence("team-x"), silence("team-keep")])
-    post(run, held(run)[0], id=None, comment="By hand [other: team-y]")
+    post(run, held(run)[0], id=None, comment="team-y: by hand")
     purge: Result = {"names": ["team-*", "c"], "keep": ["*-keep"]}
     assert not run([ALL[2], silence("team-x")], purge=purge)["changed"]
     announced = run(ALL[:2], purge=purge, check=True)
     assert len(run(ALL[:2], purge=purge)["statements"]) == 2 == len(announced["statements"])
-    assert names(run) == ["By hand [other: team-y]", "By its comment", "a", "b", "team-keep"]
+    assert names(run) == ["By its comment", "a", "b", "team-keep", "team-y: by hand"]
     proxy.reset()
     assert not run(ALL[:2], purge=purge)["changed"] and not proxy.writes
     deleted = [gone("a"), gone("b"), window(None, comment="By its comment", state="absent"), gone("nobody")]
     assert len(run(deleted)["statements"]) == 3
-    assert names(run) == ["By hand [other: team-y]", "team-keep"] and not run(deleted)["changed"]
+    assert names(run) == ["team-keep", "team-y: by hand"] and not run(deleted)["changed"]
+
+
+@pytest.mark.parametrize(("seconds", "changed"), [(50, False), (-50, False), (70, True)])
+def test_clocks_of_the_server_and_of_the_module_differ(proxy: Proxy, run: ModuleRun, seconds: int, changed: bool) -> None:
+    run([silence("a")])
+    stored = only(run)
+    shifted = {**stored, "startsAt": (instant(stored["startsAt"]) + timedelta(seconds=seconds)).isoformat()}
+    body = json.dumps([shifted]).encode()
+    proxy.reset(lambda method, path, _position: (200, {}, body) if method == "GET" and path == PATH else None)
+    assert run([silence("a")], check=True)["changed"] == changed
 
 
 def test_duration_that_is_over(proxy: Proxy, run: ModuleRun) -> None:
