@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""The table of variables in each role's README, made from its argument specification: python -m tests.readme_tables writes them.
+"""The tables in each role's README, made from its argument specification: python -m tests.readme_tables writes them.
 
 A unit test compares them, so that defaults, specification and README cannot drift apart.
 """
@@ -17,6 +17,7 @@ import yaml
 ROLES = Path(__file__).parents[1] / "roles"
 BEGIN, END = "<!-- variables: made from meta/argument_specs.yml -->", "<!-- end of variables -->"
 VALUES_BEGIN, VALUES_END = "<!-- values: made from plugins/plugin_utils/_constraints.py -->", "<!-- end of values -->"
+ALERTS_BEGIN, ALERTS_END = "<!-- alerts: made from files/alerts -->", "<!-- end of alerts -->"
 
 
 def entry_points(role: str) -> dict[str, Any]:
@@ -61,6 +62,22 @@ def values_table() -> str:
     return "\n".join(["| a value that must be | is |", "|---|---|", *shown]) + "\n"
 
 
+def alerts_table() -> str:
+    """What each alert is about, and what its threshold is and may be."""
+    from tests import conftest  # noqa: F401
+
+    alerts = importlib.import_module("ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_alerts").shipped()
+    rows = []
+    for alert in alerts:
+        ((kind, limit),) = alert["threshold"].items()
+        low, high = alert.get("range", ("", ""))
+        condition = f"{'>' if kind == 'gt' else '<'} {limit} {alert['unit']}"
+        link = f"[`{alert['uid']}`](../../docs/runbooks/{alert['uid']}.md)"
+        allowed = f"{low} to {high}" if "range" in alert else "fixed"
+        rows.append(f"| {link} | {alert['title']} | {condition} | {allowed} | {alert['for']} | {alert['severity']} |")
+    return "\n".join(["| alert | meaning | fires at | may be set to | for | severity |", "|---|---|---|---|---|---|", *rows]) + "\n"
+
+
 def _between(text: str, begin: str, end: str, content: str) -> str:
     before, rest = text.split(begin)
     return f"{before}{begin}\n\n{content}\n{end}{rest.split(end)[1]}"
@@ -69,6 +86,8 @@ def _between(text: str, begin: str, end: str, content: str) -> str:
 def rendered(role: str) -> str:
     """The role's README with its tables as they should be."""
     readme = _between((ROLES / role / "README.md").read_text(), BEGIN, END, table(role))
+    if ALERTS_BEGIN in readme:
+        readme = _between(readme, ALERTS_BEGIN, ALERTS_END, alerts_table())
     return _between(readme, VALUES_BEGIN, VALUES_END, values_table()) if VALUES_BEGIN in readme else readme
 
 

@@ -19,6 +19,7 @@ import urllib.parse
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts
 
 # Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
 _SYSTEM = re.compile(
@@ -267,6 +268,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "server settings of ClickHouse": clickhouse_problem,
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,
+    "settings of alerts": lambda settings: _grafana_alerts.settings_problem(settings, _grafana_alerts.shipped()),
 }
 
 

@@ -12,7 +12,8 @@ from tests import run
 
 CHECKOUT = Path(__file__).parents[2]
 ROLES = sorted(CHECKOUT.glob("roles/*/README.md"))
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/verification.md", *(f"roles/{path.parent.name}/README.md" for path in ROLES)]
+RUNBOOKS = sorted(CHECKOUT.glob("docs/runbooks/*.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/verification.md", *(str(path.relative_to(CHECKOUT)) for path in ROLES + RUNBOOKS)]
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 

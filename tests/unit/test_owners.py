@@ -15,11 +15,12 @@ from tests.testbed.demo import CHECKOUT, role_defaults
 READERS = sorted(
     path
     for pattern in (
-        *("roles/*/defaults/*.yml", "roles/*/tasks/*.yml", "roles/*/vars/**/*.yml", "roles/*/templates/*", "roles/*/files/*"),
+        *("roles/*/defaults/*.yml", "roles/*/tasks/*.yml", "roles/*/vars/**/*.yml", "roles/*/templates/*", "roles/*/files/**/*"),
         *("playbooks/*.yml", "inventories/**/*.yml", "plugins/filter/*.py", "examples/app/*.yml", "examples/app/templates/*"),
         *("tests/testbed/demo.py", "molecule/**/*.py"),
     )
     for path in CHECKOUT.glob(pattern)
+    if path.is_file()
 )
 ASKED = re.compile(r"'groundwork\.observability\.setting', '(\w+)'|setting\(\w+, \w+, \"(\w+)\"\)|scrape_targets\(.*?'(\w+_port)'")
 PORTS = {str(value): name for name, value in role_defaults().items() if name.endswith("_port") and isinstance(value, int)}

@@ -1,0 +1,147 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Alerts as data: what the filter makes of them, and that each has its runbook."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts import grafana_alert_rules
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
+
+RUNBOOKS = Path(__file__).parents[4] / "docs" / "runbooks"
+ALERTS = {alert["uid"]: alert for alert in alerts.shipped()}
+KEYS = {"uid", "title", "severity", "sql", "window", "threshold", "unit", "for", "summary", "description"}
+ALERT = {
+    "uid": "queue",
+    "title": "Queue is full",
+    "severity": "warning",
+    "sql": "SELECT host, max(v) AS v FROM cluster(@cluster@) WHERE host IN @hosts@ GROUP BY host\n",
+    "window": "5m",
+    "threshold": {"gt": 80},
+    "range": [1, 99],
+    "unit": "percent",
+    "for": "2m",
+    "summary": "{{ .Labels.host }}",
+    "description": "It is full.",
+}
+GROUP = {"name": "Queues", "component": "collector", "interval": "1m", "alerts": [ALERT]}
+VALUES = {"cluster": "o'tel", "hosts": ["a", "b"]}
+
+
+def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
+    assert len(ALERTS) == len(alerts.shipped())
+    assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == sorted(ALERTS)
+
+
+@pytest.mark.parametrize("uid", ALERTS)
+def test_runbook_is_complete(uid: str) -> None:
+    text = (RUNBOOKS / f"{uid}.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {ALERTS[uid]['title']}\n")
+    assert re.findall(r"^## (.*)", text, flags=re.MULTILINE) == ["What it means", "What to look at", "What to do", "Silence it"]
+    assert "```console" in text and f"__alert_rule_uid__={uid}" in text
+
+
+@pytest.mark.parametrize("uid", ALERTS)
+def test_alert_is_complete(uid: str) -> None:
+    alert = ALERTS[uid]
+    assert set(alert) >= KEYS and set(alert) <= KEYS | {"range", "no_data", "error"}
+    assert re.fullmatch(r"[a-z0-9-]{1,40}", uid)
+    assert alert["severity"] in alerts.SEVERITIES
+    assert alerts.seconds(alert["window"]) >= 60 and alerts.seconds(alert["for"]) >= 0
+    ((kind, limit),) = alert["threshold"].items()
+    assert kind in ("gt", "lt")
+    low, high = alert.get("range", (limit, limit))
+    assert low <= limit <= high
+    # Grafana expands $ in texts of provisioning files.
+    assert "$" not in alert["summary"] + alert["description"]
+    shown = re.findall(r"{{ \.Labels\.(\w+) }}", alert["summary"] + alert["description"])
+    assert [name for name in shown if not re.search(rf"\b(AS )?{name}\b", alert["sql"])] == []
+
+
+def test_rule_in_the_form_of_a_provisioning_file() -> None:
+    (group,) = grafana_alert_rules([GROUP], VALUES, {"queue": {"threshold": 90, "for": "5m"}}, runbooks="https://example.com/runbooks/")
+    (rule,) = group.pop("rules")
+    assert group == {"orgId": 1, "name": "Queues", "folder": "Platform alerts", "interval": "1m"}
+    query, reduction, threshold = rule.pop("data")
+    assert query["datasourceUid"] == "clickhouse" and query["relativeTimeRange"] == {"from": 300, "to": 0}
+    assert query["model"]["rawSql"] == (
+        "SELECT host, max(v) AS v FROM cluster('o\\'tel') WHERE host IN CAST(['a', 'b'], 'Array(String)') GROUP BY host"
+    )
+    assert (reduction["model"]["expression"], reduction["model"]["reducer"]) == ("A", "last")
+    assert threshold["model"]["expression"] == "B"
+    assert threshold["model"]["conditions"] == [{"evaluator": {"type": "gt", "params": [90]}}]
+    assert rule == {
+        "uid": "queue",
+        "title": "Queue is full",
+        "condition": "C",
+        "noDataState": "OK",
+        "execErrState": "KeepLast",
+        "for": "5m",
+        "labels": {"severity": "warning", "component": "collector"},
+        "annotations": {
+            "summary": "{{ .Labels.host }}",
+            "description": "It is full.",
+            "runbook_url": "https://example.com/runbooks/queue.md",
+        },
+        "isPaused": False,
+    }
+
+
+def test_alert_that_is_turned_off_is_paused() -> None:
+    (group,) = grafana_alert_rules([GROUP], VALUES, {"queue": {"enabled": False}})
+    assert group["rules"][0]["isPaused"]
+
+
+def test_no_hosts_are_an_array_with_a_type() -> None:
+    assert alerts.literal([]) == "CAST([], 'Array(String)')"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"queues": {}}, "queues: no such alert; there are queue"),
+        ({"queue": 90}, "queue has to be a dictionary"),
+        ({"queue": {"treshold": 90}}, "queue: treshold: no such setting; there are enabled, for, severity, threshold"),
+        ({"queue": {"threshold": 100}}, "queue: threshold has to be a number from 1 to 99 (percent)"),
+        ({"queue": {"threshold": "90"}}, "queue: threshold has to be a number from 1 to 99 (percent)"),
+        ({"queue": {"threshold": True}}, "queue: threshold has to be a number from 1 to 99 (percent)"),
+        ({"queue": {"enabled": "no"}}, "queue: enabled has to be true or false"),
+        ({"queue": {"severity": "page"}}, "queue: severity has to be one of critical, warning, info, heartbeat"),
+        ({"queue": {"for": "2d"}}, "queue: for has to be a duration of at most 24h, such as 30s, 5m or 2h"),
+        ({"queue": {"for": 60}}, "queue: for has to be a duration of at most 24h, such as 30s, 5m or 2h"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError) as caught:
+        grafana_alert_rules([GROUP], VALUES, settings)
+    assert message in str(caught.value)
+
+
+def test_fixed_threshold() -> None:
+    fixed = {key: value for key, value in ALERT.items() if key != "range"}
+    assert alerts.settings_problem({"queue": {"threshold": 1}}, [fixed]) == "queue: its threshold is fixed"
+
+
+def test_value_that_is_not_there() -> None:
+    with pytest.raises(AnsibleFilterError, match="@hosts@ has no value; there are cluster"):
+        grafana_alert_rules([GROUP], {"cluster": "otel"})
+
+
+def test_rules_of_the_role() -> None:
+    """The role's variables lead to rules for all alerts, with the hosts of the inventory, and no text is taken as a template of Ansible."""
+    role = RUNBOOKS.parents[1] / "roles" / "grafana"
+    loader, known = DataLoader(), {"role_path": str(role), "groups": {"zookeeper": ["zk2", "zk1"], "node_agent": ["h1"]}}
+    for path in ("defaults/main.yml", "vars/main/alerts.yml"):
+        known |= loader.load_from_file(str(role / path), trusted_as_template=True)
+    groups = Templar(loader=loader, variables=known).template(trust_as_template("{{ __grafana_alert_rule_groups }}"))
+    rules = {rule["uid"]: rule for group in groups for rule in group["rules"]}
+    assert list(rules) == list(ALERTS)
+    assert "CAST(['zk1', 'zk2'], 'Array(String)')" in rules["zookeeper-followers"]["data"][0]["model"]["rawSql"]
+    assert rules["clickhouse-down"]["annotations"]["summary"] == "ClickHouse on {{ .Labels.host }} does not answer"
+    assert rules["clickhouse-down"]["annotations"]["runbook_url"].endswith("/docs/runbooks/clickhouse-down.md")
