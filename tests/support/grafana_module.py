@@ -34,10 +34,11 @@ class ModuleRun:
     secrets: tuple[str, ...] = (PASSWORD,)
 
     def __call__(self, objects: Any = (), *, check: bool = False, as_user: Result | None = None, **options: Any) -> Result:
-        """The result of a run with these objects declared."""
+        """The result of a run with these objects declared: a list for a module with one list, else options with their lists."""
         login = {"url_username": "admin", "url_password": PASSWORD, "org_id": self.org} if as_user is None else as_user
         name = self.module.__name__.rpartition("grafana_")[2]
-        where = {"url": self.proxy.url, "retries": 0, **login, name: list(objects), **options}
+        declared = objects if isinstance(objects, dict) else {name: list(objects)}
+        where = {"url": self.proxy.url, "retries": 0, **login, **declared, **options}
         self.capsys.readouterr()
         arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **where}
         # Where a test has imported a controller, warnings would go to its display instead of the result.

@@ -189,13 +189,13 @@ class Client:
                 break
         return items
 
-    def send(self, method: str, path: str, body: t.Any = None) -> t.Any:
+    def send(self, method: str, path: str, body: t.Any = None, headers: t.Mapping[str, str] | None = None) -> t.Any:
         """Send a request, again where that is safe. Returns the parsed answer, C(None) for an empty one."""
         # Not by ansible.module_utils.api: its delays are made before the server can ask for a longer one (Retry-After).
         pause = 0.25
         for attempt in range(self.connection.retries + 1):
             try:
-                return self._send_once(method, path, body)
+                return self._send_once(method, path, body, headers or {})
             except (Unreachable, Unanswered, TooManyRequests) as error:
                 if attempt == self.connection.retries or (isinstance(error, Unanswered) and method != "GET"):
                     raise
@@ -206,9 +206,9 @@ class Client:
             pause *= 2
         raise AssertionError("not reached")
 
-    def _send_once(self, method: str, path: str, body: t.Any) -> t.Any:
+    def _send_once(self, method: str, path: str, body: t.Any, more: t.Mapping[str, str]) -> t.Any:
         where = f"{method} {path.partition('?')[0]}"
-        headers = {**self._headers, **({} if body is None else {"Content-Type": "application/json"})}
+        headers = {**self._headers, **more, **({} if body is None else {"Content-Type": "application/json"})}
         data = None if body is None else json.dumps(body).encode()
         try:
             response = self._request.open(method, self.connection.url + path, data=data, headers=headers)

@@ -218,16 +218,6 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     return [Change(item.uid, "POST", path_of("dashboards", "db"), body, parent="", name=item.uid, masked=shown)]
 
 
-def detour(item: Declared, found: Found, name: str) -> tuple[Change, Change]:
-    """Not needed: the place of a dashboard is its uid, which no other has."""
-    raise AssertionError("not reached")
-
-
-def place(value: Value) -> tuple[str, str]:
-    """None: dashboards may have any order, as nothing of theirs is exchanged between two."""
-    return "", ""
-
-
 def misread(statement: str, answer: t.Any) -> str:
     """Where the title is taken, Grafana may save another dashboard than the one that was sent."""
     text = statement.partition("\n")[2]
@@ -236,4 +226,4 @@ def misread(statement: str, answer: t.Any) -> str:
     return "" if answered == uid else f"the server saved dashboard {answered!r} instead"
 
 
-DASHBOARDS = Kind("dashboard", declare, observe, purged, check, changes, detour, place, misread)
+DASHBOARDS = Kind("dashboard", declare, observe, purged, check, changes, misread=misread)

@@ -2,29 +2,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Data sources: how they are declared, read, compared and changed (private: may change at any time).
 
-Grafana never shows secrets. So that a changed secret is a difference, a salted digest of all secrets is kept in C(jsonData), under
-:data:`RECORD`; the list of data sources has it.
+The digest of all secrets is kept in C(jsonData), which the list of data sources has.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import hashlib
-import hmac
 import json
-import os
 import typing as t
 from urllib.parse import urlsplit
 
 from .client import Client, GrafanaError, Refused, path_of
 from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
 from .planning import final_value, is_as_declared
+from .secret_digest import ALWAYS, DIGEST, MASK, ON_CREATE, OTHER, RECORD, make_record, matches, new_salt
 
-RECORD = "groundworkSecrets"
-MASK = "********"
-OTHER = "******** (another value)"
-# What the option update_secrets may be.
-DIGEST, ALWAYS, ON_CREATE = "digest", "always", "on_create"
 POSTGRES = "grafana-postgresql-datasource"
 # Grafana answers the old name under the new one since 10.2.3.
 _ALIASES = {"postgres": POSTGRES}
@@ -68,7 +60,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
         secrets = options["secure_json_data"]
         if secrets is not None:
             value["secure_json_data"] = dict.fromkeys(sorted(secrets), MASK)
-        raw = {"type": options["type"], "salt": os.urandom(16).hex(), "mode": params["update_secrets"]}
+        raw = {"type": options["type"], "salt": new_salt(), "mode": params["update_secrets"]}
         want.append(Declared(options["uid"], value, where, raw, secrets or {}))
     check_unique(((item.where, item.uid) for item in want), "uid")
     check_unique(((item.where, item.value["name"].casefold()) for item in want if item.value), "name")
@@ -157,15 +149,9 @@ def _compared_secrets(item: Declared, raw: Value) -> dict[str, str]:
     if item.raw["mode"] == DIGEST and isinstance(record, dict):
         if "secureJsonFields" in raw and sorted(key for key, is_set in raw["secureJsonFields"].items() if is_set) != sorted(masks):
             return dict.fromkeys(raw["secureJsonFields"], OTHER)
-        if hmac.compare_digest(str(record.get("scrypt")).encode(), digest(item.secrets, str(record.get("salt"))).encode()):
+        if matches(record, item.secrets):
             return masks
     return dict.fromkeys(raw.get("secureJsonFields") or masks or ("unknown",), OTHER)
-
-
-def digest(secrets: t.Mapping[str, str], salt: str) -> str:
-    """A digest of names and values that takes long to make: whoever may see the data source may guess at the secrets offline."""
-    text = json.dumps(sorted(secrets.items())).encode()
-    return hashlib.scrypt(text, salt=salt.encode(), n=2**14, r=8, p=1, maxmem=2**26, dklen=32).hex()
 
 
 def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> list[Declared]:
@@ -219,7 +205,7 @@ def _write(item: Declared, found: Found | None, name: str) -> Change:
             gone = dict.fromkeys((found.raw.get("secureJsonFields") or ()) if found else (), "")
             body["secureJsonData"] = {**gone, **item.secrets}
             shown["secureJsonData"] = {**gone, **dict.fromkeys(sorted(item.secrets), MASK)}
-            record = {"salt": item.raw["salt"], "scrypt": digest(item.secrets, item.raw["salt"])}
+            record = make_record(item.secrets, item.raw["salt"])
         record = record if item.raw["mode"] == DIGEST else None
     if record:
         body["jsonData"] = {**body["jsonData"], RECORD: record}

@@ -8,7 +8,6 @@ changes the same object, or an answer is lost, everything is read and planned ag
 
 from __future__ import annotations
 
-import json
 import typing as t
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
 
 from .client import Client, Connection, GrafanaError, Refused, Unanswered, Unreachable
-from .kind import Declared, Kind, Observation
+from .kind import Declared, Kind, Observation, parse_statement
 from .planning import make_plan
 
 # Somebody else has deleted it, has made it, or has changed it since it was read.
@@ -109,14 +108,12 @@ def _execute_once(client: Client, kind: Kind, plan: Plan, run: _Run) -> tuple[Gr
     states = {state.key: state for state in plan.objects}
     run.versions = {}
     for position, step in enumerate(plan.steps):
-        line, _newline, text = step.statement.partition("\n")
-        method, path = line.split(" ", 1)
-        body = json.loads(text) if text else None
+        method, path, body, headers = parse_statement(step.statement)
         if body and "version" in body and step.target[0] in run.versions:
             body["version"] = run.versions[step.target[0]]
         state = states[step.target]
         try:
-            answer = client.send(method, path, body)
+            answer = client.send(method, path, body, headers)
         except GrafanaError as error:
             run.unanswered = (step, state) if isinstance(error, Unanswered) else None
             return error, step, len(plan.steps) - position

@@ -23,7 +23,8 @@ class Declared:
     """One declared object: its value as compared, C(None) where it is to be absent.
 
     What the value leaves out stays as it is. C(where) names the option it comes from, C(raw) is what only requests need. C(warning) is
-    said to the user.
+    said to the user. C(kind) and C(name) are shown in results, where a module has several kinds; by default the name of the module's
+    kind and the uid.
     """
 
     uid: str
@@ -32,6 +33,8 @@ class Declared:
     raw: Value = field(default_factory=dict)
     secrets: t.Mapping[str, str] = field(default_factory=dict, repr=False)
     warning: str = ""
+    kind: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Change:
     """One request, and where the object stands after it: below C(parent), with C(name), each C(None) where it stays.
 
     A name is taken below its parent by one object only. C(deletes) takes the object away.
-    C(masked) stands in place of values of the body where the request is shown.
+    C(masked) stands in place of values of the body where the request is shown. C(headers) are sent beside those of the client.
     """
 
     uid: str
@@ -69,19 +72,48 @@ class Change:
     deletes: bool = False
     lost: str = ""
     masked: Value = field(default_factory=dict)
+    headers: t.Mapping[str, str] = field(default_factory=dict)
 
     @property
     def statement(self) -> str:
         """What is sent: the request line, and the body on a second one."""
         body = "" if self.body is None else json.dumps(self.body, sort_keys=True, ensure_ascii=False)
-        return f"{self.method} {self.path}\n{body}".rstrip("\n")
+        return f"{self._line}\n{body}".rstrip("\n")
+
+    @property
+    def _line(self) -> str:
+        """Method, path (which has no spaces) and headers."""
+        return " ".join((self.method, self.path, *(f"{name}: {value}" for name, value in self.headers.items())))
 
     @property
     def shown(self) -> str:
         """The same without secrets, and without the version, which only guards against others who write."""
         body = {key: value for key, value in {**(self.body or {}), **self.masked}.items() if key != "version"}
         text = "" if self.body is None else json.dumps(body, sort_keys=True, ensure_ascii=False)
-        return f"{self.method} {self.path} {text}".rstrip()
+        return f"{self._line} {text}".rstrip()
+
+
+def parse_statement(statement: str) -> tuple[str, str, t.Any, dict[str, str]]:
+    """Method, path, body and headers of a statement. There is at most one header."""
+    line, _newline, text = statement.partition("\n")
+    method, path, *rest = line.split(" ", 2)
+    headers = dict(header.split(": ", 1) for header in rest)
+    return method, path, json.loads(text) if text else None, headers
+
+
+def no_detour(item: Declared, found: Found, name: str) -> tuple[Change, Change]:
+    """For kinds whose objects have no name that another may hold."""
+    raise AssertionError("not reached")
+
+
+def no_place(value: Value) -> tuple[str, str]:
+    """For kinds whose objects have no parent, and no name that another may hold."""
+    return "", ""
+
+
+def nothing_misread(statement: str, answer: t.Any) -> str:
+    """For kinds whose answers say nothing that has to be checked."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -91,8 +123,9 @@ class Kind:
     C(declare) checks options by themselves. C(observe) reads, in a number of requests that does not grow with the number of unchanged
     objects. C(check) refuses what the server would refuse, or what would lose something. C(changes) are the requests for one object,
     C(detour) those that give it another name for a while and the declared one afterwards. C(place) is the parent and the name of a
-    value. C(misread) says what is wrong with the answer to a request. C(observe) asks the server, C(declare) may read files; all others
-    are pure. What is wrong raises C(GrafanaError).
+    value. C(misread) says what is wrong with the answer to a request. C(order) puts the changes in order; by default that follows from
+    parents and names. C(observe) asks the server, C(declare) may read files; all others are pure. What is wrong raises
+    C(GrafanaError).
     """
 
     name: str
@@ -101,9 +134,10 @@ class Kind:
     purged: t.Callable[[t.Sequence[Declared], Observation, t.Mapping[str, t.Any]], list[Declared]]
     check: t.Callable[[t.Sequence[Declared], Observation, t.Mapping[str, t.Any]], None]
     changes: t.Callable[[Declared, t.Optional[Found], Observation], list[Change]]
-    detour: t.Callable[[Declared, Found, str], tuple[Change, Change]]
-    place: t.Callable[[Value], tuple[str, str]]
-    misread: t.Callable[[str, t.Any], str]
+    detour: t.Callable[[Declared, Found, str], tuple[Change, Change]] = no_detour
+    place: t.Callable[[Value], tuple[str, str]] = no_place
+    misread: t.Callable[[str, t.Any], str] = nothing_misread
+    order: t.Optional[t.Callable[[t.Sequence[Change], t.Sequence[Declared], Observation], list[Change]]] = None
 
 
 def shown_value(value: Value | None) -> str:

@@ -27,7 +27,10 @@ def make_plan(kind: Kind, want: t.Sequence[Declared], observation: Observation) 
         status = _status(before, after)
         if status not in (PRESENT, ABSENT):
             pending += kind.changes(item, found, observation)
-        states.append(ObjectState(item.uid, kind.name, status, shown_value(before), shown_value(after), key=(item.uid,)))
+        name, what = item.name or item.uid, item.kind or kind.name
+        states.append(ObjectState(name, what, status, shown_value(before), shown_value(after), key=(item.uid,)))
+    if kind.order:
+        return Plan(tuple(_step(change) for change in kind.order(pending, want, observation)), tuple(states))
     declared = {item.uid: item for item in want}
     places = {uid: kind.place(found.value) for uid, found in observation.have.items()}
     ordered = order_changes(pending, places, lambda uid, name: kind.detour(declared[uid], observation.have[uid], name))

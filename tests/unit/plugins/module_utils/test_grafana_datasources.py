@@ -9,7 +9,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._grafana import datasources, planning
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import datasources, planning, secret_digest
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import GrafanaError
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import Declared, Found, Observation
 
@@ -87,7 +87,7 @@ def test_equal_values_are_no_difference(options: dict[str, t.Any], raw: dict[str
     assert planning.is_as_declared(item, have) is same
 
 
-RECORD = {"salt": "s", "scrypt": datasources.digest({"p": "x"}, "s")}
+RECORD = {"salt": "s", "scrypt": secret_digest.digest({"p": "x"}, "s")}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_request_removes_secrets_that_are_not_declared_and_is_shown_without_an
     body = json.loads(step.statement.partition("\n")[2])
     assert body["secureJsonData"] == {"p": "hunter2", "q": ""} and body["version"] == 7
     assert body["withCredentials"] is True and body["basicAuthUser"] == "kept"
-    assert body["jsonData"]["groundworkSecrets"]["scrypt"] == datasources.digest(
+    assert body["jsonData"]["groundworkSecrets"]["scrypt"] == secret_digest.digest(
         {"p": "hunter2"}, body["jsonData"]["groundworkSecrets"]["salt"]
     )
     assert "hunter2" not in step.shown and "groundworkSecrets" not in step.shown and "hunter2" not in json.dumps(plan.result)

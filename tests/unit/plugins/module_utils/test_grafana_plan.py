@@ -11,7 +11,13 @@ import typing as t
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import client, folders, planning
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import Connection, GrafanaError
-from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import Change, Declared, Found, Observation
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import (
+    Change,
+    Declared,
+    Found,
+    Observation,
+    parse_statement,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +101,13 @@ def test_a_name_that_stays_taken_is_an_error() -> None:
         planning.order_changes([change], {"a": ("", "A"), "z": ("", "B")}, lambda _uid, _name: (change, change))
     with pytest.raises(GrafanaError, match="no order"):
         planning.order_changes([Change("a", "POST", "/x", parent="nowhere", name="b")], {}, lambda _uid, _name: (change, change))
+
+
+def test_headers_are_part_of_a_statement_and_shown() -> None:
+    change = Change("a", "PUT", "/x", {"b": "c d: e"}, headers={"X-Disable-Provenance": "true"})
+    assert parse_statement(change.statement) == ("PUT", "/x", {"b": "c d: e"}, {"X-Disable-Provenance": "true"})
+    assert change.shown == 'PUT /x X-Disable-Provenance: true {"b": "c d: e"}'
+    assert parse_statement(Change("a", "DELETE", "/x").statement) == ("DELETE", "/x", None, {})
 
 
 def test_secrets_and_versions_are_not_shown() -> None:
