@@ -210,9 +210,9 @@ def test_two_organisations_at_once(run: ModuleRun) -> None:
     current = run.server.send("GET", "/api/user", auth=ADMIN)[1]["orgId"]
 
     class Alternating(grafana_client.Client):
-        def send(self, method: str, path: str, body: t.Any = None) -> t.Any:
+        def send(self, *request: t.Any) -> t.Any:
             both.wait(timeout=20)
-            return super().send(method, path, body)
+            return super().send(*request)
 
     def converge(org: int, prefix: str) -> None:
         params: Result = {**options, **more, "org_id": org, "purge": [], "allow": [], "folders": []}

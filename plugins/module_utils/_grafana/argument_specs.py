@@ -139,3 +139,97 @@ def silences_spec() -> Spec:
         "silences": {"type": "list", "elements": "dict", "required": True, "options": silence},
         "purge": {"type": "dict", "options": purge},
     }
+
+
+def alerting_spec() -> Spec:
+    """Options of C(grafana_alerting)."""
+    dicts = {"type": "list", "elements": "dict"}
+    waits = dict.fromkeys(("group_wait", "group_interval", "repeat_interval"), _TEXT)
+    route = {
+        "receiver": _TEXT,
+        "group_by": {**_TEXTS, "aliases": ["groupByStr"]},
+        **waits,
+        "routes": dicts,
+        "state": _STATE,
+    }
+    policy = {
+        **route,
+        "object_matchers": {"type": "list", "elements": "raw", "aliases": ["objectMatchers", "matchers"]},
+        "continue": {"type": "bool", "aliases": ["Continue"]},
+        "mute_time_intervals": {**_TEXTS, "aliases": ["muteTimeIntervals"]},
+        "active_time_intervals": _TEXTS,
+        "position": {**_TEXT, "choices": ["first", "last"], "default": "last"},
+    }
+    template = {"name": {**_TEXT, "required": True}, "template": _TEXT, "state": _STATE}
+    purge = dict.fromkeys(("templates", "mute_timings", "contact_points", "rule_groups"), _TEXTS)
+    return {
+        **connection_spec(),
+        "rule_groups": {**dicts, "default": [], "options": _rule_group()},
+        "contact_points": {**dicts, "default": [], "options": _contact_point()},
+        "policies": {**dicts, "default": [], "options": policy},
+        "policy_tree": {"type": "dict", "options": route},
+        "mute_timings": {**dicts, "default": [], "options": _mute_timing()},
+        "templates": {**dicts, "default": [], "options": template},
+        "editable_in_ui": {"type": "bool", "default": False},
+        "update_secrets": {**_TEXT, "choices": ["digest", "always", "on_create"], "default": "digest", "no_log": False},
+        "purge": {"type": "dict", "options": {**purge, "policies": {"type": "list", "elements": "raw"}}},
+    }
+
+
+def _contact_point() -> Spec:
+    return {
+        "uid": {**_TEXT, "required": True},
+        "name": _TEXT,
+        "type": _TEXT,
+        "settings": {"type": "dict", "default": {}},
+        "secure_settings": {"type": "dict", "no_log": True},
+        "disable_resolve_message": {"type": "bool", "default": False, "aliases": ["disableResolveMessage"]},
+        "state": _STATE,
+    }
+
+
+def _mute_timing() -> Spec:
+    times = {name: {**_TEXT, "required": True} for name in ("start_time", "end_time")}
+    interval = {
+        "times": {"type": "list", "elements": "dict", "options": times},
+        **dict.fromkeys(("weekdays", "days_of_month", "months", "years"), _TEXTS),
+        "location": _TEXT,
+    }
+    intervals = {"type": "list", "elements": "dict", "options": interval}
+    return {"name": {**_TEXT, "required": True}, "time_intervals": intervals, "state": _STATE}
+
+
+def _rule_group() -> Spec:
+    rule = {
+        "uid": {**_TEXT, "required": True},
+        "title": _TEXT,
+        "condition": _TEXT,
+        "data": {"type": "list", "elements": "dict", "required": True},
+        "no_data_state": {
+            **_TEXT,
+            "choices": ["NoData", "Alerting", "OK", "KeepLast"],
+            "default": "NoData",
+            "aliases": ["noDataState"],
+        },
+        "exec_err_state": {
+            **_TEXT,
+            "choices": ["Error", "Alerting", "OK", "KeepLast"],
+            "default": "Error",
+            "aliases": ["execErrState"],
+        },
+        "for": {**_TEXT, "default": "0s"},
+        "keep_firing_for": _TEXT,
+        "missing_series_evals_to_resolve": {"type": "int", "aliases": ["missingSeriesEvalsToResolve"]},
+        "annotations": {"type": "dict", "default": {}},
+        "labels": {"type": "dict", "default": {}},
+        "is_paused": {"type": "bool", "default": False, "aliases": ["isPaused"]},
+        "notification_settings": {"type": "dict"},
+        "record": {"type": "dict"},
+    }
+    return {
+        "folder_uid": {**_TEXT, "required": True, "aliases": ["folderUid"]},
+        "name": {**_TEXT, "required": True, "aliases": ["title"]},
+        "interval": {**_TEXT, "default": "1m"},
+        "rules": {"type": "list", "elements": "dict", "default": [], "options": rule},
+        "state": _STATE,
+    }
