@@ -633,8 +633,12 @@ def test_wrong_input(proxy: Proxy, run: ModuleRun, declared: Result, message: st
 )
 def test_broken_answers(proxy: Proxy, run: ModuleRun, fault: Fault) -> None:
     """To a list: nothing is written. To a write in the middle: the next run finishes."""
-    for path in ("contact-points", "alert-rules", "policies"):
-        proxy.reset(lambda _method, asked, _position, path=path: fault if asked.endswith(path) else None)
+    for end in ("contact-points", "alert-rules", "policies"):
+
+        def break_list(_method: str, path: str, _position: int, end: str = end) -> Fault | None:
+            return fault if path.endswith(end) else None
+
+        proxy.reset(break_list)
         refused = run(ALL)
         assert refused["failed"] and "\n" not in refused["msg"] and not proxy.writes
     proxy.reset(lambda _method, _path, _position: fault if len(proxy.writes) == 5 else None)

@@ -109,8 +109,8 @@ def _check_query(query: Value, where: str) -> None:
     if not isinstance(query.get("model") or {}, dict):
         raise GrafanaError(f"{where}: model must be a dictionary")
     time_range = query.get("relativeTimeRange") or {}
-    numbers = [time_range.get(key) or 0 for key in ("from", "to")] if isinstance(time_range, dict) else [""]
-    if any(not isinstance(number, int) or number < 0 for number in numbers) or numbers[0] < numbers[-1]:
+    start, end = (time_range.get(key) or 0 for key in ("from", "to")) if isinstance(time_range, dict) else (None, None)
+    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= end <= start:
         raise GrafanaError(f"{where}: relativeTimeRange must have from and to in seconds before now, and from must not be less than to")
 
 

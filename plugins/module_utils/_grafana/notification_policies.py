@@ -151,7 +151,7 @@ def seen(raw: Value, want: t.Sequence[Declared], renamed: t.Mapping[str, str] | 
     have = {}
     for item in want:
         if item.uid == ROUTES:
-            value = {"routes": _own_routes(item, tree)}
+            value: Value = {"routes": _own_routes(item, tree)}
         elif item.value is None and not origin["provenance"] and _comparable(tree) == FIRST:
             continue
         else:

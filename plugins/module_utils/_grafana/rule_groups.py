@@ -48,9 +48,9 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
             value = {"interval": _interval(options["interval"], where), "rules": rules, **origin}
         want.append(Declared(key_of(options["folder_uid"], name), value, where))
     check_unique(((item.where, item.uid) for item in want), "folder_uid and name")
-    rules = [(item, rule) for item in want for rule in (item.value or {}).get("rules", ())]
-    check_unique(((f"{item.where}: rule {rule['title']!r}", rule["uid"]) for item, rule in rules), "uid")
-    titles = ((f"{item.where}: rule {rule['uid']!r}", (item.uid.partition("/")[0], rule["title"])) for item, rule in rules)
+    declared = [(item, rule) for item in want for rule in (item.value or {}).get("rules", ())]
+    check_unique(((f"{item.where}: rule {rule['title']!r}", rule["uid"]) for item, rule in declared), "uid")
+    titles = ((f"{item.where}: rule {rule['uid']!r}", (item.uid.partition("/")[0], rule["title"])) for item, rule in declared)
     check_unique(titles, "title in the same folder")
     for uid in (params["purge"] or {}).get("rule_groups") or ():
         check_uid(uid, "purge.rule_groups")
