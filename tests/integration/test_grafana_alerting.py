@@ -15,6 +15,7 @@ from types import ModuleType, SimpleNamespace
 from urllib.parse import quote
 
 import pytest
+import yaml
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import alerting, execution
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import Client, Connection
 from ansible_collections.groundwork.observability.plugins.modules import grafana_alerting
@@ -282,6 +283,15 @@ def test_the_whole_tree(run: ModuleRun) -> None:
     wanted = {"policy_tree": {"state": "absent"}, "contact_points": [absent(uid="mail")], "mute_timings": [absent(name="nights/ü")]}
     assert len(run(wanted)["statements"]) == 3 and not run(wanted)["changed"]
     assert run.ask("GET", f"{API}/policies")["receiver"] == "grafana-default-email"
+
+
+def test_the_second_example(run: ModuleRun) -> None:
+    """The first one runs in test_grafana_playbook."""
+    run({"contact_points": [point("mail", "Shop mail"), {**PAGER, "name": "Shop pager"}]})
+    options = yaml.safe_load(grafana_alerting.EXAMPLES)[1]["groundwork.observability.grafana_alerting"]
+    declared = {key: value for key, value in options.items() if key not in ("url", "token")}
+    assert run(declared)["changed"] and not run(declared)["changed"]
+    assert "provenance" not in run.ask("GET", f"{API}/policies")
 
 
 def test_changed_secrets_are_found_and_never_shown(run: ModuleRun) -> None:
@@ -629,7 +639,9 @@ def test_wrong_input(proxy: Proxy, run: ModuleRun, declared: Result, message: st
 
 
 @pytest.mark.parametrize(
-    "fault", [(500, {}, b'{"message": "Failed"}'), (502, {}, b"<html>"), (200, {}, b"<html>"), (302, {}, b""), CUT, DROP], ids=str
+    "fault",
+    [(500, {}, b'{"message": "Failed"}'), (502, {}, b"<html>"), (200, {}, b"<html>"), (200, {}, b'["x"]'), (302, {}, b""), CUT, DROP],
+    ids=str,
 )
 def test_broken_answers(proxy: Proxy, run: ModuleRun, fault: Fault) -> None:
     """To a list: nothing is written. To a write in the middle: the next run finishes."""

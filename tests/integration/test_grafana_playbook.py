@@ -5,19 +5,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.groundwork.observability.plugins.modules import grafana_alerting
 
 from tests.support.grafana_server import grafana_server
 
 pytestmark = pytest.mark.integration
 
 CHECKOUT = Path(__file__).parents[2]
-SECRETS = ("hunter2-login", "hunter2-source")
+SECRETS = ("hunter2-login", "hunter2-source", "hunter2-pager")
+CONNECTION = ("url", "url_username", "url_password", "org_name")
+ALERTING = {
+    "groundwork.observability.grafana_alerting": {
+        key: value
+        for key, value in yaml.safe_load(grafana_alerting.EXAMPLES)[0]["groundwork.observability.grafana_alerting"].items()
+        if key not in CONNECTION
+    }
+}
 PLAY = f"""
 - hosts: localhost
   gather_facts: false
@@ -26,13 +37,18 @@ PLAY = f"""
       url: "{{{{ url }}}}"
       url_username: admin
       url_password: {SECRETS[0]}
+  vars:
+    shop_pagerduty_key: {SECRETS[2]}
   tasks:
     - groundwork.observability.grafana_folders:
-        folders: [{{uid: a, title: A}}, {{uid: b, title: B, parent_uid: a}}]
+        folders: [{{uid: a, title: A}}, {{uid: b, title: B, parent_uid: a}}, {{uid: shop, title: Shop}}]
     - groundwork.observability.grafana_datasources:
-        datasources: [{{uid: p, name: P, type: prometheus, url: "http://p", secure_json_data: {{httpHeaderValue1: {SECRETS[1]}}}}}]
+        datasources:
+          - {{uid: p, name: P, type: prometheus, url: "http://p", secure_json_data: {{httpHeaderValue1: {SECRETS[1]}}}}}
+          - {{uid: shop-postgres, name: Shop, type: postgres, url: db, database: shop}}
     - groundwork.observability.grafana_dashboards:
         dashboards: [{{dashboard: {{uid: d, title: D, panels: []}}, folder: A/B}}]
+    - {json.dumps(ALERTING)}
 """
 
 
@@ -44,9 +60,9 @@ def test_check_run_and_second_run(tmp_path: Path) -> None:
     variables = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
     with grafana_server(f"[security]\nadmin_password = {SECRETS[0]}\n") as server:
         given = ["-e", f"url={server.url}", "-e", f"ansible_python_interpreter={sys.executable}"]
-        for mode, summary in ((["--check"], "ok=3    changed=3"), ([], "ok=3    changed=3"), ([], "ok=3    changed=0")):
+        for mode, summary in ((["--check"], "ok=4    changed=4"), ([], "ok=4    changed=4"), ([], "ok=4    changed=0")):
             done = subprocess.run([*command, *given, *mode], env={**os.environ, **variables}, capture_output=True, text=True)
             assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
             assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
             folders = server.send("GET", "/api/search?type=dash-folder", auth=("admin", SECRETS[0]))[1]
-            assert len(folders) == (0 if mode else 2)
+            assert len(folders) == (0 if mode else 3)

@@ -175,6 +175,14 @@ class Client:
                 return missing
             raise
 
+    def get_list(self, *parts: str) -> list[dict[str, t.Any]]:
+        """All objects of a list that comes as a whole."""
+        answer = self.get(path_of(*parts))
+        answer = [] if answer is None else answer
+        if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
+            raise GrafanaError(f"GET {path_of(*parts)}: the answer is no list")
+        return answer
+
     def pages(self, *parts: str, size: str = "limit", inside: t.Sequence[str] = (), **query: t.Any) -> list[t.Any]:
         """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys above the list."""
         items: list[t.Any] = []

@@ -129,7 +129,7 @@ def _secrets(given: t.Any, settings: Value, subject: str) -> dict[Path, str] | N
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All contact points by the list. That of a fresh server has no uid, and cannot be addressed."""
-    listed = client.get(path_of(*_PATH)) or []
+    listed = client.get_list(*_PATH)
     declared = {item.uid: item for item in want}
     have = {raw["uid"]: _found(raw, declared.get(raw["uid"])) for raw in listed if raw.get("uid")}
     return Observation(have, extra={"nameless": sorted(raw["name"] for raw in listed if not raw.get("uid"))})

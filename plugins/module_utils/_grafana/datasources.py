@@ -98,9 +98,7 @@ def _check_options(options: t.Mapping[str, t.Any], where: str) -> None:
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All data sources by the list, and by itself each that differs or declares what the list does not have."""
-    listed = client.get(path_of("datasources"))
-    if not isinstance(listed, list):
-        raise GrafanaError("GET /api/datasources: the answer is no list")
+    listed = client.get_list("datasources")
     declared = {item.uid: item for item in want}
     have = {raw["uid"]: _found(raw, declared.get(raw["uid"])) for raw in listed}
     for item in want:

@@ -95,7 +95,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All mute timings by the list."""
-    listed = client.get(path_of(*_PATH)) or []
+    listed = client.get_list(*_PATH)
     return Observation({raw["name"]: Found(raw["name"], _value(raw), raw) for raw in listed})
 
 

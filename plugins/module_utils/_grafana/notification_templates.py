@@ -50,7 +50,7 @@ def _canonical(name: str, text: str, where: str) -> str:
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All templates by the list."""
-    listed = client.get(path_of(*_PATH)) or []
+    listed = client.get_list(*_PATH)
     return Observation({raw["name"]: Found(raw["name"], _value(raw), raw) for raw in listed})
 
 

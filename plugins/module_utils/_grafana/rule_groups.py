@@ -66,7 +66,7 @@ def _interval(text: t.Any, where: str) -> str:
 
 def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t.Any]) -> Observation:
     """All rules by the list, the groups' intervals by the export, and what new or changed rules refer to."""
-    listed = client.get(path_of(*_RULES)) or []
+    listed = client.get_list(*_RULES)
     groups: dict[str, list[Value]] = {}
     for raw in listed:
         groups.setdefault(key_of(raw["folderUID"], raw["ruleGroup"]), []).append(raw)
@@ -121,7 +121,7 @@ def _keeps_order(client: Client) -> bool:
 def _datasources(client: Client) -> set[str] | None:
     """The data sources; C(None) for who may not see them."""
     try:
-        return {raw["uid"] for raw in client.get(path_of("datasources"))}
+        return {raw["uid"] for raw in client.get_list("datasources")}
     except Refused as error:
         if error.status != 403:
             raise
