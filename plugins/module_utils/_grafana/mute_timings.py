@@ -43,7 +43,7 @@ def _is_range(key: str, text: str) -> bool:
     if len(found) > 2 or None in found:
         return False
     first, last = found[0] or 0, found[-1] or 0
-    return first <= last or (first > 0 > last)
+    return (first <= last and not first < 0 < last) or (first > 0 > last)
 
 
 def _interval(options: Value, where: str) -> Value:
