@@ -44,8 +44,20 @@ def ensemble_nodes(hostvars: HostVars, groups: Groups) -> list[dict[str, t.Any]]
     ]
 
 
+def clickhouse_servers(hostvars: HostVars, groups: Groups) -> list[dict[str, t.Any]]:
+    """Where ClickHouse's HTTPS interface is reached: C(name), C(host) and C(port) of each server, in the inventory's order.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups); the hosts of C(clickhouse) are the servers.
+    """
+    return [
+        {"name": host, "host": host_address(host, hostvars), "port": int(setting(hostvars, host, "clickhouse_https_port"))}
+        for host in groups.get("clickhouse", [])
+    ]
+
+
 class FilterModule:
     """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"cluster_shards": cluster_shards, "ensemble_nodes": ensemble_nodes}
+        return {"clickhouse_servers": clickhouse_servers, "cluster_shards": cluster_shards, "ensemble_nodes": ensemble_nodes}

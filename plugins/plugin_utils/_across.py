@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
@@ -228,6 +229,7 @@ def _grafana(host: Host, server: Host | None) -> list[str]:
             found += _differs(host, "grafana_clickhouse_port", server, "clickhouse_https_port", "the servers listen there")
             found += _differs(host, "grafana_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
             found += _stranger(host, "grafana_clickhouse_user", server, "clickhouse_grafana_user")
+    found += _grafana_database(host) + _grafana_logins(host)
     sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
     for key in ("name", "uid"):
         values = [source[key] for source in sources if source.get(key)]
@@ -235,4 +237,41 @@ def _grafana(host: Host, server: Host | None) -> list[str]:
             found.append(f"grafana_datasources: {key} {value} is there twice, or is the role's own: give each data source its own")
     if any(source.get("isDefault") for source in sources):
         found.append("grafana_datasources: isDefault is the role's own data source, and Grafana refuses to start with two: take it out")
+    return found
+
+
+GRAFANA_FILE = "in group_vars/grafana.yml"
+
+
+def _grafana_database(host: Host) -> list[str]:
+    kind = host.text("grafana_database_type")
+    if kind in ("postgres", "mysql"):
+        return [
+            f"grafana_database_type is {kind}, and {name} is not set: set it {where}"
+            for name, where in (("grafana_database_host", GRAFANA_FILE), ("grafana_database_password", "in observability_secrets_file"))
+            if not host.has(name)
+        ]
+    return [
+        f"{name} is only used with another grafana_database_type than {kind}: set that to postgres or mysql, or take {name} out"
+        for name in ("grafana_database_host", "grafana_database_password")
+        if host.has(name)
+    ]
+
+
+def _grafana_logins(host: Host) -> list[str]:
+    """Options that need each other, and files on the controller that are not there."""
+    found = []
+    needed = {
+        "grafana_smtp_user": ("grafana_smtp_host", "grafana_smtp_password"),
+        "grafana_smtp_password": ("grafana_smtp_user",),
+        "grafana_oauth_client_id": tuple(f"grafana_oauth_{name}" for name in ("client_secret", "auth_url", "token_url", "api_url")),
+        "grafana_oauth_client_secret": ("grafana_oauth_client_id",),
+    }
+    for name, others in needed.items():
+        missing = [other for other in others if not host.has(other)] if host.has(name) else []
+        found += [f"{name} is set, and {', '.join(missing)} is not: set it {GRAFANA_FILE}"] if missing else []
+    for name in ("grafana_database_ca_file", "grafana_oauth_ca_file", "grafana_ldap_ca_file"):
+        path = host.text(name)
+        if path and not pathlib.Path(path).is_file():
+            found.append(f"{name} is {path}, which is not a file on the controller: put the certificate there, or set {name}")
     return found

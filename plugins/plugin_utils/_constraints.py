@@ -137,6 +137,12 @@ def _is_secret(text: str) -> bool:
     return len(text) >= 8 and text.isprintable() and text.strip() == text
 
 
+def _is_expression(text: str) -> bool:
+    if not text or not text.isprintable() or text.strip() != text or text.endswith('"'):
+        return False
+    return not any(mark in text for mark in ('"""', "$", "%", "\\"))
+
+
 def _is_glob(text: str) -> bool:
     return text.startswith("/") and text.isprintable() and "$" not in text and ".." not in text.split("/")
 
@@ -191,6 +197,75 @@ def _ini_text_problem(text: str) -> str:
     return ""
 
 
+def secret_ini_problem(sections: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be secret settings of grafana.ini, which are files that it names."""
+    for section, settings in sections.items():
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", str(section)):
+            return f"{section!r} is not the name of a section"
+        if not isinstance(settings, dict):
+            return f"section {section} has to be a dictionary of settings"
+        for name, value in settings.items():
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", str(name)):
+                return f"{name!r} in section {section} is not the name of a setting"
+            if not isinstance(value, str) or not value.strip():
+                return f"{section}.{name} has to be text that is not empty"
+    return ""
+
+
+# Source of names: Grafana's documentation, "Configure LDAP authentication", 12.x.
+_LDAP_KEYS: dict[str, type] = {
+    **dict.fromkeys(("host", "bind_dn", "bind_password", "search_filter", "group_search_filter"), str),
+    **dict.fromkeys(("group_search_filter_user_attribute", "min_tls_version", "root_ca_cert", "client_cert", "client_key"), str),
+    **dict.fromkeys(("use_ssl", "start_tls", "ssl_skip_verify"), bool),
+    **dict.fromkeys(("port", "timeout"), int),
+    **dict.fromkeys(("search_base_dns", "group_search_base_dns", "tls_ciphers", "group_mappings"), list),
+    "attributes": dict,
+}
+_LDAP_TABLES: dict[str, dict[str, type]] = {
+    "attributes": {"name": str, "surname": str, "username": str, "member_of": str, "email": str},
+    "group_mappings": {"group_dn": str, "org_role": str, "grafana_admin": bool, "org_id": int},
+}
+
+
+def _ldap_keys_problem(where: str, values: t.Any, known: t.Mapping[str, type]) -> str:
+    if not isinstance(values, t.Mapping):
+        return f"{where} has to be a dictionary"
+    for key, value in values.items():
+        if key not in known:
+            return f"{where} has {key!r}: no such key; there are {', '.join(sorted(known))}"
+        if not isinstance(value, known[key]) or (known[key] is int and isinstance(value, bool)):
+            return f"{where}.{key} has to be a {known[key].__name__}"
+        texts = value if isinstance(value, list) and key != "group_mappings" else [value]
+        for text in texts:
+            if known[key] in (str, list) and key != "group_mappings" and not (isinstance(text, str) and text.isprintable()):
+                return f"{where}.{key} has to be text without line breaks"
+            if isinstance(text, str) and re.search(r"\$(__\w+)?\{", text):
+                return f"{where}.{key} has ${{, which Grafana would expand"
+    return ""
+
+
+def ldap_problem(server: t.Mapping[str, t.Any]) -> str:
+    """Why Grafana would refuse this server of ldap.toml, or nobody could log in with it."""
+    found = _ldap_keys_problem("server", server, _LDAP_KEYS)
+    if found:
+        return found
+    if not is_host(str(server.get("host", ""))):
+        return "host is missing, or is not a host name or IP address"
+    if not is_port(str(server.get("port", 636))):
+        return "port has to be a number from 1 to 65535"
+    if not server.get("search_base_dns"):
+        return "search_base_dns is missing: it has to name at least one folder of the directory"
+    if "%s" not in server.get("search_filter", ""):
+        return "search_filter is missing, or has no %s, which stands for the name that a user logs in with"
+    found = _ldap_keys_problem("attributes", server.get("attributes", {}), _LDAP_TABLES["attributes"])
+    for number, mapping in enumerate(server.get("group_mappings", [])):
+        where = f"group_mappings[{number}]"
+        found = found or _ldap_keys_problem(where, mapping, _LDAP_TABLES["group_mappings"])
+        if not found and mapping.get("org_role") not in ("Admin", "Editor", "Viewer"):
+            found = f"{where}.org_role has to be Admin, Editor or Viewer"
+    return found
+
+
 def clickhouse_problem(settings: t.Mapping[str, t.Any]) -> str:
     """Why these cannot be settings in ClickHouse's XML."""
     try:
@@ -243,6 +318,7 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
     r"a host name or IP address": (is_host, "a name of letters, digits, - and dots, or an address without brackets"),
     r"host:port": (is_host_port, "a name or an address, IPv6 in brackets, and a port"),
     r"an http or https URL": (lambda text: is_url(text, "http https"), "without user, password and query"),
+    r"an https URL": (lambda text: is_url(text, "https"), "without user, password and query"),
     r"a ClickHouse URL": (
         lambda text: is_url(text, "tcp http https clickhouse", hosts=100, query=True),
         "tcp://, http://, https:// or clickhouse://, one or more host:port with commas, without user and password",
@@ -258,6 +334,12 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
         "numbers with dots, as in the archive's name",
     ),
     r"a label": (_matches(r"[A-Za-z0-9]([A-Za-z0-9 _.:/-]{0,126}[A-Za-z0-9])?"), "up to 128 letters, digits, spaces and _ . : / -"),
+    r"a mail address": (
+        lambda text: bool(re.fullmatch(r"[A-Za-z0-9._+-]{1,64}@[^@]+", text)) and is_host(text.rpartition("@")[2]),
+        "letters, digits and . _ + -, an @ and a host name",
+    ),
+    r"an OAuth scope": (_matches(r"[A-Za-z0-9._~:/+-]{1,128}"), "letters, digits and . _ ~ : / + -"),
+    r"a JMESPath expression": (_is_expression, 'printable characters without """, $, % and backslash, and no space or " at its end'),
     r"a bearer token": (_matches(r"[A-Za-z0-9._~+/=-]{16,}"), "16 or more of A-Z a-z 0-9 . _ ~ + / = -"),
     r"a secret": (_is_secret, "8 or more printable characters, without a space at an end"),
 }
@@ -265,6 +347,8 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
 DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "settings of zoo.cfg": zoo_cfg_problem,
     "settings of grafana.ini": ini_problem,
+    "secret settings of grafana.ini": secret_ini_problem,
+    "an LDAP server": ldap_problem,
     "server settings of ClickHouse": clickhouse_problem,
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,

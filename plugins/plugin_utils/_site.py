@@ -39,6 +39,14 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     (("clickhouse", "grafana"), ("clickhouse_grafana_password",), "Grafana logs in with it"),
     (("clickhouse", "cluster_agent"), ("clickhouse_monitor_password",), "the cluster agent logs in with it"),
     (("grafana", "cluster_agent"), ("grafana_metrics_password",), "the cluster agent asks Grafana for its metrics with it"),
+    (
+        ("grafana",),
+        (
+            *("grafana_secret_key", "grafana_admin_user", "grafana_admin_password"),
+            *(f"grafana_database_{what}" for what in ("type", "host", "port", "name", "user", "password")),
+        ),
+        "servers of one database have the same users and secrets",
+    ),
     (("clickhouse",), ("clickhouse_zookeeper_hosts",), "servers of a cluster use one ensemble"),
     (
         ("clickhouse",),
@@ -79,7 +87,7 @@ class Site:
 
 def site_problems(site: Site) -> list[str]:
     """What is wrong between hosts, one line each."""
-    checks = (_identities, _ensemble, _groups, _addresses, _reachable, _networks, _disagreements)
+    checks = (_identities, _ensemble, _grafanas, _groups, _addresses, _reachable, _networks, _disagreements)
     return [problem for check in checks for problem in check(site)]
 
 
@@ -121,6 +129,18 @@ def _ensemble(site: Site) -> list[str]:
             "empty the group, or take the variable out"
         )
     return found
+
+
+def _grafanas(site: Site) -> list[str]:
+    hosts = site.members["grafana"]
+    files = [host.name for host in hosts if host.text("grafana_database_type") == "sqlite3"]
+    if len(hosts) < 2 or not files:
+        return []
+    return [
+        f"group grafana has {len(hosts)} hosts, and grafana_database_type of {', '.join(files)} is sqlite3, a file of one host: "
+        "set grafana_database_type to postgres or mysql, with grafana_database_host, in group_vars/grafana.yml, or leave one host in "
+        "the group"
+    ]
 
 
 def _groups(site: Site) -> list[str]:

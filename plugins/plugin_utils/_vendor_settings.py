@@ -24,6 +24,30 @@ _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?([kKMGT]i?)?")
 _BOOLEANS = ("true", "false", "yes", "no", "on", "off", "0", "1")
 # Elements of a profile that are no settings.
 _IN_PROFILE = ("constraints", "profile")
+_GRAFANA = {
+    "server.http_addr": "grafana_address",
+    "server.http_port": "grafana_port",
+    "server.domain": "grafana_domain",
+    "paths.data": "grafana_data_dir",
+    "security.admin_user": "grafana_admin_user",
+    "security.admin_password": "grafana_admin_password",
+    "security.secret_key": "grafana_secret_key",
+    **{f"database.{key}": f"grafana_database_{key}" for key in ("type", "host", "name", "user", "password")},
+    "database.url": "grafana_database_host",
+    "database.ssl_mode": "grafana_database_tls",
+    "database.ca_cert_path": "grafana_database_ca_file",
+    "unified_alerting.ha_listen_address": "grafana_alerting_port",
+    **{f"smtp.{key}": f"grafana_smtp_{key}" for key in ("host", "user", "password", "from_address", "from_name")},
+    "smtp.startTLS_policy": "grafana_smtp_starttls",
+    **{
+        f"auth.generic_oauth.{key}": f"grafana_oauth_{key}"
+        for key in ("name", "client_id", "client_secret", "auth_url", "token_url", "api_url", "scopes", "role_attribute_path")
+    },
+    "auth.generic_oauth.tls_client_ca": "grafana_oauth_ca_file",
+    "auth.ldap.enabled": "grafana_ldap_servers",
+    "auth.ldap.config_file": "grafana_ldap_servers",
+    "metrics.basic_auth_password": "grafana_metrics_password",
+}
 # Settings that an option of the role owns: who wants to change them changes the option, so that everything else follows.
 OWNED: dict[str, dict[str, str]] = {
     "zookeeper_config": {
@@ -44,15 +68,8 @@ OWNED: dict[str, dict[str, str]] = {
         "macros.shard": "clickhouse_shard",
         "macros.replica": "clickhouse_replica",
     },
-    "grafana_ini": {
-        "server.http_addr": "grafana_address",
-        "server.http_port": "grafana_port",
-        "server.domain": "grafana_domain",
-        "paths.data": "grafana_data_dir",
-        "security.admin_user": "grafana_admin_user",
-        "security.admin_password": "grafana_admin_password",
-        "security.secret_key": "grafana_secret_key",
-    },
+    "grafana_ini": _GRAFANA,
+    "grafana_secret_ini": _GRAFANA,
 }
 
 
@@ -86,7 +103,8 @@ def setting_problems(host: Host, groups: t.Sequence[str]) -> list[str]:
         found += _server(_dictionary(host, "clickhouse_config"), version)
         found += _profiles(_dictionary(host, "clickhouse_users_config"), version)
     if "grafana" in groups:
-        found += _grafana(_dictionary(host, "grafana_ini"), host.text("grafana_version"))
+        for option in ("grafana_ini", "grafana_secret_ini"):
+            found += _grafana(option, _dictionary(host, option), host.text("grafana_version"))
     return found
 
 
@@ -98,7 +116,7 @@ def _dictionary(host: Host, name: str) -> dict[str, t.Any]:
 def _owned(option: str, settings: t.Mapping[str, t.Any]) -> list[str]:
     found = []
     for path, owner in OWNED[option].items():
-        section, key = path.partition(".")[::2]
+        section, _dot, key = path.rpartition(".")
         inner = settings.get(section)
         if path in settings or (key and isinstance(inner, dict) and key in inner):
             found.append(f"{option} sets {path}, which is {owner}: set {owner} instead")
@@ -160,20 +178,22 @@ def _zookeeper_numbers(settings: dict[str, t.Any]) -> list[str]:
     return found
 
 
-def _grafana(sections: dict[str, t.Any], version: str) -> list[str]:
+def _grafana(option: str, sections: dict[str, t.Any], version: str) -> list[str]:
     """Grafana passes over what it does not know: a name that is nearly one of the list is a typo, one that is unlike all may be right."""
-    found = _owned("grafana_ini", sections)
+    found = _owned(option, sections)
     if not sections or _is_newer("grafana", version):
         return found
     lists = _file("grafana")
     known = lists["sections"].split()
     for section, settings in sections.items():
         if section not in known and not str(section).startswith(_GRAFANA_PREFIXES):
-            found += _nearly("grafana_ini", str(section), known, 0.75)
+            found += _nearly(option, str(section), known, 0.75)
         names = [] if section in lists["open"].split() else lists["settings"].get(section, "").split()
         for name in settings if isinstance(settings, dict) and names else ():
-            found += _nearly(f"grafana_ini.{section}", str(name), names, 0.75) if name not in names else []
+            found += _nearly(f"{option}.{section}", str(name), names, 0.75) if name not in names else []
             kind = "boolean" if name in lists["booleans"].split() else "number" if name in lists["numbers"].split() else "text"
+            if option == "grafana_secret_ini":
+                continue  # a secret is not repeated
             # What Grafana takes from elsewhere: an environment variable, a file, another setting.
             taken = any(mark in str(settings[name]) for mark in ("$", "%(")) or settings[name] == ""
             found += [] if taken else filter(None, [_kind_problem(f"grafana_ini.{section}.{name}", kind, settings[name])])

@@ -10,6 +10,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _c
 
 ROLES = ("common", *_components.components())
 UNIT_LINE = "\nExecStartPre=/bin/true"
+LDAP = {"host": "ldap.example.com", "search_base_dns": ["dc=example,dc=com"], "search_filter": "(cn=%s)"}
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
 BAD: dict[str, list[Any]] = {
     r"an integer from 1 to 255": [0, 256, -1, "1\n2", 1.5],
@@ -35,6 +36,10 @@ BAD: dict[str, list[Any]] = {
     r"an http or https URL": [
         *("ftp://x", "mirror", "http://", "http://user:psst@x/", "http://x/?a=b", "http://x/ y", "http://x/../y", "file:///x"),
     ],
+    r"an https URL": ["http://x/", "x", "https://u:p@x/", "https://x/?a=b", "https://x/ y", "https://x/\n[users]"],
+    r"a mail address": ["grafana", "a@", "@example.com", "a b@example.com", "a@b@c", "a@b\n[users]", "a@b; c", "<a@example.com>"],
+    r"an OAuth scope": ["a b", "", "a;b", "a\nb", "${HOME}"],
+    r"a JMESPath expression": ['a"""', "${HOME}", "a\nb", " a", "%(x)s", "a\\b", 'x == "y"'],
     r"a ClickHouse URL": ["host:9440", "tcp://", "tcp://u:p@h:9440", "mysql://h:1", "tcp://h:99999", "tcp://h:1,${env:X}:2"],
     r"an IP network": ["10.0.0.0/33", "10.0.0", "all", "10.0.0.0/8</ip>", "::/0\n"],
     r"a name": ["a'; DROP TABLE x", "", "a/b", "../a", "<b>", "a\nb", False, "x" * 64],
@@ -52,6 +57,17 @@ BAD: dict[str, list[Any]] = {
     r"settings of grafana.ini": [
         *({"server": "x"}, {"ser]ver": {}}, {"server": {"a = b\nc": 1}}, {"server": {"domain": "x\n[auth.anonymous]"}}),
         *({"users": {"login_hint": hint}} for hint in ("a # b", '"""a', "`a", None, [1])),
+    ],
+    r"secret settings of grafana.ini": [
+        *({"smtp": "x"}, {"s/m": {}}, {"smtp": {"a/b": "x"}}, {"smtp": {"a.b": "x"}}),
+        *({"smtp": {"user": ""}}, {"smtp": {"user": 1}}),
+    ],
+    r"an LDAP server": [
+        *({}, {"host": "ldap"}, {**LDAP, "host": "a b"}, {**LDAP, "port": 0}, {**LDAP, "use_ssl": "yes"}),
+        *({**LDAP, "search_filter": "(cn=x)"}, {**LDAP, "hots": "x"}, {**LDAP, "bind_password": "${HOME}"}),
+        *({**LDAP, "bind_dn": "a\nb"}, {**LDAP, "search_base_dns": []}),
+        *({**LDAP, "attributes": {"nam": "x"}}, {**LDAP, "group_mappings": [{"group_dn": "*", "org_role": "Boss"}]}),
+        *({**LDAP, "group_mappings": ["x"]}, {**LDAP, "bind_password": 12345678}, {**LDAP, "port": True}),
     ],
     r"server settings of ClickHouse|user settings of ClickHouse": [{"a b": 1}, {"max": "\x00"}, {"x": {"1<": 2}}, {"a": {"@b": [1]}}],
     r"a data source": [

@@ -18,7 +18,7 @@ PACKAGES = (
     *("procps", "openssh-server", "rsyslog", "openssl", "curl", "tzdata"),
 )
 # Only downloaded into the image, with what they depend on.
-DOWNLOADS = ("default-jre-headless", "postgresql", "unzip")
+DOWNLOADS = ("default-jre-headless", "haproxy", "postgresql", "unzip")
 # What a controller needs beside Python; everything else of it is mounted.
 CONTROLLER = ("gpg", "gpg-agent", "gpgconf", "git", "openssh-client")
 SETUP = Path(__file__).with_name("host-setup.sh")

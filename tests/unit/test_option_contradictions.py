@@ -13,6 +13,11 @@ from tests.support.inventory import Inventory
 
 Change = Callable[[Inventory], Any]
 REPLICA = {"clickhouse_shard": 2, "clickhouse_replica": "a"}
+GRAFANA_DATABASE = {
+    "grafana_database_type": "postgres",
+    "grafana_database_host": "db.example.com",
+    "grafana_database_password": "psst-0123456789",
+}
 ZK = [{"host": "zk.example.com"}]
 
 # What is wrong -> the change that makes it so, and what the one line about it says.
@@ -178,6 +183,39 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(clickhouse_config={"max_server_memory_usage_to_ram_ratio": 0}),
         ("max_server_memory_usage_to_ram_ratio",),
     ),
+    # Grafana's database, and who logs in to Grafana.
+    "two Grafanas and one file": (
+        lambda i: i.join("app1", "grafana"),
+        ("group grafana has 2 hosts", "grafana_database_type of gw1, app1 is sqlite3, a file of one host", "group_vars/grafana.yml"),
+    ),
+    "a database of nobody's": (
+        lambda i: i.set(grafana_database_type="postgres"),
+        ("grafana_database_type is postgres, and grafana_database_host is not set", "group_vars/grafana.yml"),
+    ),
+    "a database without a password": (
+        lambda i: i.set(grafana_database_type="mysql", grafana_database_host="db"),
+        ("grafana_database_password is not set", "observability_secrets_file"),
+    ),
+    "a database's host for a file": (lambda i: i.set(grafana_database_host="db"), ("grafana_database_host is only used with another",)),
+    **{
+        f"two Grafanas with another {name}": (
+            lambda i, name=name: i.join("app1", "grafana").set(**GRAFANA_DATABASE).set("app1", **{name: "another-0123456789"}),  # type: ignore[misc]
+            (f"{name} differs between gw1 and app1", "group_vars/"),
+        )
+        for name in ("grafana_secret_key", "grafana_admin_password", "grafana_database_host", "grafana_database_password")
+    },
+    "a certificate that is not there": (
+        lambda i: i.set(**GRAFANA_DATABASE, grafana_database_ca_file="/nowhere/ca.pem"),
+        ("grafana_database_ca_file is /nowhere/ca.pem", "not a file on the controller"),
+    ),
+    "mail as nobody": (
+        lambda i: i.set(grafana_smtp_user="grafana"),
+        ("grafana_smtp_user is set, and grafana_smtp_host, grafana_smtp_password is not",),
+    ),
+    "a provider without endpoints": (
+        lambda i: i.set(grafana_oauth_client_id="x", grafana_oauth_client_secret="another-0123456789"),
+        ("grafana_oauth_client_id is set, and grafana_oauth_auth_url, grafana_oauth_token_url, grafana_oauth_api_url is not",),
+    ),
     "a data source twice": (
         lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}] * 2),
         ("grafana_datasources: name Shop",),
@@ -248,6 +286,17 @@ RIGHT: dict[str, Change] = {
     ),
     "gateway elsewhere": lambda i: i.drop("gateway").set(otel_collector_gateway_endpoint="gw.example.com:4317"),
     "networks of all": lambda i: i.set(clickhouse_networks=["127.0.0.0/8", "192.0.2.0/24"]),
+    "two Grafanas with one database": lambda i: i.join("app1", "grafana").set(**GRAFANA_DATABASE),
+    "Grafana with every way to log in": lambda i: i.set(
+        grafana_smtp_host="mail.example.com:587",
+        grafana_smtp_user="grafana",
+        grafana_smtp_password="another-0123456789",
+        grafana_oauth_client_id="grafana",
+        grafana_oauth_client_secret="another-0123456789",
+        **{f"grafana_oauth_{end}_url": f"https://login.example.com/{end}" for end in ("auth", "token", "api")},
+        grafana_ldap_servers=[{"host": "ldap.example.com", "search_filter": "(uid=%s)", "search_base_dns": ["dc=example"]}],
+        grafana_secret_ini={"auth.github": {"client_secret": "x"}},
+    ),
     "another data source": lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}]),
     "users that the inventory adds": lambda i: i.set(clickhouse_users_config={"users": {"mine": {"profile": "ingest"}}}).set(
         "gw1", otel_collector_clickhouse_username="mine", grafana_clickhouse_user="mine"

@@ -35,6 +35,10 @@ SAMPLES = {
     "a host name or IP address": "host.example.com",
     "host:port": "gw.example.com:4317",
     "an http or https URL": "https://mirror.example.com/x",
+    "an https URL": "https://login.example.com/x",
+    "a mail address": "grafana@example.com",
+    "an OAuth scope": "openid",
+    "a JMESPath expression": "contains(groups[*], 'admin') && 'Admin' || 'Viewer'",
     "a ClickHouse URL": "tcp://ch.example.com:9440?secure=true",
     "an IP network": "10.0.0.0/8",
     "a name": "replica-1",
@@ -135,6 +139,8 @@ def documents(values: dict[str, Any]) -> dict[str, str]:
     for what in ("settings", "users", "secret_settings", "secret_users"):
         render(f"clickhouse/{what}.xml", f"{{{{ __clickhouse_{what} {XML} }}}}")
     render("grafana/datasources.yml", "{{ {'datasources': __grafana_datasources} | to_nice_yaml }}")
+    for database in ("postgres", "mysql"):
+        render(f"grafana/{database}.ini", (ROLES / "grafana/templates/grafana.ini.j2").read_text(), grafana_database_type=database)
     render("telemetry_schema/all.sql", "{{ __telemetry_schema_objects | map(attribute='ddl', default='') | join('\n;;\n') }}")
     return made
 

@@ -57,6 +57,13 @@ WRONG: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("grafana_ini", {"server": {"http_port": 3001}}, ("server.http_port", "grafana_port")),
     ("grafana_ini", {"paths": {"data": "/srv/grafana"}}, ("grafana_data_dir",)),
     ("grafana_ini", {"security": {"admin_user": "root"}}, ("grafana_admin_user",)),
+    ("grafana_ini", {"database": {"type": "mysql"}}, ("grafana_ini sets database.type", "grafana_database_type")),
+    ("grafana_ini", {"database": {"url": "mysql://x"}}, ("grafana_database_host",)),
+    ("grafana_ini", {"smtp": {"host": "x:25"}}, ("grafana_smtp_host",)),
+    ("grafana_ini", {"auth.generic_oauth": {"scopes": "openid"}}, ("grafana_oauth_scopes",)),
+    ("grafana_secret_ini", {"smtp": {"password": "x"}}, ("grafana_secret_ini sets smtp.password", "grafana_smtp_password")),
+    ("grafana_secret_ini", {"auth.githib": {"client_secret": "x"}}, ("did you mean auth.github?",)),
+    ("grafana_secret_ini", {"auth.github": {"client_secrets": "x"}}, ("did you mean client_secret?",)),
 ]
 RIGHT: list[dict[str, Any]] = [
     {"zookeeper_config": {"tickTime": "3000", "4lw.commands.whitelist": "*", "authProvider.1": "x", "metricsProvider.exportJvmInfo": True}},
@@ -87,7 +94,7 @@ RIGHT: list[dict[str, Any]] = [
         "grafana_ini": {
             "plugin.grafana-image-renderer": {"rendering_mode": "default"},
             "feature_toggles": {"enable": "x"},
-            "smtp": {"host": "x:25"},
+            "smtp": {"ehlo_identity": "x"},
         }
     },
     {"grafana_ini": {"server": {"enable_gzip": "$__env{GZIP}", "router_logging": ""}, "database": {"max_open_conn": "%(x)s", "wal": True}}},

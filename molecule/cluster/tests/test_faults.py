@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -174,6 +175,35 @@ def test_refused_record_does_not_block_others(
     assert {shard: rows for shard, (rows, _) in stored.items()} == {shard: (count, count) for shard, count in accepted.items()}
     assert int(hosts["gw1"].check_output(letters)) == 0
     assert_roll_ups_are_exact(platform, load.run)
+
+
+def test_dashboards_survive_a_lost_server(
+    hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str], until: Callable[..., Any]
+) -> None:
+    """Grafana (in the testbed a stand-in, whose connection to ClickHouse is real) asks the servers that are left, one after the other."""
+    name = groups["grafana"][0]
+    port, user = platform.setting("grafana_port", name), platform.setting("grafana_admin_user", name)
+    login = base64.b64encode(f"{user}:{platform.secrets['grafana_admin_password']}".encode()).decode()
+    url = f"https://{platform.addresses[name]}:{port}/api/datasources/uid/clickhouse/health"
+
+    def failed() -> list[str]:
+        """Answers of as many questions in a row as there are servers, without those that are right."""
+        answers = [ask(hosts[name], url, {"Authorization": f"Basic {login}"}, ca="/etc/grafana/tls/ca.crt") for _ in SERVERS]
+        return [answer for answer in answers if not answer.startswith("200")]
+
+    assert failed() == []
+    for server in ("ch1", "ch4"):
+        try:
+            hosts[server].check_output("systemctl stop clickhouse-server")
+            # At once by another try, whether the proxy has noticed yet or not.
+            assert failed() == [], server
+            noticed = f"journalctl --unit=grafana-clickhouse-proxy --since=-1min --output=cat | grep -c '{server} is DOWN'"
+            until(lambda noticed=noticed: int(hosts[name].run(noticed).stdout or 0), "noticed by the proxy", 30)
+            assert failed() == [], server
+        finally:
+            hosts[server].check_output("systemctl start clickhouse-server")
+        back = f"journalctl --unit=grafana-clickhouse-proxy --since=-1min --output=cat | grep -c '{server} is UP'"
+        until(lambda back=back: int(hosts[name].run(back).stdout or 0), "back behind the proxy", 60)
 
 
 def test_random_faults_lose_nothing(hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]) -> None:

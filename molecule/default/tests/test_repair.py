@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,34 @@ def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable
         assert "host_vars" in done.stdout or "inventory" in done.stdout
         assert recap(done.stdout)[1] == 0, done.stdout
     assert host.file("/var/lib/zookeeper/data/myid").content_string.strip() == "1"
+
+
+def test_the_administrators_password_is_put_right(
+    hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, playbook: Callable[..., Any], ask: Callable[..., str]
+) -> None:
+    """Another one in Grafana's database is seen by check mode, changed on the running server by the next run, and left alone after it."""
+    (host,) = hosts.values()
+    name = groups["grafana"][0]
+    url = f"https://{platform.addresses[name]}:{platform.setting('grafana_port', name)}/api/user"
+
+    def status(password: str) -> str:
+        login = base64.b64encode(f"{platform.setting('grafana_admin_user', name)}:{password}".encode()).decode()
+        return ask(host, url, {"Authorization": f"Basic {login}"}, ca="/etc/grafana/tls/ca.crt")[:3]
+
+    started = "systemctl show grafana-server --property=ExecMainStartTimestampMonotonic"
+    before = host.check_output(started)
+    reset = "runuser -u grafana -- /opt/grafana/current/bin/grafana cli --config=/etc/grafana/grafana.ini admin reset-admin-password"
+    host.check_output(f"echo another-password | {reset} --password-from-stdin")
+    assert (status("another-password"), status(platform.secrets["grafana_admin_password"])) == ("200", "401")
+    seen = playbook("playbooks/grafana.yml", "--check")
+    assert (seen.returncode, recap(seen.stdout)[1]) == (0, 1), seen.stdout
+    assert status("another-password") == "200"
+    for changed in (1, 0):
+        done = playbook("playbooks/grafana.yml")
+        assert (done.returncode, recap(done.stdout)[1]) == (0, changed), done.stdout
+        assert platform.secrets["grafana_admin_password"] not in done.stdout
+        assert (status(platform.secrets["grafana_admin_password"]), status("another-password")) == ("200", "401")
+    assert host.check_output(started) == before
 
 
 def test_refused_setting_does_not_restart_clickhouse(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:

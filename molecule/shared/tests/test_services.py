@@ -32,6 +32,7 @@ LOCAL = {
     "clickhouse": CLICKHOUSE,
     "gateway": tuple(f"otel_collector_gateway_{what}_port" for what in ("health", "metrics", "relay")),
     "node_agent": tuple(f"otel_collector_node_agent_{what}_port" for what in ("grpc", "http", "health", "metrics")),
+    "grafana": ("grafana_clickhouse_proxy_port",),
     "cluster_agent": ("otel_collector_cluster_agent_health_port", "otel_collector_cluster_agent_metrics_port"),
     "prometheus_agent": ("otel_collector_prometheus_agent_health_port", "otel_collector_prometheus_agent_metrics_port"),
 }
@@ -42,7 +43,7 @@ SECRET_FILES = {
     "clickhouse": [f"/etc/clickhouse-server/{name}" for name in ("tls/host.key", "config.d/secrets.xml", "users.d/secrets.xml")],
     "gateway": ["/etc/otelcol/gateway/secret.yaml", "/etc/otelcol/gateway/gateway_token", "/etc/otelcol/gateway/tls/host.key"],
     "node_agent": ["/etc/otelcol/node_agent/gateway_token", "/etc/otelcol/node_agent/agent_token"],
-    "grafana": ["/etc/grafana/secrets/admin_password", "/etc/grafana/secrets/secret_key", "/etc/grafana/tls/host.key"],
+    "grafana": ["/etc/grafana/secrets/security.admin_password", "/etc/grafana/secrets/security.secret_key", "/etc/grafana/tls/host.key"],
 }
 
 

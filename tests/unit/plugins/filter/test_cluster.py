@@ -26,6 +26,14 @@ def test_addresses(host: str, address: str) -> None:
     assert addresses.host_address(host, HOSTVARS) == address
 
 
+def test_servers_by_https() -> None:
+    hostvars = {**HOSTVARS, "c3": {**HOSTVARS["c3"], "clickhouse_https_port": 8444}}
+    assert cluster.clickhouse_servers(hostvars, {"clickhouse": ["c1", "c3"]}) == [
+        {"name": "c1", "host": "192.0.2.3", "port": 8443},
+        {"name": "c3", "host": "c3", "port": 8444},
+    ]
+
+
 def test_shards_in_order_of_identity() -> None:
     hosts = ["c1", "c2", "c3", "c4"]
     for seed in range(5):

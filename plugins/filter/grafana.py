@@ -1,0 +1,131 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters that make Grafana's configuration files of the role's options."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import pathlib
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
+
+Settings = t.Mapping[str, t.Mapping[str, t.Any]]
+# Keys of a server in ldap.toml that are tables of their own, which TOML wants behind all others.
+TABLES = ("attributes", "group_mappings")
+
+
+def host_and_port(host: str, port: int) -> str:
+    """C(host:port), with an IPv6 address in brackets.
+
+    :param host: name or address.
+    :param port: the port.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listen_address(host: str) -> str:
+    """An IP address to listen on: the given one, or all where a name is given.
+
+    :param host: name or address.
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "0.0.0.0"
+
+
+def grafana_peers(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """Where the Grafana servers of an inventory reach each other for alerting, as C(host:port).
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    """
+    return [
+        host_and_port(host_address(host, hostvars), setting(hostvars, host, "grafana_alerting_port")) for host in groups.get("grafana", [])
+    ]
+
+
+def _secret_path(section: str, name: str) -> str:
+    return f"secrets/{section}.{name}"
+
+
+def grafana_secret_files(settings: Settings) -> list[dict[str, str]]:
+    """Files with secret settings, one for each that is not empty, as C(path) and C(content).
+
+    :param settings: section of grafana.ini -> name -> secret.
+    """
+    return [
+        {"path": _secret_path(section, name), "content": str(value)}
+        for section, named in settings.items()
+        for name, value in named.items()
+        if value not in (None, "")
+    ]
+
+
+def grafana_secret_settings(files: t.Sequence[t.Mapping[str, str]], root: str) -> dict[str, dict[str, str]]:
+    """Settings of grafana.ini that name files with secrets: section -> name -> C($__file{path}).
+
+    :param files: what RV(grafana_secret_files) returned.
+    :param root: folder of the files on the host.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        section, name = file["path"].removeprefix("secrets/").rsplit(".", 1)
+        found.setdefault(section, {})[name] = f"$__file{{{root}/{file['path']}}}"
+    return found
+
+
+def controller_files(files: t.Mapping[str, str]) -> list[dict[str, str]]:
+    """Texts of files on the controller, as C(path) and C(content). An empty name on the controller is left out.
+
+    :param files: path on the host -> path on the controller.
+    :raises AnsibleFilterError: a file cannot be read.
+    """
+    found = []
+    for path, source in files.items():
+        if source:
+            try:
+                found.append({"path": path, "content": pathlib.Path(source).read_text(encoding="utf-8")})
+            except (OSError, ValueError) as error:
+                raise AnsibleFilterError(f"{source} on the controller cannot be read: {error}") from error
+    return found
+
+
+def grafana_ldap_toml(servers: t.Sequence[t.Mapping[str, t.Any]], defaults: t.Mapping[str, t.Any]) -> str:
+    """The text of ldap.toml. Texts of JSON are texts of TOML, too.
+
+    :param servers: the servers, with Grafana's keys.
+    :param defaults: keys for servers that do not have them.
+    """
+    lines = []
+    for server in servers:
+        merged = {**defaults, **server}
+        lines += ["[[servers]]", *_toml({key: value for key, value in merged.items() if key not in TABLES})]
+        lines += ["[servers.attributes]", *_toml(merged["attributes"])] if "attributes" in merged else []
+        for mapping in merged.get("group_mappings", []):
+            lines += ["[[servers.group_mappings]]", *_toml(mapping)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(values: t.Mapping[str, t.Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+
+
+class FilterModule:
+    """Registers the filters."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {
+            "controller_files": controller_files,
+            "grafana_ldap_toml": grafana_ldap_toml,
+            "grafana_peers": grafana_peers,
+            "grafana_secret_files": grafana_secret_files,
+            "grafana_secret_settings": grafana_secret_settings,
+            "host_and_port": host_and_port,
+            "listen_address": listen_address,
+        }
