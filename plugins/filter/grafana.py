@@ -12,6 +12,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 Settings = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -116,14 +117,52 @@ def _toml(values: t.Mapping[str, t.Any]) -> list[str]:
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
+def grafana_content(directory: str, secrets: t.Sequence[str] = ()) -> _grafana_content.Content:
+    """Folders and dashboards from files on the controller.
+
+    :param directory: folder on the controller with C(dashboards/<title of the folder>/<name>.json). Empty: there are none.
+    :param secrets: texts that must not be in a dashboard.
+    :raises AnsibleFilterError: a file is not fit for Grafana; the message names it.
+    """
+    return _checked(_grafana_content.read_dashboards, directory, secrets)
+
+
+def grafana_provisioning_files(content: _grafana_content.Content, root: str) -> dict[str, list[dict[str, str]]]:
+    """Files of content for a Grafana that reads it itself: C(dashboards), below C(root), and C(providers), below its configuration.
+
+    :param content: what RV(grafana_content) returned.
+    :param root: folder on the server for the dashboards.
+    """
+    return _grafana_content.provisioning_files(content, root)
+
+
+def grafana_datasource_options(sources: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Data sources in the form of provisioning files, as options of M(groundwork.observability.grafana_datasources).
+
+    :param sources: the data sources. Each must have a uid.
+    :raises AnsibleFilterError: one has no uid.
+    """
+    return _checked(_grafana_content.datasource_options, sources)
+
+
+def _checked(function: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
+    try:
+        return function(*arguments)
+    except _grafana_content.ContentError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "controller_files": controller_files,
+            "grafana_content": grafana_content,
+            "grafana_datasource_options": grafana_datasource_options,
             "grafana_ldap_toml": grafana_ldap_toml,
             "grafana_peers": grafana_peers,
+            "grafana_provisioning_files": grafana_provisioning_files,
             "grafana_secret_files": grafana_secret_files,
             "grafana_secret_settings": grafana_secret_settings,
             "host_and_port": host_and_port,

@@ -9,7 +9,8 @@ import pathlib
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
-from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
 
 Groups = t.Mapping[str, t.Sequence[str]]
 EVERY_ADDRESS = ("", "0.0.0.0", "::", "*")
@@ -229,7 +230,7 @@ def _grafana(host: Host, server: Host | None) -> list[str]:
             found += _differs(host, "grafana_clickhouse_port", server, "clickhouse_https_port", "the servers listen there")
             found += _differs(host, "grafana_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
             found += _stranger(host, "grafana_clickhouse_user", server, "clickhouse_grafana_user")
-    found += _grafana_database(host) + _grafana_logins(host)
+    found += _grafana_database(host) + _grafana_logins(host) + _grafana_content(host)
     sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
     for key in ("name", "uid"):
         values = [source[key] for source in sources if source.get(key)]
@@ -274,4 +275,23 @@ def _grafana_logins(host: Host) -> list[str]:
         path = host.text(name)
         if path and not pathlib.Path(path).is_file():
             found.append(f"{name} is {path}, which is not a file on the controller: put the certificate there, or set {name}")
+    return found
+
+
+def _grafana_content(host: Host) -> list[str]:
+    """Files that Grafana would refuse."""
+    found = []
+    if host.text("grafana_content_url"):
+        found.append("grafana_content_url is for a Grafana that is not in group grafana: empty the group, or take the variable out")
+    options = role_options("grafana")
+    secrets = [host.text(name) for name in options if options[name].get("no_log") and options[name]["type"] == "str"]
+    try:
+        content.read_dashboards(host.text("grafana_content_dir"), secrets)
+    except content.ContentError as error:
+        found.append(f"grafana_content_dir: {error}")
+    try:
+        if host.text("grafana_content_delivery") == "api":
+            content.datasource_options(_dictionaries(host.value("grafana_datasources")))
+    except content.ContentError as error:
+        found.append(f"grafana_datasources: {error}")
     return found

@@ -216,6 +216,12 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(grafana_oauth_client_id="x", grafana_oauth_client_secret="another-0123456789"),
         ("grafana_oauth_client_id is set, and grafana_oauth_auth_url, grafana_oauth_token_url, grafana_oauth_api_url is not",),
     ),
+    "content that is not there": (lambda i: i.set(grafana_content_dir="/nowhere/content"), ("grafana_content_dir: /nowhere/content",)),
+    "a data source that the API cannot find again": (
+        lambda i: i.set(grafana_content_delivery="api", grafana_datasources=[{"name": "Shop", "type": "postgres"}]),
+        ("grafana_datasources: data source Shop: uid is missing",),
+    ),
+    "two Grafanas to deliver to": (lambda i: i.set(grafana_content_url="https://grafana.example.com"), ("grafana_content_url",)),
     "a data source twice": (
         lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}] * 2),
         ("grafana_datasources: name Shop",),

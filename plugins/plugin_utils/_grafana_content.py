@@ -1,0 +1,148 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: Grafana's content, read from files on the controller and delivered in two ways. May change at any time.
+
+Content is C(folders), each with C(uid) and C(title), and C(dashboards), each with C(folder_uid) and C(dashboard), Grafana's classic JSON.
+The modules grafana_folders and grafana_dashboards take it as it is; C(provisioning_files) makes the files that a server reads itself.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import dashboards, folders
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import GrafanaError
+
+Content = dict[str, list[dict[str, t.Any]]]
+# Keys that Grafana reads in a provisioning file and that are no options of the module grafana_datasources.
+_FILE_ONLY = ("editable", "orgId", "version", "correlations")
+# A text of fewer characters may be in a dashboard by chance.
+_SECRET_LENGTH = 8
+
+
+class ContentError(Exception):
+    """Content that Grafana would refuse, or that must not reach it: one line for the user, which names the file."""
+
+
+def folder_uid(title: str) -> str:
+    """The uid of a folder that has only a title: lower-case letters, digits and C(-).
+
+    :raises ContentError: nothing is left of the title.
+    """
+    uid = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40]
+    if not uid:
+        raise ContentError(f"folder {title!r}: its name has no letter a-z and no digit")
+    return uid
+
+
+def read_dashboards(directory: str, secrets: t.Iterable[str] = ()) -> Content:
+    """The folders and dashboards of a directory: C(dashboards/<title of the folder>/<name>.json).
+
+    :param directory: folder on the controller. Empty: there are none.
+    :param secrets: texts that must not be in a dashboard, which every viewer can read.
+    :raises ContentError: a file cannot be read, or is not a dashboard, or has a secret in it, or two dashboards have the same uid or place.
+    """
+    content: Content = {"folders": [], "dashboards": []}
+    if not directory:
+        return content
+    top = pathlib.Path(directory)
+    if not top.is_dir():
+        raise ContentError(f"{directory} is not a folder on the controller")
+    files: dict[str, str] = {}
+    hidden = [secret for secret in secrets if len(secret) >= _SECRET_LENGTH]
+    for folder in sorted(path for path in top.glob("dashboards/*") if path.is_dir() and not path.name.startswith(".")):
+        uid = folder_uid(folder.name)
+        content["folders"].append({"uid": uid, "title": folder.name})
+        for path in sorted(folder.glob("*.json")):
+            model = _dashboard(path, hidden)
+            if model["uid"] in files:
+                raise ContentError(f"{path}: uid {model['uid']} is also that of {files[model['uid']]}")
+            files[model["uid"]] = str(path)
+            content["dashboards"].append({"folder_uid": uid, "dashboard": model})
+    stray = sorted(str(path) for path in top.glob("dashboards/*") if path.is_file() and not path.name.startswith("."))
+    if stray:
+        raise ContentError(f"{stray[0]} is in no folder: put it into dashboards/<title of the folder>/")
+    _check(directory, content)
+    return content
+
+
+def _dashboard(path: pathlib.Path, secrets: t.Iterable[str]) -> dict[str, t.Any]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        declared = dashboards.declare(_options([{"path": str(path)}]))[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"{path} cannot be read: {error}") from error
+    except GrafanaError as error:
+        raise ContentError(f"{path}: {str(error).removeprefix('dashboards[0]: ')}") from error
+    if any(secret in text or json.dumps(secret)[1:-1] in text for secret in secrets):
+        raise ContentError(f"{path} has a secret of the inventory in it, which every viewer could read")
+    assert declared.value is not None  # only an absent one has none
+    return {"uid": declared.uid, **declared.value["dashboard"]}
+
+
+def _options(entries: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    return {"dashboards": entries, "directories": [], "inputs": {}, "commit_message": "", "purge": []}
+
+
+def _check(directory: str, content: Content) -> None:
+    """What the modules refuse whatever the server has, such as two dashboards of one title in a folder."""
+    try:
+        folders.declare({"folders": [{"parent_uid": "", "state": "present", **folder} for folder in content["folders"]], "purge": []})
+        dashboards.declare(_options(content["dashboards"]))
+    except GrafanaError as error:
+        raise ContentError(f"{directory}: {error}") from error
+
+
+def provisioning_files(content: Content, root: str) -> dict[str, list[dict[str, str]]]:
+    """Files of a server that reads its dashboards itself.
+
+    :param content: the content.
+    :param root: folder on the server for the dashboards.
+    :returns: C(dashboards), files below the root, and C(providers), files below Grafana's folder for provisioning. Each is C(path) and
+        C(content).
+    """
+    providers = [
+        {
+            "name": folder["uid"],
+            # Grafana takes $ for the begin of a variable, and $$ for $.
+            "folder": folder["title"].replace("$", "$$"),
+            "folderUid": folder["uid"],
+            "type": "file",
+            "updateIntervalSeconds": 30,
+            "options": {"path": f"{root}/{folder['uid']}"},
+        }
+        for folder in content["folders"]
+    ]
+    return {
+        "dashboards": [
+            {
+                "path": f"{entry['folder_uid']}/{entry['dashboard']['uid']}.json",
+                "content": json.dumps(entry["dashboard"], indent=1, ensure_ascii=False) + "\n",
+            }
+            for entry in content["dashboards"]
+        ],
+        # JSON is YAML.
+        "providers": [
+            {
+                "path": "provisioning/dashboards/groundwork.yml",
+                "content": json.dumps({"apiVersion": 1, "providers": providers}, indent=1) + "\n",
+            }
+        ],
+    }
+
+
+def datasource_options(sources: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Data sources of a provisioning file as options of the module grafana_datasources.
+
+    :raises ContentError: one has no uid, which the module needs.
+    """
+    found = []
+    for source in sources:
+        if not source.get("uid"):
+            raise ContentError(f"data source {source.get('name')}: uid is missing, by which it is found again")
+        found.append({key: value for key, value in source.items() if key not in _FILE_ONLY})
+    return found

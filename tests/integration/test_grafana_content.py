@@ -1,0 +1,147 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One content, delivered by provisioning files and by the API: the servers (stand-ins for Grafana) answer the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from tests.support.grafana_server import GrafanaServer, grafana_server
+from tests.support.inventory import SECRETS
+from tests.unit.test_rendered_values import BASE
+
+pytestmark = pytest.mark.integration
+
+CHECKOUT = Path(__file__).parents[2]
+PLUGINS = {"grafana-clickhouse-datasource": "4.20.0", "grafana-postgresql-datasource": "1.0.0"}
+PASSWORD = SECRETS["grafana_admin_password"]
+ADMIN = ("admin", PASSWORD)
+INI = f"[security]\nadmin_password = {PASSWORD}\n"
+SHOP = {
+    "name": "Shop",
+    "uid": "shop",
+    "type": "grafana-postgresql-datasource",
+    "url": "db.example.com:5432",
+    "user": "grafana",
+    "jsonData": {"database": "shop", "sslmode": "verify-full"},
+    "secureJsonData": {"password": "shop-0123456789"},
+}
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_role: {name: groundwork.observability.grafana, tasks_from: content}
+"""
+
+
+def board(uid: str, title: str, **more: Any) -> dict[str, Any]:
+    return {"uid": uid, "title": title, "panels": [{"id": 1, "type": "text", "title": "$var ${x}"}], "tags": ["é"], **more}
+
+
+def write(folder: Path, boards: dict[str, dict[str, Any]]) -> None:
+    for name, model in boards.items():
+        (folder / "dashboards" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "dashboards" / name).write_text(json.dumps(model))
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> dict[str, Any]:
+    """Options of the role."""
+    boards = {"Shop & Orders/a.json": board("a", "A"), "Shop & Orders/b.json": board("b", "B"), "$Hosts/c.json": board("c", "A")}
+    write(tmp_path / "content", boards)
+    own = {"grafana_content_dir": str(tmp_path / "content"), "grafana_datasources": [SHOP], "grafana_clickhouse_host": "ch.example.com"}
+    return {**SECRETS, **own}
+
+
+def provisioned(values: dict[str, Any]) -> dict[str, str]:
+    """The provisioning files that the role writes, by path."""
+    variables = {**BASE, **values, "common_tls_ca": "PEM", "__grafana_dashboards_dir": "<<provisioning>>/boards"}
+    templar = Templar(loader=DataLoader(), variables=variables)
+    files = templar.template(trust_as_template("{{ __grafana_content_files }}"))
+    made = {file["path"].removeprefix("provisioning/"): file["content"] for file in files["providers"]}
+    made.update({f"boards/{file['path']}": file["content"] for file in files["dashboards"]})
+    return {**made, "datasources/groundwork.yml": json.dumps(templar.template(trust_as_template("{{ __grafana_datasource_file }}")))}
+
+
+def deliver(tmp_path: Path, url: str, values: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the role's delivery by the API."""
+    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "pki").mkdir(exist_ok=True)
+    (tmp_path / "pki/ca.crt").write_text("PEM")
+    given = {**values, "grafana_content_url": url, "grafana_content_delivery": "api", "observability_pki_dir": str(tmp_path / "pki")}
+    (tmp_path / "values.json").write_text(json.dumps(given))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", "localhost,", str(tmp_path / "play.yml"), "-e", f"@{tmp_path}/values.json", *arguments]
+    variables = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def shown(server: GrafanaServer) -> dict[str, Any]:
+    """What Grafana shows, without what only says how it came there."""
+    found: dict[str, Any] = {}
+    for hit in server.send("GET", "/api/search", auth=ADMIN)[1]:
+        if hit["type"] == "dash-folder":
+            folder = server.send("GET", f"/api/folders/{hit['uid']}", auth=ADMIN)[1]
+            found[f"folder {hit['uid']}"] = folder["title"]
+        else:
+            answer = server.send("GET", f"/api/dashboards/uid/{hit['uid']}", auth=ADMIN)[1]
+            model = {key: value for key, value in answer["dashboard"].items() if key not in ("id", "version")}
+            found[f"dashboard {hit['uid']}"] = (answer["meta"]["folderUid"], model)
+    for source in server.send("GET", "/api/datasources", auth=ADMIN)[1]:
+        one = server.send("GET", f"/api/datasources/uid/{source['uid']}", auth=ADMIN)[1]
+        json_data = {key: value for key, value in one["jsonData"].items() if not key.startswith("groundwork")}
+        kept = {key: one[key] for key in ("name", "type", "access", "url", "user", "database", "isDefault", "secureJsonFields")}
+        found[f"data source {one['uid']}"] = {**kept, "jsonData": json_data}
+    return found
+
+
+def test_both_ways_give_the_same(tmp_path: Path, values: dict[str, Any]) -> None:
+    with grafana_server(INI, provisioned(values), PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
+        assert len(shown(by_files)) == 7
+        checked = deliver(tmp_path, by_api.url, values, "--check", "--diff")
+        assert checked.returncode == 0 and "changed=3" in checked.stdout, checked.stdout + checked.stderr
+        assert shown(by_api) == {}
+        for summary in ("changed=3", "changed=0"):
+            done = deliver(tmp_path, by_api.url, values, "--diff", "-vvv")
+            assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
+            for secret in (PASSWORD, "shop-0123456789", values["clickhouse_grafana_password"]):
+                assert secret not in done.stdout + done.stderr
+            assert shown(by_api) == shown(by_files)
+
+
+def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, Any]) -> None:
+    with grafana_server(INI, provisioned(values), PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
+        assert deliver(tmp_path, by_api.url, values).returncode == 0
+        (tmp_path / "content/dashboards/Shop & Orders/b.json").unlink()
+        write(tmp_path / "content", {"Shop & Orders/a.json": board("a", "another")})
+        done = deliver(tmp_path, by_api.url, values)
+        assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout + done.stderr
+        provisioning = by_files.folder / "provisioning"
+        files = provisioned(values)
+        for path in provisioning.glob("boards/*/*.json"):
+            path.unlink()
+        for name, text in files.items():
+            (provisioning / name).write_text(text.replace("<<provisioning>>", str(provisioning)))
+        assert by_files.send("POST", "/api/admin/provisioning/dashboards/reload", auth=ADMIN)[0] == 200
+        assert "dashboard b" not in shown(by_files)
+        assert shown(by_files)["dashboard a"][1]["title"] == "another"
+        assert shown(by_api) == shown(by_files)
+
+
+def test_a_broken_file_is_refused_before_a_request(tmp_path: Path, values: dict[str, Any]) -> None:
+    (tmp_path / "content/dashboards/Shop & Orders/b.json").write_text("{")
+    with grafana_server(INI, plugins=PLUGINS) as server:
+        done = deliver(tmp_path, server.url, values)
+        assert done.returncode != 0 and "b.json" in done.stdout and "is not JSON" in done.stdout, done.stdout
+        assert shown(server) == {}

@@ -1,0 +1,85 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""Content from files on the controller: what is read, what is refused by the name of its file, and the files that Grafana reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import ContentError
+
+SECRET = 'psst "quoted" 0123456789'
+
+
+def write(top: Path, files: dict[str, Any]) -> str:
+    """A folder with these files below dashboards/: text, or data to be written as JSON."""
+    for name, value in files.items():
+        path = top / "dashboards" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return str(top)
+
+
+def board(uid: str, title: str, **more: Any) -> dict[str, Any]:
+    return {"uid": uid, "title": title, "panels": [], **more}
+
+
+def test_folders_and_dashboards_are_read(tmp_path: Path) -> None:
+    files = {"Shop & Orders/a.json": board("a", " A ", id=7, version=3), "Shop & Orders/b.json": board("b", "B")}
+    found = content.read_dashboards(write(tmp_path, {**files, "Hosts/c.json": board("c", "A")}))
+    assert found["folders"] == [{"uid": "hosts", "title": "Hosts"}, {"uid": "shop-orders", "title": "Shop & Orders"}]
+    assert found["dashboards"] == [
+        {"folder_uid": "hosts", "dashboard": board("c", "A")},
+        {"folder_uid": "shop-orders", "dashboard": board("a", "A")},
+        {"folder_uid": "shop-orders", "dashboard": board("b", "B")},
+    ]
+    assert content.read_dashboards("") == {"folders": [], "dashboards": []}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"F/a.json": "{"}, "dashboards/F/a.json: .*is not JSON"),
+        ({"F/a.json": []}, "F/a.json: the dashboard is not an object"),
+        ({"F/a.json": {"title": "A"}}, "F/a.json: the dashboard has no uid"),
+        ({"F/a.json": {"uid": "a"}}, "F/a.json: dashboard 'a' has no title"),
+        ({"F/a.json": board("a b", "A")}, "F/a.json: .*uid 'a b'"),
+        ({"F/a.json": board("a", "A"), "G/b.json": board("a", "B")}, "G/b.json: uid a is also that of .*F/a.json"),
+        ({"F/a.json": board("a", "A"), "F/b.json": board("b", "a")}, "title in the same folder"),
+        ({"F/a.json": {"apiVersion": "v1", "spec": {}}}, "F/a.json: the dashboard has the form of a resource"),
+        ({"F/a.json": board("a", "A", description=SECRET)}, "F/a.json has a secret of the inventory in it"),
+        ({"F b/a.json": board("a", "A"), "f-B/b.json": board("b", "B")}, "uid"),
+        ({"a.json": board("a", "A")}, "a.json is in no folder"),
+        ({"öü/a.json": board("a", "A")}, "folder 'öü'"),
+        ({"General/a.json": board("a", "A")}, "general"),
+    ],
+)
+def test_what_is_not_fit_is_refused_by_its_name(tmp_path: Path, files: dict[str, Any], said: str) -> None:
+    with pytest.raises(ContentError, match=said) as caught:
+        content.read_dashboards(write(tmp_path, files), [SECRET, "short"])
+    assert SECRET not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ContentError, match="/nowhere/content is not a folder on the controller"):
+        content.read_dashboards("/nowhere/content")
+
+
+def test_files_for_a_server(tmp_path: Path) -> None:
+    made = content.provisioning_files(content.read_dashboards(write(tmp_path, {"$HOME é/a.json": board("a", "é")})), "/srv/dashboards")
+    (file,), (providers,) = made["dashboards"], made["providers"]
+    assert (file["path"], json.loads(file["content"])) == ("home/a.json", board("a", "é"))
+    (provider,) = json.loads(providers["content"])["providers"]
+    assert provider["options"] == {"path": "/srv/dashboards/home"}
+    assert (provider["folder"], provider["folderUid"]) == ("$$HOME é", "home")
+    assert "disableDeletion" not in provider and "allowUiUpdates" not in provider
+
+
+def test_data_sources_as_options() -> None:
+    source = {"name": "P", "uid": "p", "type": "prometheus", "editable": False, "orgId": 1, "jsonData": {"a": 1}}
+    assert content.datasource_options([source]) == [{"name": "P", "uid": "p", "type": "prometheus", "jsonData": {"a": 1}}]
+    with pytest.raises(ContentError, match="data source P: uid is missing"):
+        content.datasource_options([{"name": "P"}])
