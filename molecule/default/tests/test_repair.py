@@ -86,7 +86,7 @@ def test_the_administrators_password_is_put_right(
     assert (seen.returncode, recap(seen.stdout)[1]) == (0, 1), seen.stdout
     assert status("another-password") == "200"
     for changed in (1, 0):
-        done = playbook("playbooks/grafana.yml")
+        done = playbook("playbooks/grafana.yml", "-vvv")
         assert (done.returncode, recap(done.stdout)[1]) == (0, changed), done.stdout
         assert platform.secrets["grafana_admin_password"] not in done.stdout
         assert (status(platform.secrets["grafana_admin_password"]), status("another-password")) == ("200", "401")
