@@ -234,7 +234,10 @@ def test_purge(proxy: Proxy, run: ModuleRun) -> None:
         "policies": ["team=shop"],
     }
     refused = run({**ALL, "policies": []}, purge={"contact_points": ["old-*"]})
-    assert "purge.contact_points: contact point 'OLD-1' is used by the notification policies" in refused["msg"] and not proxy.writes
+    assert "purge.contact_points: contact point 'OLD-1' is used by the notification policies" in refused["msg"]
+    refused = run({"contact_points": [absent(uid="pager")], "policies": [{**ALL["policies"][0], "state": "absent"}]})
+    assert "contact_points[0]: contact point 'Pager' is used by rule 'r2' in group 'f/Orders/ü': change that first" in refused["msg"]
+    assert not proxy.writes
     done = run(ALL, purge=scope)
     assert len(done["statements"]) == 5
     assert names(run, "templates") == ["plain", "title"] and names(run, "mute-timings") == ["may", "nights/ü"]
@@ -562,9 +565,9 @@ WRONG: list[tuple[Result, str]] = [
     ({"contact_points": [point("a", secure_settings={"b": {"c": [1]}})]}, "secure_settings.b.c must be a text"),
     ({"contact_points": [point("a", secure_settings={"addresses": "x"})]}, "addresses is both in settings and in secure_settings"),
     ({"contact_points": [point("a", settings={"groundworkSecrets": 1})]}, "is where this module keeps its digest"),
-    ({"contact_points": [absent(uid="theirs")]}, "contact point 'THEIRS' is used by the notification policies: change these first"),
+    ({"contact_points": [absent(uid="theirs")]}, "contact point 'THEIRS' is used by the notification policies: change that first"),
     ({"contact_points": [point("a", unknown=1)]}, "Unsupported parameters"),
-    ({"policies": [{**ROUTE, "receiver": "Nobody"}]}, "policies: receiver 'Nobody': there is no contact point with this name"),
+    ({"policies": [{**ROUTE, "receiver": "Nobody"}]}, "policies: a=\"b\": receiver 'Nobody': there is no contact point with this name"),
     ({"policies": [{**ROUTE, "mute_time_intervals": ["never"]}]}, "mute_time_intervals 'never': there is no mute timing with this name"),
     ({"policies": [{**ROUTE, "routes": [{"active_time_intervals": ["x"]}]}]}, "active_time_intervals 'x': there is no mute timing"),
     ({"policies": [{"receiver": "THEIRS"}]}, "policies[0]: object_matchers is missing"),

@@ -52,6 +52,8 @@ def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t
     needed |= {kind.name for option, kind in _PURGED_BY.items() if (params["purge"] or {}).get(option)}
     if needed & _ROUTING or any(rule.get("notification_settings") for _item, rule in _rules(own)):
         needed |= _ROUTING
+    if _deletes_names(own, params):
+        needed.add(RULE_GROUPS.name)
     seen_by = {name: kind.observe(client, own[name], params) for name, kind in KINDS.items() if name in needed}
     if POLICIES.name in needed:
         raw = seen_by[POLICIES.name].extra["raw"]
@@ -59,6 +61,13 @@ def observe(client: Client, want: t.Sequence[Declared], params: t.Mapping[str, t
         seen_by[POLICIES.name] = seen(raw, own[POLICIES.name], renamed)
     have = {f"{name} {uid}": found for name, observation in seen_by.items() for uid, found in observation.have.items()}
     return Observation(have, extra=dict(seen_by))
+
+
+def _deletes_names(own: t.Mapping[str, t.Sequence[Declared]], params: t.Mapping[str, t.Any]) -> bool:
+    """Whether something may be deleted that rules may name."""
+    scope = params["purge"] or {}
+    absent = any(item.value is None for name in (MUTE_TIMINGS.name, CONTACT_POINTS.name) for item in own[name])
+    return absent or bool(scope.get("mute_timings") or scope.get("contact_points"))
 
 
 def _rules(own: t.Mapping[str, t.Sequence[Declared]]) -> t.Iterator[tuple[Declared, t.Any]]:
@@ -111,48 +120,55 @@ def check(want: t.Sequence[Declared], observation: Observation, params: t.Mappin
 def _check_references(own: t.Mapping[str, list[Declared]], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
     """Raises C(GrafanaError) where a policy or rule names a contact point or mute timing that is missing, or that would be deleted."""
     points, policies = observation.extra[CONTACT_POINTS.name], observation.extra[POLICIES.name]
-    tree = final_tree(own[POLICIES.name], policies)
-    where = next((item.where for item in own[POLICIES.name]), "notification policies")
-    users: list[tuple[str, t.Mapping[str, t.Any]]] = [(where, route) for route in walk(tree)]
-    for item, rule in _rules(own):
-        users.append((f"{item.where}: rule {rule['uid']!r}", rule.get("notification_settings") or {}))
     names = {uid: found.value["name"] for uid, found in points.have.items()}
     # A receiver may have no contact point: Grafana has accepted those of today's policies.
     others = {route.get("receiver") for route in walk(policies.extra["raw"])} - set(names.values())
     others |= {FIRST_RECEIVER, *points.extra["nameless"]}
-    receivers, timings = own[CONTACT_POINTS.name], own[MUTE_TIMINGS.name]
-    _check_names("contact point", ("receiver",), users, _names_after(receivers, names) | others, receivers, params)
-    have = {name: name for name in observation.extra[MUTE_TIMINGS.name].have}
-    _check_names("mute timing", TIMINGS, users, _names_after(timings, have), timings, params)
+    timings = {name: name for name in observation.extra[MUTE_TIMINGS.name].have}
+    declared, left = _users(own, observation)
+    for what, keys, want, have, more in (
+        ("contact point", ("receiver",), own[CONTACT_POINTS.name], names, others),
+        ("mute timing", TIMINGS, own[MUTE_TIMINGS.name], timings, set()),
+    ):
+        final = {**have, **{item.uid: item.value.get("name", item.uid) if item.value else None for item in want}}
+        there = set(final.values()) | more
+        deleted = {have[item.uid]: item.where for item in want if item.value is None and item.uid in have}
+        for where, key, name in _named(keys, declared):
+            # In check mode a task before this one may be about to make it.
+            if name not in there and not params.get("check_mode"):
+                raise GrafanaError(f"{where}: {key} {name!r}: there is no {what} with this name")
+        for where, _key, name in _named(keys, left):
+            if name not in there and name in deleted:
+                raise GrafanaError(f"{deleted[name]}: {what} {name!r} is used by {where}: change that first")
 
 
-def _names_after(want: t.Sequence[Declared], have: t.Mapping[str, str]) -> set[str | None]:
-    """The names that are there after the run."""
-    final = {**have, **{item.uid: item.value.get("name", item.uid) if item.value else None for item in want}}
-    return set(final.values())
+_Users = list[tuple[str, t.Mapping[str, t.Any]]]
 
 
-def _check_names(
-    what: str,
-    keys: t.Sequence[str],
-    users: t.Sequence[tuple[str, t.Mapping[str, t.Any]]],
-    names: t.Collection[str | None],
-    want: t.Sequence[Declared],
-    params: t.Mapping[str, t.Any],
-) -> None:
-    """Raises C(GrafanaError) where one of the keys names what is not among the names. A route without a receiver inherits it."""
+def _users(own: t.Mapping[str, list[Declared]], observation: Observation) -> tuple[_Users, _Users]:
+    """What names contact points and mute timings after the run: what is declared, and all else, with where it is."""
+    declared: _Users = []
+    for item in own[POLICIES.name]:
+        value = item.value or {}
+        tops = {f"{item.where}: {key}": route for key, route in value.get("routes", {}).items()} or {item.where: value.get("tree", {})}
+        declared += [(where, route) for where, top in tops.items() for route in walk(top)]
+    declared += [(f"{item.where}: rule {rule['uid']!r}", rule.get("notification_settings") or {}) for item, rule in _rules(own)]
+    left: _Users = [
+        ("the notification policies", route) for route in walk(final_tree(own[POLICIES.name], observation.extra[POLICIES.name]))
+    ]
+    written = {item.uid for item in own[RULE_GROUPS.name]} | {rule["uid"] for _item, rule in _rules(own)}
+    for key, found in observation.extra.get(RULE_GROUPS.name, _NOTHING).have.items():
+        rules = [rule for rule in found.value["rules"] if key not in written and rule["uid"] not in written]
+        left += [(f"rule {rule['uid']!r} in group {key!r}", rule.get("notification_settings") or {}) for rule in rules]
+    return declared, left
+
+
+def _named(keys: t.Sequence[str], users: _Users) -> t.Iterator[tuple[str, str, str]]:
+    """Where, by which key, and which name. A route without a receiver inherits it."""
     for where, user in users:
         for key in keys:
             named = user.get(key) or []
-            for name in [named] if isinstance(named, str) else named:
-                if name in names:
-                    continue
-                deleted = [item for item in want if item.value is None]
-                if not where.startswith(("policies", "policy_tree", "rule_groups")) and deleted:
-                    raise GrafanaError(f"{deleted[0].where}: {what} {name!r} is used by the notification policies: change these first")
-                # In check mode a task before this one may be about to make it.
-                if not params.get("check_mode"):
-                    raise GrafanaError(f"{where}: {key} {name!r}: there is no {what} with this name")
+            yield from ((where, key, name) for name in ([named] if isinstance(named, str) else named))
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
