@@ -15,7 +15,7 @@ description:
     folders and data sources of rules exist, and that nothing is deleted that a policy still uses.
   - It writes in the order in which objects need each other (templates, mute timings, contact points, policies, rule groups), and deletes
     in the reverse order. Rule groups are deleted first, so that others can take the titles of their rules.
-  - It reads each kind with one or two requests, however many objects there are. If nothing differs, it writes nothing.
+  - If nothing differs, it writes nothing, and makes at most nine requests, however many objects there are.
   - If a run is interrupted, the next run finishes its work.
 author:
   - groundwork.observability maintainers (@groundwork)
@@ -422,6 +422,7 @@ options:
         type: list
         elements: raw
 notes:
+  - The contact point that a new organisation has (C(grafana-default-email)) has no uid, and cannot be managed. Policies can use it.
   - The user or token needs the role Admin, or the permissions C(alert.provisioning:read) and C(alert.provisioning:write).
   - In check mode a folder, data source, contact point or mute timing that is missing is no error, as a task before may be about to make it.
   - Tested against a stand-in that answers as recordings of Grafana 9.5 do, see C(docs/verification.md). That Grafana keeps the digest among

@@ -28,6 +28,13 @@ pytestmark = pytest.mark.integration
 SECRETS = ("Hunter2-pagerduty", "Hunter2-slack", "Hunter2-webhook", "Hunter2-changed")
 FILE = """
 apiVersion: 1
+groups:
+  - orgId: 1
+    name: From file
+    folder: Files
+    interval: 1m
+    rules:
+      - {uid: file-rule, title: R, condition: A, noDataState: OK, execErrState: OK, data: [{refId: A, datasourceUid: __expr__, model: {}}]}
 contactPoints: [{orgId: 1, name: from-file, receivers: [{uid: file, type: email, settings: {addresses: a@example.com}}]}]
 """
 GRAFANA = {"files": {"alerting/f.yaml": FILE}}
@@ -419,7 +426,14 @@ def test_files_own_what_they_provision(proxy: Proxy, run: ModuleRun) -> None:
         proxy.reset()
         refused = run({"templates": [{"name": "x", "template": "x"}], "contact_points": [declared]})
         assert "contact point 'file' comes from a provisioning file" in refused["msg"] and not proxy.writes
-    assert not run({"contact_points": []}, purge={"contact_points": ["*"]})["changed"]
+    run.ask("POST", "/api/folders", {"uid": "f", "title": "Shop"})
+    run.ask("POST", "/api/datasources", {"uid": "ds", "name": "Shop", "type": "prometheus", "access": "proxy", "url": "http://p"})
+    files = run.ask("GET", f"{API}/alert-rules")[0]["folderUID"]
+    proxy.reset()
+    assert "uid 'file-rule' is that of a rule in group" in run({"rule_groups": [group("A", rule("file-rule"))]})["msg"]
+    gone = run({"rule_groups": [absent(folder_uid=files, name="From file")]})
+    assert f"rule group '{files}/From file' comes from a provisioning file" in gone["msg"] and not proxy.writes
+    assert not run({"contact_points": []}, purge={"contact_points": ["*"], "rule_groups": [files]})["changed"]
 
 
 def test_a_hundred_of_each_in_the_same_number_of_requests(proxy: Proxy, run: ModuleRun) -> None:

@@ -58,6 +58,7 @@ def canonical_rule(raw: t.Mapping[str, t.Any], where: str) -> Value:
     if "notification_settings" in rule:
         rule["notification_settings"] = _notification(rule["notification_settings"], f"{where}: notification_settings")
     if "record" in rule:
+        rule["record"] = {key: part for key, part in rule["record"].items() if part}
         rule = {key: part for key, part in rule.items() if key not in _NOT_RECORDED}
     return rule
 

@@ -156,6 +156,11 @@ def check(want: t.Sequence[Declared], observation: Observation, params: t.Mappin
         if folder in observation.extra.get("folders", ()) and not params.get("check_mode"):
             raise GrafanaError(f"{item.where}: folder_uid {folder!r}: there is no such folder; grafana_folders makes folders")
         for rule in item.value["rules"]:
+            source = observation.extra.get("places", {}).get(rule["uid"], item.uid)
+            if source != item.uid and observation.have[source].raw["provenance"] == FILE:
+                raise GrafanaError(
+                    f"{item.where}: uid {rule['uid']!r} is that of a rule in group {source!r}, which comes from a provisioning file"
+                )
             taken = titles.get((folder, rule["title"]))
             if taken:
                 raise GrafanaError(
