@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private: Grafana's alert rules, built from the alerts in roles/grafana/files/alerts. May change at any time.
+"""Private: Grafana's alert rules, built from the alerts in roles/grafana/files/alerts, and where they are sent. May change at any time.
 
 Each of these files is one rule group: C(name), C(interval), C(component) (a label of its rules), and C(alerts) with these keys, all
 required unless a default is named.
@@ -33,6 +33,13 @@ Alert = t.Mapping[str, t.Any]
 
 FILES = pathlib.Path(__file__).parents[2] / "roles" / "grafana" / "files" / "alerts"
 SEVERITIES = ("critical", "warning", "info", "heartbeat")
+# How alerts of a severity are sent: a critical one soon and often, a heartbeat so often that its end is noticed within minutes.
+_SENDING = {
+    "critical": {"group_wait": "10s", "group_interval": "1m", "repeat_interval": "1h"},
+    "warning": {"group_wait": "1m", "group_interval": "5m", "repeat_interval": "12h"},
+    "info": {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "7d"},
+    "heartbeat": {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "1m"},
+}
 # What may be set for an alert, by its uid.
 SETTINGS = ("enabled", "for", "severity", "threshold")
 _PLACEHOLDER = re.compile(r"@(\w+)@")
@@ -206,3 +213,45 @@ def rule_groups(
         }
         for group in groups
     ]
+
+
+def receivers_problem(receivers: t.Mapping[str, t.Any]) -> str:
+    """What is wrong with the receivers of alerts, empty where nothing is.
+
+    :param receivers: names of contact points by severity, and C(default), the name of one; empty: there are none.
+    """
+    unknown = sorted(str(name) for name in receivers if name not in (*SEVERITIES, "default"))
+    if unknown:
+        return f"{', '.join(unknown)}: no such severity; there are {', '.join(SEVERITIES)}, and default"
+    if receivers and not (isinstance(receivers.get("default"), str) and receivers["default"]):
+        return "default is missing: the name of the contact point that gets what no other gets"
+    for severity in SEVERITIES:
+        names = receivers.get(severity, ["x"])
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            return f"{severity} has to be a list of names of contact points, at least one"
+    return ""
+
+
+def policy_tree(receivers: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The tree of notification policies that sends alerts by their severity, as the module grafana_alerting takes it.
+
+    :param receivers: names of contact points by severity, and C(default), the name of one. Empty: there is no tree.
+    :raises ValueError: the receivers are wrong.
+    """
+    wrong = receivers_problem(receivers)
+    if wrong:
+        raise ValueError(wrong)
+    if not receivers:
+        return {}
+    routes: list[dict[str, t.Any]] = [
+        {
+            "receiver": name,
+            "object_matchers": [["severity", "=", severity]],
+            # All contact points of a severity get its alerts.
+            "continue": name != receivers[severity][-1],
+            **_SENDING[severity],
+        }
+        for severity in SEVERITIES
+        for name in receivers.get(severity, ())
+    ]
+    return {"receiver": receivers["default"], "group_by": ["grafana_folder", "alertname"], **_SENDING["warning"], "routes": routes}

@@ -11,7 +11,8 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts import grafana_alert_rules
+from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts import grafana_alert_policy, grafana_alert_rules
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana import notification_policies
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
 
 RUNBOOKS = Path(__file__).parents[4] / "docs" / "runbooks"
@@ -145,3 +146,40 @@ def test_rules_of_the_role() -> None:
     assert "CAST(['zk1', 'zk2'], 'Array(String)')" in rules["zookeeper-followers"]["data"][0]["model"]["rawSql"]
     assert rules["clickhouse-down"]["annotations"]["summary"] == "ClickHouse on {{ .Labels.host }} does not answer"
     assert rules["clickhouse-down"]["annotations"]["runbook_url"].endswith("/docs/runbooks/clickhouse-down.md")
+
+
+def test_alerts_are_sent_by_severity() -> None:
+    tree = grafana_alert_policy({"default": "mail", "critical": ["pager", "chat"], "heartbeat": ["outside"]})
+    routes = tree.pop("routes")
+    assert tree["receiver"] == "mail" and tree["group_by"] == ["grafana_folder", "alertname"]
+    assert [(route["receiver"], route["object_matchers"], route["continue"]) for route in routes] == [
+        ("pager", [["severity", "=", "critical"]], True),
+        ("chat", [["severity", "=", "critical"]], False),
+        ("outside", [["severity", "=", "heartbeat"]], False),
+    ]
+    assert {route["repeat_interval"] for route in routes if route["receiver"] == "outside"} == {"1m"}
+
+
+def test_policy_is_one_that_the_module_takes() -> None:
+    receivers = {"default": "mail", **{severity: ["mail", "chat"] for severity in alerts.SEVERITIES}}
+    assert notification_policies.canonical_route(grafana_alert_policy(receivers), "policy_tree")["receiver"] == "mail"
+
+
+def test_no_receivers_are_no_policy() -> None:
+    assert grafana_alert_policy({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("receivers", "message"),
+    [
+        ({"critical": ["pager"]}, "default is missing"),
+        ({"default": ["mail"]}, "default is missing"),
+        ({"default": "mail", "page": ["pager"]}, "page: no such severity; there are critical, warning, info, heartbeat, and default"),
+        ({"default": "mail", "info": "mail"}, "info has to be a list"),
+        ({"default": "mail", "info": []}, "info has to be a list"),
+        ({"default": "mail", "info": [1]}, "info has to be a list"),
+    ],
+)
+def test_wrong_receivers(receivers: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=message):
+        grafana_alert_policy(receivers)
