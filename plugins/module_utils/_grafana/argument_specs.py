@@ -233,3 +233,9 @@ def _rule_group() -> Spec:
         "rules": {"type": "list", "elements": "dict", "default": [], "options": rule},
         "state": _STATE,
     }
+
+
+def info_spec(sections: t.Sequence[str]) -> Spec:
+    """Options of C(grafana_info)."""
+    choices = ["all", *sections]
+    return {**connection_spec(), "filter": {**_TEXTS, "choices": choices, "default": ["all"], "aliases": ["gather"]}}

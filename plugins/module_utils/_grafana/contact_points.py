@@ -12,7 +12,7 @@ import copy
 import typing as t
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique
 from .planning import final_value
 from .provenance import headers_for, purged_by_pattern, wanted_provenance
 from .secret_digest import ALWAYS, DIGEST, MASK, ON_CREATE, OTHER, RECORD, make_record, matches, new_salt
@@ -220,6 +220,19 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     body.update(settings=settings, disableResolveMessage=value["disable_resolve_message"])
     method, target = ("PUT", path) if found else ("POST", path_of(*_PATH))
     return [Change(item.uid, method, target, body, masked={"settings": shown}, headers=headers_for(item))]
+
+
+def gather(client: Client) -> Gathered:
+    """All contact points, with their provenance and without secrets."""
+    observation = observe(client, [], {})
+    gathered = Gathered({}, dict.fromkeys(observation.extra["nameless"], "it has no uid"))
+    for uid, found in observation.have.items():
+        paths = _secret_paths(found.raw)
+        settings = {key: part for key, part in (found.raw.get("settings") or {}).items() if key != RECORD}
+        gathered.options[uid] = {"uid": uid, **found.value, "settings": without_leaves(settings, paths)}
+        if paths:
+            gathered.secrets[uid] = sorted(".".join(path) for path in paths)
+    return gathered
 
 
 CONTACT_POINTS = Kind("contact_point", declare, observe, purged, check, changes)

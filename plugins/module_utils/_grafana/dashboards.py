@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from .client import Client, GrafanaError, Refused, Unanswered, Unreachable, path_of
 from .folders import missing_folders, resolve_folders, split_titles
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique, read_json
+from .kind import FROM_FILE, Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique, read_json
 from .planning import final_value, is_as_declared
 
 # What the server decides, and what is for an import only.
@@ -21,6 +21,8 @@ _EXPORT = ("__inputs", "__requires", "__elements")
 LIST = "/apis/dashboard.grafana.app/v0alpha1/namespaces/{namespace}/dashboards"
 LIST_PAGE = 500
 _FOLDER = "grafana.app/folder"
+# How a server answers that cannot give a dashboard of the newer schema as classic JSON.
+_NOT_CLASSIC = 406
 # How a server without that list answers: no such path, not for this user or organisation, or a page.
 _NO_LIST = (301, 302, 303, 307, 308, 400, 403, 404, 405, 406, 501)
 
@@ -224,6 +226,28 @@ def misread(statement: str, answer: t.Any) -> str:
     uid = json.loads(text)["dashboard"]["uid"] if text else None
     answered = answer.get("uid") if isinstance(answer, dict) and uid else uid
     return "" if answered == uid else f"the server saved dashboard {answered!r} instead"
+
+
+def gather(client: Client) -> Gathered:
+    """All dashboards but those of provisioning files, each by a request of its own, which also says what a file owns."""
+    gathered = Gathered({})
+    for uid in sorted({hit["uid"] for hit in client.pages("search", type="dash-db")}):
+        try:
+            raw = client.get(path_of("dashboards", "uid", uid), missing={})
+        except Refused as error:
+            if error.status != _NOT_CLASSIC:
+                raise
+            gathered.left_out[uid] = "it has no classic JSON"
+            continue
+        if not raw:
+            continue
+        if _file_of(Found(uid, {}, raw)):
+            gathered.left_out[uid] = FROM_FILE
+            continue
+        value = _value(raw["dashboard"], raw["meta"].get("folderUid"))
+        value["dashboard"] = {key: part for key, part in value["dashboard"].items() if key not in _EXPORT}
+        gathered.options[uid] = {"uid": uid, **value}
+    return gathered
 
 
 DASHBOARDS = Kind("dashboard", declare, observe, purged, check, changes, misread=misread)

@@ -13,7 +13,7 @@ import typing as t
 from urllib.parse import urlsplit
 
 from .client import Client, GrafanaError, Refused, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
+from .kind import FROM_FILE, Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique
 from .planning import final_value, is_as_declared
 from .secret_digest import ALWAYS, DIGEST, MASK, ON_CREATE, OTHER, RECORD, make_record, matches, new_salt
 
@@ -229,6 +229,28 @@ def misread(statement: str, answer: t.Any) -> str:
     uid = (json.loads(text) if text else {}).get("uid")
     answered = answer.get("datasource", {}).get("uid", uid) if isinstance(answer, dict) and uid else uid
     return "" if answered == uid else f"the server changed data source {answered!r} instead"
+
+
+def gather(client: Client) -> Gathered:
+    """All data sources but those of provisioning files, each by a request of its own: the list lacks what is needed."""
+    gathered = Gathered({})
+    for uid in sorted(observe(client, [], {}).have):
+        raw = client.get(path_of("datasources", "uid", uid), missing={})
+        if not raw:
+            continue
+        if raw.get("readOnly"):
+            gathered.left_out[uid] = FROM_FILE
+            continue
+        value = {"uid": uid, **_found(raw, None).value}
+        names = [key for key, is_set in sorted((raw.get("secureJsonFields") or {}).items()) if is_set]
+        parts = urlsplit(value.get("url") or "")
+        if parts.password:
+            names.append("password in url")
+            value["url"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        gathered.options[uid] = value
+        if names:
+            gathered.secrets[uid] = names
+    return gathered
 
 
 DATASOURCES = Kind("datasource", declare, observe, purged, check, changes, detour, place, misread)

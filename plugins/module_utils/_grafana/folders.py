@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .argument_specs import DELETE_CONTENT
 from .client import Client, GrafanaError, Refused, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique
 
 # Not folders, though lists may show them: the root, and what a user sees of folders below ones that are hidden from them.
 NOT_FOLDERS = ("general", "sharedwithme")
@@ -237,6 +237,12 @@ def resolve_folders(client: Client, want: t.Sequence[Declared]) -> list[str]:
 def missing_folders(client: Client, uids: t.Collection[str], known: t.Collection[str]) -> list[str]:
     """Which folders do not exist. C(known) are missing in any case, the root never is."""
     return [*known, *(uid for uid in sorted(set(uids) - {"", *known}) if not client.get(path_of("folders", uid), missing={}))]
+
+
+def gather(client: Client) -> Gathered:
+    """All folders."""
+    observation = observe(client, [], {"purge": [], "allow": []})
+    return Gathered({uid: {"uid": uid, **found.value} for uid, found in observation.have.items()})
 
 
 FOLDERS = Kind("folder", declare, observe, purged, check, changes, detour, place, misread)

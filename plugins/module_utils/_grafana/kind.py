@@ -182,3 +182,18 @@ def check_unique(items: t.Iterable[tuple[str, t.Any]], what: str) -> None:
         if value in seen:
             raise GrafanaError(f"{where}: {what} is also that of {seen[value]}")
         seen[value] = where
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a server has of one kind, as options of the module that manages it, by uid.
+
+    C(left_out) says why an object is not among them, C(secrets) are the names of secrets that are set, which the server does not show.
+    """
+
+    options: dict[str, Value]
+    left_out: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, list[str]] = field(default_factory=dict)
+
+
+FROM_FILE = "it comes from a provisioning file"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from .client import Client, GrafanaError, path_of
 from .folders import NOT_FOLDERS, missing_folders, resolve_folders, split_titles
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique, read_json
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique, read_json
 from .planning import final_value, is_as_declared
 
 VARIABLE = "variable"
@@ -178,6 +178,12 @@ def misread(statement: str, answer: t.Any) -> str:
     if result.get("uid") != uid:
         return f"the server changed {result.get('uid')!r} instead"
     return "" if _folder(result) == body["folderUid"] else f"the server did not put it into folder {body['folderUid']!r}"
+
+
+def gather(client: Client) -> Gathered:
+    """All library panels and variables."""
+    observation = observe(client, [], {"purge": []})
+    return Gathered({uid: {"uid": uid, **found.value} for uid, found in observation.have.items()})
 
 
 LIBRARY_PANELS = Kind("library panel", declare, observe, purged, check, changes, detour, place, misread)

@@ -8,7 +8,7 @@ import re
 import typing as t
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
 from .provenance import headers_for, purged_by_pattern, wanted_provenance
 
 _PATH = ("v1", "provisioning", "mute-timings")
@@ -124,6 +124,12 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     if found is None:
         return [Change(item.uid, "POST", path_of(*_PATH), body, headers=headers_for(item))]
     return [Change(item.uid, "PUT", path, body, headers=headers_for(item))]
+
+
+def gather(client: Client) -> Gathered:
+    """All mute timings, with their provenance."""
+    found = observe(client, [], {}).have.values()
+    return Gathered({one.uid: {"name": one.uid, **one.value, "provenance": one.raw.get("provenance") or ""} for one in found})
 
 
 MUTE_TIMINGS = Kind("mute_timing", declare, observe, purged, check, changes)

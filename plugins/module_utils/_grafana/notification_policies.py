@@ -14,7 +14,7 @@ import typing as t
 
 from .client import Client, GrafanaError, path_of
 from .durations import canonical_duration
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
 from .provenance import headers_for, wanted_provenance
 
 TREE, ROUTES = "tree", "routes"
@@ -224,6 +224,16 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     # Who manages single routes leaves it to others whether the tree may be changed at Grafana's pages.
     headers = headers_for(found) if item.uid == ROUTES else headers_for(item)
     return [Change(item.uid, "PUT", _PATH, final_tree([item], observation), headers=headers)]
+
+
+def gather(client: Client) -> Gathered:
+    """The tree, with its provenance, unless it is that of an organisation that has none of its own."""
+    tree = observe(client, [Declared(TREE, None, "")], {}).have.get(TREE)
+    if tree is None:
+        return Gathered({})
+    if tree.value["tree"].get("object_matchers"):
+        return Gathered({}, {TREE: "its root has matchers, which mean nothing there"})
+    return Gathered({TREE: {**tree.value["tree"], "provenance": tree.value["provenance"]}})
 
 
 POLICIES = Kind("notification_policy", declare, observe, purged, check, changes)

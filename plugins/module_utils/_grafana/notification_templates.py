@@ -8,7 +8,7 @@ import re
 import typing as t
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
 from .provenance import headers_for, purged_by_pattern, wanted_provenance
 
 _ACTION = re.compile(r"{{-?\s*(\w*)")
@@ -77,6 +77,11 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
         # Grafana refuses to overwrite what somebody else has changed since it was read.
         body["version"] = found.raw["version"]
     return [Change(item.uid, "PUT", path, body, headers=headers_for(item))]
+
+
+def gather(client: Client) -> Gathered:
+    """All templates, with their provenance."""
+    return Gathered({uid: {"name": uid, **found.value} for uid, found in observe(client, [], {}).have.items()})
 
 
 TEMPLATES = Kind("template", declare, observe, purged, check, changes)

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .alert_rules import canonical_rule, datasources_of, declared_rule, written_rule
+from .alert_rules import OPTIONS, canonical_rule, datasources_of, declared_rule, written_rule
 from .client import Client, GrafanaError, Refused, path_of
 from .durations import canonical_duration, parse_duration
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_uid, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique
 from .planning import is_as_declared
 from .provenance import API, FILE, PAGES, headers_for, wanted_provenance
 
@@ -216,6 +216,17 @@ def before_others(want: t.Sequence[Declared], observation: Observation) -> dict[
             if uid != rule["uid"] and key != item.uid and key in needed:
                 needed[item.uid].add(key)
     return needed
+
+
+def gather(client: Client) -> Gathered:
+    """All groups of rules, with their provenance."""
+    groups = [Declared(uid, None, "") for uid in observe(client, [], {}).have]
+    gathered = Gathered({})
+    for uid, found in observe(client, groups, {}).have.items():
+        folder, _slash, name = uid.partition("/")
+        rules = [{option: rule[key] for option, key in OPTIONS.items() if key in rule} for rule in found.value["rules"]]
+        gathered.options[uid] = {"folder_uid": folder, "name": name, **found.value, "rules": rules}
+    return gathered
 
 
 RULE_GROUPS = Kind("rule_group", declare, observe, purged, check, changes)

@@ -15,7 +15,7 @@ import typing as t
 from datetime import datetime, timedelta, timezone
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
 from .planning import final_value
 
 API = ("alertmanager", "grafana", "api", "v2")
@@ -251,19 +251,18 @@ def _expire(uid: str, number: str) -> Change:
     return Change(uid, "DELETE", path_of(*API, "silence", number), deletes=True)
 
 
-def detour(item: Declared, found: Found, name: str) -> tuple[Change, Change]:
-    """Not needed: silences exchange nothing."""
-    raise AssertionError("not reached")
+def gather(client: Client) -> Gathered:
+    """All silences that have not expired."""
+    options = {}
+    for uid, found in observe(client, [], {}).have.items():
+        matchers = [
+            {"name": wire["name"], "value": wire["value"], "is_regex": bool(wire.get("isRegex")), "is_equal": wire.get("isEqual", True)}
+            for wire in found.raw["first"]["matchers"]
+        ]
+        named = {"name": found.raw["name"]} if found.raw["name"] else {}
+        kept = {key: found.value[key] for key in ("comment", "created_by", "starts_at", "ends_at")}
+        options[uid] = {**named, **kept, "matchers": matchers}
+    return Gathered(options)
 
 
-def place(value: Value) -> tuple[str, str]:
-    """None: silences may have any order."""
-    return "", ""
-
-
-def misread(statement: str, answer: t.Any) -> str:
-    """The answer is only an id, which is another one where matchers changed."""
-    return ""
-
-
-SILENCES = Kind("silence", declare, observe, purged, check, changes, detour, place, misread)
+SILENCES = Kind("silence", declare, observe, purged, check, changes)
