@@ -546,10 +546,14 @@ CASES = {
 
 def run(server: ClickHouse, uid: str, state: State, ask: Callable[[str], str] | None = None) -> list[Any]:
     """Make a state, and evaluate the rule."""
+    moment = datetime.now(UTC).replace(microsecond=0)
     for statement in () if callable(state.make) else state.make:
-        server.query(statement)
+        # All rows of a state are made at one moment, as those of one scrape are.
+        seconds = int(moment.timestamp())
+        server.query(statement.replace("now()", f"toDateTime({seconds})").replace("now64(9)", f"toDateTime64({seconds}, 9)"))
     if callable(state.make):
         state.make(server)
+        moment = datetime.now(UTC)
 
     def query(text: str) -> str:
         if state.replaced:
@@ -557,7 +561,7 @@ def run(server: ClickHouse, uid: str, state: State, ask: Callable[[str], str] | 
             text = text.replace(*state.replaced)
         return server.query(text, user="grafana", database="otel", default_format="JSONCompact", max_execution_time=60)
 
-    return evaluate(RULES[uid], ask or query, datetime.now(UTC) + timedelta(seconds=state.later))
+    return evaluate(RULES[uid], ask or query, moment + timedelta(seconds=state.later))
 
 
 def labels_of(server: ClickHouse, wanted: dict[str, str]) -> dict[str, str]:
