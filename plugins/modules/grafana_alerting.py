@@ -217,14 +217,17 @@ options:
         description:
           - How long to wait for further alerts of a new group, as a duration. By default that of the policy above.
         type: str
+        aliases: [groupWait]
       group_interval:
         description:
           - How long to wait before a group is sent again with new alerts, as a duration. By default that of the policy above.
         type: str
+        aliases: [groupInterval]
       repeat_interval:
         description:
           - How long to wait before a group is sent again without a change, as a duration. By default that of the policy above.
         type: str
+        aliases: [repeatInterval]
       continue:
         description:
           - Whether alerts that match go on to the next policies.
@@ -268,6 +271,7 @@ options:
         description:
           - Name of the contact point for alerts that no policy takes. Required unless O(policy_tree.state=absent).
         type: str
+        aliases: [rootPolicyReceiver]
       group_by:
         description:
           - Labels by which alerts are grouped into notifications. V(...) alone means all labels.
@@ -278,14 +282,17 @@ options:
         description:
           - How long to wait for further alerts of a new group, as a duration. By default Grafana's (30 seconds).
         type: str
+        aliases: [groupWait]
       group_interval:
         description:
           - How long to wait before a group is sent again with new alerts, as a duration. By default Grafana's (5 minutes).
         type: str
+        aliases: [groupInterval]
       repeat_interval:
         description:
           - How long to wait before a group is sent again without a change, as a duration. By default Grafana's (4 hours).
         type: str
+        aliases: [repeatInterval]
       routes:
         description:
           - Policies below the root, as in O(policies[].routes).
@@ -422,6 +429,8 @@ options:
         type: list
         elements: raw
 notes:
+  - Templates, annotations and labels may contain Go templates. Ansible takes their braces for its own. Put them between C({% raw %}) and
+    C({% endraw %}), or read them with the lookup P(ansible.builtin.file#lookup).
   - The contact point that a new organisation has (C(grafana-default-email)) has no uid, and cannot be managed. Policies can use it.
   - The user or token needs the role Admin, or the permissions C(alert.provisioning:read) and C(alert.provisioning:write).
   - In check mode a folder, data source, contact point or mute timing that is missing is no error, as a task before may be about to make it.
@@ -438,7 +447,7 @@ EXAMPLES = r"""
     org_name: Shop
     templates:
       - name: shop.title
-        template: '{{ "{{" }} define "shop.title" {{ "}}" }}Shop: {{ "{{" }} .CommonLabels.alertname {{ "}}" }}{{ "{{" }} end {{ "}}" }}'
+        template: '{% raw %}{{ define "shop.title" }}Shop: {{ .CommonLabels.alertname }}{{ end }}{% endraw %}'
     mute_timings:
       - name: nights
         time_intervals:

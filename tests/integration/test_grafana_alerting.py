@@ -155,6 +155,8 @@ def test_create_again_change_and_check_mode(proxy: Proxy, run: ModuleRun) -> Non
     announced = run(ALL, check=True)
     assert not proxy.writes and not names(run, "contact-points")
     done = run(ALL)
+    assert done["statements"][-2].endswith('"rules": ["r1", "r2"], "title": "Orders/ü"}')
+    assert done["statements"][8].endswith('"routes": ["severity=~\\"crit.*|warn\\", team=\\"shop\\""]}')
     assert done["statements"] == announced["statements"] and done["diff"] == announced["diff"] and len(done["statements"]) == 11
     kinds = [line.split("/")[4].split(" ")[0] for line in done["statements"]]
     assert kinds == ["templates"] * 2 + ["mute-timings"] * 2 + ["contact-points"] * 4 + ["policies"] + ["folder"] * 2

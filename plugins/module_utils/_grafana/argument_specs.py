@@ -144,11 +144,11 @@ def silences_spec() -> Spec:
 def alerting_spec() -> Spec:
     """Options of C(grafana_alerting)."""
     dicts = {"type": "list", "elements": "dict"}
-    waits = dict.fromkeys(("group_wait", "group_interval", "repeat_interval"), _TEXT)
+    waits = {"group_wait": "groupWait", "group_interval": "groupInterval", "repeat_interval": "repeatInterval"}
     route = {
         "receiver": _TEXT,
         "group_by": {**_TEXTS, "aliases": ["groupByStr"]},
-        **waits,
+        **{name: {**_TEXT, "aliases": [alias]} for name, alias in waits.items()},
         "routes": dicts,
         "state": _STATE,
     }
@@ -160,6 +160,7 @@ def alerting_spec() -> Spec:
         "active_time_intervals": _TEXTS,
         "position": {**_TEXT, "choices": ["first", "last"], "default": "last"},
     }
+    tree = {**route, "receiver": {**_TEXT, "aliases": ["rootPolicyReceiver"]}}
     template = {"name": {**_TEXT, "required": True}, "template": _TEXT, "state": _STATE}
     purge = dict.fromkeys(("templates", "mute_timings", "contact_points", "rule_groups"), _TEXTS)
     return {
@@ -167,7 +168,7 @@ def alerting_spec() -> Spec:
         "rule_groups": {**dicts, "default": [], "options": _rule_group()},
         "contact_points": {**dicts, "default": [], "options": _contact_point()},
         "policies": {**dicts, "default": [], "options": policy},
-        "policy_tree": {"type": "dict", "options": route},
+        "policy_tree": {"type": "dict", "options": tree},
         "mute_timings": {**dicts, "default": [], "options": _mute_timing()},
         "templates": {**dicts, "default": [], "options": template},
         "editable_in_ui": {"type": "bool", "default": False},

@@ -223,7 +223,9 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
         return [Change(item.uid, "DELETE", _PATH)]
     # Who manages single routes leaves it to others whether the tree may be changed at Grafana's pages.
     headers = headers_for(found) if item.uid == ROUTES else headers_for(item)
-    return [Change(item.uid, "PUT", _PATH, final_tree([item], observation), headers=headers)]
+    tree = final_tree([item], observation)
+    shown = {"routes": [key_of(_comparable(route)) for route in tree.get("routes") or ()]}
+    return [Change(item.uid, "PUT", _PATH, tree, masked=shown, headers=headers)]
 
 
 def gather(client: Client) -> Gathered:

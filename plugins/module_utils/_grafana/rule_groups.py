@@ -186,7 +186,8 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
         new = [rule for rule in rules if rule["uid"] not in observation.extra["places"]]
         made += [Change(item.uid, "POST", path_of(*_RULES), rule, headers=headers) for rule in new]
     body = {"title": group, "folderUid": folder, "interval": (parse_duration(item.value["interval"]) or 0) // 1000, "rules": rules}
-    return [*made, Change(item.uid, "PUT", _path(item.uid), body, headers=headers)]
+    shown = {"rules": [rule["uid"] for rule in rules]}
+    return [*made, Change(item.uid, "PUT", _path(item.uid), body, masked=shown, headers=headers)]
 
 
 def _deletion(item: Declared, uid: str, rule: Value) -> Change:
