@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 import threading
 import typing as t
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from urllib.parse import quote
 
 import pytest
 import yaml
+from ansible_collections.groundwork.observability.plugins.filter import grafana_alerts
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import alerting, execution
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import Client, Connection
 from ansible_collections.groundwork.observability.plugins.modules import grafana_alerting
@@ -39,6 +42,7 @@ contactPoints: [{orgId: 1, name: from-file, receivers: [{uid: file, type: email,
 """
 GRAFANA = {"files": {"alerting/f.yaml": FILE}}
 API = "/api/v1/provisioning"
+ALERTS = Path(__file__).parents[2] / "roles/grafana/files/alerts"
 
 
 @pytest.fixture
@@ -304,6 +308,24 @@ def test_the_second_example(run: ModuleRun) -> None:
     declared = {key: value for key, value in options.items() if key not in ("url", "token")}
     assert run(declared)["changed"] and not run(declared)["changed"]
     assert "provenance" not in run.ask("GET", f"{API}/policies")
+
+
+def test_the_alerts_of_the_platform(proxy: Proxy, run: ModuleRun) -> None:
+    """All rules of role grafana, and policies by severity, as the filters make them."""
+    texts = [path.read_text() for path in sorted(ALERTS.glob("*.yml"))]
+    names_of_values = re.findall(r"@(\w+)@", "".join(texts))
+    made = grafana_alerts.grafana_alert_rules(
+        [yaml.safe_load(text) for text in texts], dict.fromkeys(names_of_values, ["x"]), datasource="ds"
+    )
+    receivers = {"default": "MAIL", "critical": ["Pager", "MAIL"]}
+    wanted: Result = {
+        "contact_points": [point("mail"), PAGER],
+        "policy_tree": grafana_alerts.grafana_alert_policy(receivers),
+        "rule_groups": [{"folder_uid": "f", **{key: made_group[key] for key in ("name", "interval", "rules")}} for made_group in made],
+    }
+    assert not run(wanted).get("failed") and len(stored(run)["alert-rules"]) == sum(len(made_group["rules"]) for made_group in made) > 0
+    proxy.reset()
+    assert not run(wanted)["changed"] and len(proxy.requests) == 7
 
 
 def test_changed_secrets_are_found_and_never_shown(run: ModuleRun) -> None:
