@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter, declaration
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import clause_text, split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import clause_text, split_clauses
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_string
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st

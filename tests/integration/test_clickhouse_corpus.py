@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import parse_create
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import (
     quote_name,
     quote_string,
     split_arguments,

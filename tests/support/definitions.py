@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import (
     clause_text,
     join_clauses,
     parse_settings,
     replace_clause,
     split_clauses,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_string
 from hypothesis import strategies as st
 
 

@@ -12,10 +12,9 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from . import sql_clauses, sql_tokens
 from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
 from .change import Change
-from .clauses import Clause, Clauses, clause_text, is_name_in_expression, is_replicated, parse_settings, replace_clause
-from .tokens import Token, quote_name, quote_string, split_arguments, tokenize, unquote
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
 # Parts of a column behind its type, in the order in which the server writes them.
@@ -43,12 +42,12 @@ class Column:
         """Its text as commands take it, where more may follow: C(EPHEMERAL) alone would take that for its expression."""
         if self.parts.get("EPHEMERAL") != "":
             return self.text
-        head = f"{tokenize(self.text)[0].text} {self.type} EPHEMERAL"
-        return f"{head} defaultValueOfTypeName({quote_string(self.type)}){self.text[len(head) :]}"
+        head = f"{sql_tokens.tokenize(self.text)[0].text} {self.type} EPHEMERAL"
+        return f"{head} defaultValueOfTypeName({sql_tokens.quote_string(self.type)}){self.text[len(head) :]}"
 
     @property
     def settings(self) -> dict[str, str]:
-        return parse_settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
+        return sql_clauses.parse_settings(f"SETTINGS {self.parts['SETTINGS'][1:-1]}") if "SETTINGS" in self.parts else {}
 
 
 @dataclass(frozen=True)
@@ -69,38 +68,38 @@ def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""
     columns: dict[str, Column] = {}
     items: dict[str, dict[str, str]] = {keyword: {} for keyword in _ITEMS}
-    for piece in split_arguments(text):
-        tokens = tokenize(piece)
+    for piece in sql_tokens.split_arguments(text):
+        tokens = sql_tokens.tokenize(piece)
         if tokens[0].kind == "quoted":
             column = _parse_column(piece, tokens)
             columns[column.name] = column
         elif tokens[0].text.upper() in _ITEMS:
-            items[tokens[0].text.upper()][unquote(tokens[1].text)] = piece
+            items[tokens[0].text.upper()][sql_tokens.unquote(tokens[1].text)] = piece
     return Elements(columns, items)
 
 
-def parse_columns(clauses: t.Iterable[Clause]) -> t.Mapping[str, Column]:
+def parse_columns(clauses: t.Iterable[sql_clauses.Clause]) -> t.Mapping[str, Column]:
     """Columns of a table, attributes of a dictionary."""
-    return parse_elements(clause_text(clauses, "columns")).columns
+    return parse_elements(sql_clauses.clause_text(clauses, "columns")).columns
 
 
-def _parse_column(piece: str, tokens: t.Sequence[Token]) -> Column:
+def _parse_column(piece: str, tokens: t.Sequence[sql_tokens.Token]) -> Column:
     starts: list[tuple[str, int, int]] = []
     rank = 0
     for index, token in enumerate(tokens):
         word = token.text.upper()
         if token.kind != "word" or token.depth or word not in _PARTS or _PARTS.index(word) < rank:
             continue
-        if not is_name_in_expression(tokens, index):
+        if not sql_clauses.is_name_in_expression(tokens, index):
             starts.append((word, token.start, token.end))
             rank = max(_PARTS.index(word) + 1, len(_DEFAULTS) if word in _DEFAULTS else 0)
     ends = [start for _word, start, _end in starts[1:]] + [len(piece)]
     kind = piece[tokens[0].end : starts[0][1] if starts else len(piece)].strip()
     parts = {word: piece[end:stop].strip() for (word, _start, end), stop in zip(starts, ends)}
-    return Column(unquote(tokens[0].text), piece, kind, parts)
+    return Column(sql_tokens.unquote(tokens[0].text), piece, kind, parts)
 
 
-def plan_alter(name: str, have: Clauses, want: Clauses, *, materialize: bool = False) -> Change:
+def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, *, materialize: bool = False) -> Change:
     """What leads from one table to another of the same C(name), quoted where it has to be. Both are clauses in the server's own words.
 
     With C(materialize) new indices and projections are also built for the parts that are there.
@@ -110,20 +109,20 @@ def plan_alter(name: str, have: Clauses, want: Clauses, *, materialize: bool = F
     after it: columns that others were computed from, for the server asks the table as it is before. The second of the halves only drops
     columns. The sample is of a row that shows whether the server can rewrite one.
     """
-    old, new = parse_elements(clause_text(have, "columns")), parse_elements(clause_text(want, "columns"))
+    old, new = parse_elements(sql_clauses.clause_text(have, "columns")), parse_elements(sql_clauses.clause_text(want, "columns"))
     needs: list[tuple[str, str]] = []
-    different = [key for key in ("engine", "partition_by") if clause_text(have, key) != clause_text(want, key)]
+    different = [key for key in ("engine", "partition_by") if sql_clauses.clause_text(have, key) != sql_clauses.clause_text(want, key)]
     different += ["primary_key"] if _primary_key(have) != _primary_key(want) else []
     impossible = [f"{key.upper().replace('_', ' ')} cannot be altered" for key in different]
     dropped, added = _plan_items(old, new, materialize)
     kept = {name: column for name, column in old.columns.items() if name not in new.columns or not _is_recreated(column, new.columns[name])}
-    anew = [f"DROP COLUMN {quote_name(name)}" for name in old.columns if name not in kept]
+    anew = [f"DROP COLUMN {sql_tokens.quote_name(name)}" for name in old.columns if name not in kept]
     columns = _plan_columns(kept, new.columns, needs)
     gone = [column for name, column in old.columns.items() if name not in new.columns]
     lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
     needs += [(DROP_COLUMN, f"column {name} and its values would be dropped{_rename_hint(name, old, new)}") for name in lost]
     used = _computed_from(kept[name] for name in new.columns if name in kept)
-    drops = {column.name: f"DROP COLUMN {quote_name(column.name)}" for column in gone}
+    drops = {column.name: f"DROP COLUMN {sql_tokens.quote_name(column.name)}" for column in gone}
     below = {name.rpartition(".")[0] for name in new.columns if name not in old.columns}
     earlier = [text for name, text in drops.items() if name in below and name not in used]
     if earlier:
@@ -144,7 +143,7 @@ def plan_alter(name: str, have: Clauses, want: Clauses, *, materialize: bool = F
         tuple(filter(None, casts)),
         tuple(stored) if rewrites else (),
         _columns_computed_from_dropped(old, new, lost),
-        is_replicated(want),
+        sql_clauses.is_replicated(want),
         name,
         halves=(_alter_statements(name, earlier, first), _alter_statements(name, [*now, *later])) if now or later else (),
     )
@@ -172,57 +171,61 @@ def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequenc
     return found
 
 
-def remove_expressions(parts: Clauses, uses: t.Callable[[str], bool]) -> list[Clause]:
+def remove_expressions(parts: sql_clauses.Clauses, uses: t.Callable[[str], bool]) -> list[sql_clauses.Clause]:
     """A table without the expressions that C(uses) says yes to."""
-    found = parse_elements(clause_text(parts, "columns"))
+    found = parse_elements(sql_clauses.clause_text(parts, "columns"))
     pieces = [
         _column_text(column, {part: text for part, text in column.parts.items() if not uses(text)}) for column in found.columns.values()
     ]
     pieces += [text for items in found.items.values() for text in items.values() if not uses(text)]
     kept = [part for part in parts if part.key != "ttl" or not uses(part.text)]
-    return replace_clause(kept, "columns", f"({', '.join(pieces)})")
+    return sql_clauses.replace_clause(kept, "columns", f"({', '.join(pieces)})")
 
 
-def restore_expressions(parts: Clauses, declared: Clauses, uses: t.Callable[[str], bool], spelt: t.Callable[[str], str]) -> list[Clause]:
+def restore_expressions(
+    parts: sql_clauses.Clauses, declared: sql_clauses.Clauses, uses: t.Callable[[str], bool], spelt: t.Callable[[str], str]
+) -> list[sql_clauses.Clause]:
     """What C(without) has left, as the server writes it, with the expressions as they are declared, in the words that C(spelt) gives."""
-    ours, theirs = (parse_elements(clause_text(side, "columns")) for side in (declared, parts))
+    ours, theirs = (parse_elements(sql_clauses.clause_text(side, "columns")) for side in (declared, parts))
     pieces = []
     for name, column in theirs.columns.items():
         again = {part: spelt(text) for part, text in ours.columns[name].parts.items() if uses(text)} if name in ours.columns else {}
         pieces.append(_column_text(column, {**column.parts, **again}) if again else column.text)
     pieces += [theirs.items[keyword].get(name, spelt(text)) for keyword, items in ours.items.items() for name, text in items.items()]
-    found = replace_clause(parts, "columns", f"({', '.join(pieces)})")
-    ttl = clause_text(declared, "ttl")
+    found = sql_clauses.replace_clause(parts, "columns", f"({', '.join(pieces)})")
+    ttl = sql_clauses.clause_text(declared, "ttl")
     if ttl and uses(ttl):
         place = next((index for index, part in enumerate(found) if part.key in ("settings", "comment")), len(found))
-        found.insert(place, Clause("ttl", spelt(ttl)))
+        found.insert(place, sql_clauses.Clause("ttl", spelt(ttl)))
     return found
 
 
 def _column_text(column: Column, parts: t.Mapping[str, str]) -> str:
     """A column with other parts."""
     words = [f"{part} {parts[part]}".strip() if part != "CODEC" else f"CODEC{parts[part]}" for part in _PARTS if part in parts]
-    return " ".join([tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
+    return " ".join([sql_tokens.tokenize(column.text)[0].text, *([column.type] if column.type else []), *words])
 
 
 def rename_commands(columns: t.Mapping[str, str]) -> str:
     """Commands of the C(ALTER TABLE) that gives columns (new to old) their names."""
-    return ", ".join(f"(RENAME COLUMN {quote_name(old)} TO {quote_name(new)})" for new, old in columns.items())
+    return ", ".join(f"(RENAME COLUMN {sql_tokens.quote_name(old)} TO {sql_tokens.quote_name(new)})" for new, old in columns.items())
 
 
-def alias_commands(columns: t.Mapping[str, str], want: Clauses) -> dict[str, str]:
+def alias_commands(columns: t.Mapping[str, str], want: sql_clauses.Clauses) -> dict[str, str]:
     """Commands that keep former names of columns (new to old) as an C(ALIAS) of the new ones, by name."""
     new = parse_columns(want)
     return {
-        old: f"ADD COLUMN {quote_name(old)} {new[name].type} ALIAS {quote_name(name)}"
+        old: f"ADD COLUMN {sql_tokens.quote_name(old)} {new[name].type} ALIAS {sql_tokens.quote_name(name)}"
         for name, old in columns.items()
         if old not in new and "." not in old and new[name].default_kind != "EPHEMERAL"
     }
 
 
-def _primary_key(clauses: Clauses) -> str:
+def _primary_key(clauses: sql_clauses.Clauses) -> str:
     """That is the sorting key where it is not declared by itself, and stays as it is when the sorting key gets longer."""
-    return clause_text(clauses, "primary_key").removeprefix("PRIMARY KEY") or clause_text(clauses, "order_by").removeprefix("ORDER BY")
+    return sql_clauses.clause_text(clauses, "primary_key").removeprefix("PRIMARY KEY") or sql_clauses.clause_text(
+        clauses, "order_by"
+    ).removeprefix("ORDER BY")
 
 
 def _plan_items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
@@ -239,14 +242,14 @@ def _plan_items(old: Elements, new: Elements, materialize: bool) -> tuple[list[s
             kept = dict(before[:same])
         else:
             kept = dict(item for item in before if item in after)
-        dropped += [f"DROP {keyword} {quote_name(name)}" for name, _text in before if name not in kept]
+        dropped += [f"DROP {keyword} {sql_tokens.quote_name(name)}" for name, _text in before if name not in kept]
         previous = ""
         for name, text in after:
             if name not in kept:
-                place = "" if keyword == "CONSTRAINT" else f" AFTER {quote_name(previous)}" if previous else " FIRST"
+                place = "" if keyword == "CONSTRAINT" else f" AFTER {sql_tokens.quote_name(previous)}" if previous else " FIRST"
                 added.append(f"ADD {text}{place}")
                 if materialize and keyword != "CONSTRAINT":
-                    added.append(f"MATERIALIZE {keyword} {quote_name(name)}")
+                    added.append(f"MATERIALIZE {keyword} {sql_tokens.quote_name(name)}")
             previous = name
     return dropped, added
 
@@ -257,16 +260,16 @@ def _plan_columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], need
     order = [name for name in old if name in new]
     previous = ""
     for name, column in new.items():
-        place = f" AFTER {quote_name(previous)}" if previous else " FIRST"
+        place = f" AFTER {sql_tokens.quote_name(previous)}" if previous else " FIRST"
         position = order.index(previous) + 1 if previous else 0
         if name not in old:
             commands.append(f"ADD COLUMN {column.definition}{place}")
             # ADD COLUMN takes statistics and settings, and forgets them (26.7).
             if "STATISTICS" in column.parts:
-                commands.append(f"ADD STATISTICS {quote_name(name)} TYPE {column.parts['STATISTICS'][1:-1]}")
+                commands.append(f"ADD STATISTICS {sql_tokens.quote_name(name)} TYPE {column.parts['STATISTICS'][1:-1]}")
             if column.settings:
                 pairs = ", ".join(f"{setting} = {value}" for setting, value in column.settings.items())
-                commands.append(f"MODIFY COLUMN {quote_name(name)} MODIFY SETTING {pairs}")
+                commands.append(f"MODIFY COLUMN {sql_tokens.quote_name(name)} MODIFY SETTING {pairs}")
             order.insert(position, name)
         else:
             moved = order[position] != name
@@ -286,18 +289,18 @@ def _is_recreated(old: Column, new: Column) -> bool:
 
 def _computed_from(columns: t.Iterable[Column]) -> set[str]:
     """Names in the expressions of columns."""
-    tokens = [token for column in columns for token in tokenize(column.parts.get(column.default_kind, ""))]
-    return {unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
+    tokens = [token for column in columns for token in sql_tokens.tokenize(column.parts.get(column.default_kind, ""))]
+    return {sql_tokens.unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
 
 
-def _column_ttls(clauses: Clauses, found: Elements) -> dict[str, str]:
+def _column_ttls(clauses: sql_clauses.Clauses, found: Elements) -> dict[str, str]:
     """Of the table (without a name) and of columns."""
     ttls = {name: column.parts["TTL"] for name, column in found.columns.items() if "TTL" in column.parts}
-    return {"": clause_text(clauses, "ttl"), **ttls}
+    return {"": sql_clauses.clause_text(clauses, "ttl"), **ttls}
 
 
 def _modify_command(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
-    name = quote_name(new.name)
+    name = sql_tokens.quote_name(new.name)
     commands: list[str] = []
     differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items() if part != "STATISTICS")
     if differs or place:
@@ -328,19 +331,22 @@ def _cast(old: Column, new: Column) -> str:
     target = to_nullable(new.type) if is_nullable(old.type) and not is_nullable(new.type) else new.type
     # From one enumeration to another the server takes the numbers over, also those that have no name then.
     enums = all(kind.removeprefix("Nullable(").startswith("Enum") for kind in (old.type, target))
-    source = f"toInt16({quote_name(old.name)})" if enums else quote_name(old.name)
-    return f"_CAST({source}, {quote_string(target)})"
+    source = f"toInt16({sql_tokens.quote_name(old.name)})" if enums else sql_tokens.quote_name(old.name)
+    return f"_CAST({source}, {sql_tokens.quote_string(target)})"
 
 
-def _table_clauses(have: Clauses, want: Clauses) -> list[str]:
+def _table_clauses(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> list[str]:
     commands: list[str] = []
     for key, remove in (("order_by", ""), ("sample_by", "REMOVE SAMPLE BY"), ("ttl", "REMOVE TTL"), ("comment", "MODIFY COMMENT ''")):
-        old, new = clause_text(have, key), clause_text(want, key)
+        old, new = sql_clauses.clause_text(have, key), sql_clauses.clause_text(want, key)
         if new and new != old:
             commands.append(f"MODIFY {new}")
         elif old and not new and remove:
             commands.append(remove)
-    before, after = parse_settings(clause_text(have, "settings")), parse_settings(clause_text(want, "settings"))
+    before, after = (
+        sql_clauses.parse_settings(sql_clauses.clause_text(have, "settings")),
+        sql_clauses.parse_settings(sql_clauses.clause_text(want, "settings")),
+    )
     changed = [f"{name} = {value}" for name, value in after.items() if before.get(name) != value]
     removed = [name for name in before if name not in after]
     if changed:
@@ -401,4 +407,4 @@ def _is_lossless_element_cast(old: str, new: str) -> bool:
 
 def _type_name(text: str) -> tuple[str, list[str]]:
     name, opened, _rest = text.partition("(")
-    return name, split_arguments(text) if opened else []
+    return name, sql_tokens.split_arguments(text) if opened else []

@@ -7,15 +7,12 @@ from __future__ import annotations
 import random
 import typing as t
 
-from . import alter, error_codes
-from .clauses import Clause, clause_text, replace_clause, split_clauses
+from . import alter, create_statement, error_codes, sql_clauses, temporary_objects
 from .client import ClickHouse, ClickHouseError
-from .create_statement import Create
 from .declaration import Declared, Key
 from .observation import VIEWS, Canonical, Comparison, hidden_secrets
 from .references import find_references
 from .sql_functions import inline_calls
-from .temporary_objects import TemporaryObjects, from_temporary, is_external, temporary_statement
 
 # Answers to a declaration that needs what the same plan creates.
 _MISSING = {error_codes.UNKNOWN_TABLE, error_codes.UNKNOWN_DATABASE}
@@ -32,10 +29,12 @@ def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.S
     the server would refuse in any case.
     """
     # But for calls of functions, in whose place the server has their text, these are as declared.
-    definitions = {item.key: split_clauses(comparison.have[item.key]) for item in tried if _differs_by_calls_only(comparison, item)}
+    definitions = {
+        item.key: sql_clauses.split_clauses(comparison.have[item.key]) for item in tried if _differs_by_calls_only(comparison, item)
+    }
     trials = _trial_statements(comparison, [item for item in tried if item.key not in definitions])
     made: dict[str, Declared] = {}
-    with TemporaryObjects(client) as temporary:
+    with temporary_objects.TemporaryObjects(client) as temporary:
         refused = temporary.create_all({name: text for texts in trials.values() for name, text in texts.items()})
         for item in tried:
             names = list(trials.get(item.key, ()))
@@ -46,7 +45,7 @@ def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.S
             if error is None:
                 made.update(dict.fromkeys(names[:1], item))
             elif exists and error.code in _codes_of_missing(comparison, item):
-                definitions[item.key] = split_clauses(comparison.have[item.key])  # compared once that is there
+                definitions[item.key] = sql_clauses.split_clauses(comparison.have[item.key])  # compared once that is there
             elif not _may_be_valid(comparison, item, error):
                 raise error.about(item.subject) from error
         texts = temporary.read_back([*made, *(name + _OWN_COLUMNS for name in made)]) if made else {}
@@ -55,19 +54,19 @@ def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.S
     query_columns: dict[Key, str] = {}
     secrets: set[str] = set()
     for name, item in made.items():
-        theirs = split_clauses(texts[name])
+        theirs = sql_clauses.split_clauses(texts[name])
         secrets |= hidden_secrets(comparison.clauses[item.key], theirs)
-        query_columns[item.key] = clause_text(theirs, "columns")
+        query_columns[item.key] = sql_clauses.clause_text(theirs, "columns")
         definitions[item.key] = _understood(comparison, item, theirs, texts.get(name + _OWN_COLUMNS, ""))
     return Canonical(definitions, query_columns, frozenset(secrets))
 
 
-def _understood(comparison: Comparison, item: Declared, theirs: list[Clause], own_columns: str) -> list[Clause]:
+def _understood(comparison: Comparison, item: Declared, theirs: list[sql_clauses.Clause], own_columns: str) -> list[sql_clauses.Clause]:
     """A declaration in the words that the server has found for it."""
     ours = comparison.clauses[item.key]
     if own_columns:
-        ours = replace_clause(ours, "columns", clause_text(split_clauses(own_columns), "columns"))
-    found = from_temporary(item, ours, theirs)
+        ours = sql_clauses.replace_clause(ours, "columns", sql_clauses.clause_text(sql_clauses.split_clauses(own_columns), "columns"))
+    found = temporary_objects.from_temporary(item, ours, theirs)
     if item.key in comparison.have and item.kind == "table" and comparison.uses_changing(item.body):
         with_text, with_calls = (
             alter.restore_expressions(found, ours, comparison.uses_changing, spelt)
@@ -81,7 +80,7 @@ def _differs_by_calls_only(comparison: Comparison, item: Declared) -> bool:
     """Whether what is declared is what exists, but for calls of functions that are created or changed."""
     if item.key not in comparison.have or item.kind in ("dictionary", "function") or not comparison.uses_changing(item.body):
         return False
-    called = [Clause(part.key, inline_calls(part.text, comparison.functions)) for part in comparison.clauses[item.key]]
+    called = [sql_clauses.Clause(part.key, inline_calls(part.text, comparison.functions)) for part in comparison.clauses[item.key]]
     return comparison.is_as_declared(item, called)
 
 
@@ -93,7 +92,11 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
         clauses, exists = comparison.clauses[item.key], item.key in comparison.have
         if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
             continue
-        if item.kind == "table" and is_external(clauses) and not (clause_text(clauses, "columns") or clause_text(clauses, "source")):
+        if (
+            item.kind == "table"
+            and temporary_objects.is_external(clauses)
+            and not (sql_clauses.clause_text(clauses, "columns") or sql_clauses.clause_text(clauses, "source"))
+        ):
             continue
         if comparison.uses_changing(item.body):
             if item.kind in VIEWS:
@@ -101,9 +104,9 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
             # The part of it that the server can be shown before the functions and dictionaries of the plan are there.
             clauses = alter.remove_expressions(clauses, comparison.uses_changing) if exists else clauses
         name = f"__groundwork_{attempt:08x}_{number}"
-        trials[item.key] = {name: temporary_statement(name, item.kind, clauses)}
-        if item.kind == "materialized_view" and clause_text(clauses, "columns"):
-            trials[item.key][name + _OWN_COLUMNS] = temporary_statement(name + _OWN_COLUMNS, "view", clauses)
+        trials[item.key] = {name: temporary_objects.temporary_statement(name, item.kind, clauses)}
+        if item.kind == "materialized_view" and sql_clauses.clause_text(clauses, "columns"):
+            trials[item.key][name + _OWN_COLUMNS] = temporary_objects.temporary_statement(name + _OWN_COLUMNS, "view", clauses)
     return trials
 
 
@@ -112,7 +115,7 @@ def _codes_of_missing(comparison: Comparison, item: Declared) -> set[int]:
     missing = [other for other in comparison.present if other.key not in comparison.have]
     codes = {code for kind, code in _MISSING_KINDS.items() if kind in {other.kind for other in missing}}
     dictionaries = {other.key for other in missing if other.kind == "dictionary"}
-    if dictionaries & find_references(Create(item.kind, item.database, item.name, item.body)):
+    if dictionaries & find_references(create_statement.Create(item.kind, item.database, item.name, item.body)):
         codes.add(error_codes.BAD_ARGUMENTS)
     return codes
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
 
+from . import sql_secrets
 from .argument_specs import REBUILD
 from .client import ClickHouseError
 from .declaration import Key
-from .sql_secrets import mask_secrets
 
 # A second object beside the first, while one takes the other's place.
 REBUILD_SUFFIX = "__rebuild"
@@ -83,7 +83,7 @@ class Change:
 
     def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
         """The statements as steps of a plan."""
-        shown = self.shown or [mask_secrets(text, secrets) for text in self.statements]
+        shown = self.shown or [sql_secrets.mask_secrets(text, secrets) for text in self.statements]
         lost = "; ".join(filter(None, [*(reason for need, reason in self.needs if need != REBUILD), self.lost]))
         loses = next((text for words in _LOSE for text in self.statements if words in text), "")
         return [

@@ -9,22 +9,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import sql_clauses, sql_tokens
 from .argument_specs import CLAUSE_OPTIONS, KINDS
-from .clauses import parse_engine
-from .tokens import (
-    DDLError,
-    Token,
-    TokenCursor,
-    excerpt,
-    parse_name,
-    qualify_name,
-    quote_name,
-    quote_string,
-    split_at_commas,
-    tokenize,
-    tokens_match,
-    unquote,
-)
 
 # Kinds that belong to no database.
 GLOBAL_KINDS = ("function", "named_collection")
@@ -51,103 +37,107 @@ def parse_create(text: str, database: str = "") -> Create:
     C(database) is that of a name without one; where it is empty, the name has to have it.
     """
     tokens = _statement_tokens(text)
-    cursor = TokenCursor(tokens)
+    cursor = sql_tokens.TokenCursor(tokens)
     if not cursor.take("CREATE"):
-        raise DDLError(f"expected a CREATE statement, found {excerpt(tokens[0].text)}")
+        raise sql_tokens.DDLError(f"expected a CREATE statement, found {sql_tokens.excerpt(tokens[0].text)}")
     cursor.take("OR", "REPLACE")
     kind = next((kind for kind, words in KIND_KEYWORDS.items() if cursor.take(*words.split())), None)
     if kind is None:
         words = " ".join(token.text.upper() for token in tokens[1:3] if token.kind == "word")
         hint = "; declare databases by kind and name" if words.startswith("DATABASE") else ""
-        raise DDLError(f"CREATE {words} is not managed, only {', '.join(KIND_KEYWORDS.values())}{hint}")
+        raise sql_tokens.DDLError(f"CREATE {words} is not managed, only {', '.join(KIND_KEYWORDS.values())}{hint}")
     cursor.take("IF", "NOT", "EXISTS")
     parts = cursor.name_parts()
     if not parts or len(parts) > 2:
-        raise DDLError(f"expected a name after CREATE {KIND_KEYWORDS[kind]}")
+        raise sql_tokens.DDLError(f"expected a name after CREATE {KIND_KEYWORDS[kind]}")
     if kind in GLOBAL_KINDS:
         if len(parts) > 1:
-            raise DDLError(f"a {kind.replace('_', ' ')} belongs to no database: give its name alone")
+            raise sql_tokens.DDLError(f"a {kind.replace('_', ' ')} belongs to no database: give its name alone")
         parts.insert(0, "")
     elif len(parts) == 1 and not database:
-        raise DDLError(f"the name {quote_name(parts[0])} needs its database: write database.{parts[0]}, or set login_database")
+        raise sql_tokens.DDLError(
+            f"the name {sql_tokens.quote_name(parts[0])} needs its database: write database.{parts[0]}, or set login_database"
+        )
     elif len(parts) == 1:
         parts.insert(0, database)
     rest = tokens[cursor.position :]
     if not rest:
-        raise DDLError(f"nothing follows the name in CREATE {KIND_KEYWORDS[kind]}")
+        raise sql_tokens.DDLError(f"nothing follows the name in CREATE {KIND_KEYWORDS[kind]}")
     body = text[rest[0].start : rest[-1].end]
     _check_body(kind, rest, body)
     return Create(kind, parts[0], parts[1], body)
 
 
-def _statement_tokens(text: str) -> t.Sequence[Token]:
+def _statement_tokens(text: str) -> t.Sequence[sql_tokens.Token]:
     """Tokens of one whole statement, without the semicolon at its end."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     while tokens and tokens[-1].is_word(";"):
         tokens = tokens[:-1]
     if not tokens:
-        raise DDLError("the statement is empty")
+        raise sql_tokens.DDLError("the statement is empty")
     for token in tokens:
         if token.kind == "other" and token.text in "'`\"":
-            raise DDLError(f"a quote opened at character {token.start} is never closed")
+            raise sql_tokens.DDLError(f"a quote opened at character {token.start} is never closed")
         if token.is_word(";") and token.depth == 0:
-            raise DDLError("more than one statement: give each object its own ddl")
+            raise sql_tokens.DDLError("more than one statement: give each object its own ddl")
     if not _is_balanced(tokens):
-        raise DDLError("its parentheses do not match")
+        raise sql_tokens.DDLError("its parentheses do not match")
     return tokens
 
 
-def _is_balanced(tokens: t.Sequence[Token]) -> bool:
+def _is_balanced(tokens: t.Sequence[sql_tokens.Token]) -> bool:
     """Whether each parenthesis of a text is opened and closed."""
     return tokens[-1].depth == 0 and all(token.depth >= 0 for token in tokens) and tokens[-1].text not in ("(", "[", "{")
 
 
-def _check_body(kind: str, rest: t.Sequence[Token], body: str) -> None:
+def _check_body(kind: str, rest: t.Sequence[sql_tokens.Token], body: str) -> None:
     """Raise C(DDLError) for what this collection does not make, or not that way."""
-    if tokens_match(rest, 0, ("ON", "CLUSTER")) or tokens_match(rest, 2, ("ON", "CLUSTER")):
-        raise DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
+    if sql_tokens.tokens_match(rest, 0, ("ON", "CLUSTER")) or sql_tokens.tokens_match(rest, 2, ("ON", "CLUSTER")):
+        raise sql_tokens.DDLError("ON CLUSTER is not accepted: every node is converged by its own host in the play")
     if kind == "function" and not any(one.text == "-" and other.text == ">" for one, other in zip(rest, rest[1:])):
-        raise DDLError("a function is written AS (arguments) -> expression")
+        raise sql_tokens.DDLError("a function is written AS (arguments) -> expression")
     if kind != "table":
         return
     for index, token in enumerate(rest):
-        filled = next((name for words, name in _FILLED.items() if tokens_match(rest, index, words)), None)
+        filled = next((name for words, name in _FILLED.items() if sql_tokens.tokens_match(rest, index, words)), None)
         if filled and not token.depth and token.kind == "word":
-            raise DDLError(f"{filled} would fill the table: declare its columns")
-    if not parse_engine(body)[0] and rest[0].is_word("AS"):
-        raise DDLError("the statement names no ENGINE, which would be that of the other table: declare it")
+            raise sql_tokens.DDLError(f"{filled} would fill the table: declare its columns")
+    if not sql_clauses.parse_engine(body)[0] and rest[0].is_word("AS"):
+        raise sql_tokens.DDLError("the statement names no ENGINE, which would be that of the other table: declare it")
 
 
 def parse_collection(text: str) -> dict[str, tuple[str, str]]:
     """Keys of a C(CREATE NAMED COLLECTION): the value as it is written, and C(OVERRIDABLE), C(NOT OVERRIDABLE) or nothing."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     start = next((index for index, token in enumerate(tokens) if token.is_word("AS")), -1) + 1
     found: dict[str, tuple[str, str]] = {}
-    for group in split_at_commas(tokens[start:]):
+    for group in sql_tokens.split_at_commas(tokens[start:]):
         if len(group) < 3 or group[1].text != "=" or any(token.depth for token in group):
-            raise DDLError("a named collection is written AS key = value [[NOT] OVERRIDABLE], ...")
+            raise sql_tokens.DDLError("a named collection is written AS key = value [[NOT] OVERRIDABLE], ...")
         flag = " ".join(item.text.upper() for item in group[3:] if item.kind == "word")
         sign = group[2].text == "-"
-        found[unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
+        found[sql_tokens.unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
     return found
 
 
 def create_table(name: str, options: Options) -> str:
     """The statement. Raises C(DDLError), which begins with the option at fault."""
-    parts = parse_name(name)
+    parts = sql_tokens.parse_name(name)
     if len(parts) != 2:
-        raise DDLError(f"name: {name} needs its database: write database.{name}")
+        raise sql_tokens.DDLError(f"name: {name} needs its database: write database.{name}")
     if not options.get("columns"):
-        raise DDLError("columns is missing: a table has one at least")
+        raise sql_tokens.DDLError("columns is missing: a table has one at least")
     pieces = [_column_sql(f"columns[{index}]", column) for index, column in enumerate(options["columns"])]
     for index, item in enumerate(options.get("indices") or ()):
         where = f"indices[{index}]"
         expression, kind = _check_fragment(f"{where}.expression", item["expression"]), _check_fragment(f"{where}.type", item["type"])
-        pieces.append(f"INDEX {quote_name(item['name'])} {expression} TYPE {kind} GRANULARITY {item['granularity']}")
+        pieces.append(f"INDEX {sql_tokens.quote_name(item['name'])} {expression} TYPE {kind} GRANULARITY {item['granularity']}")
     for index, item in enumerate(options.get("constraints") or ()):
-        pieces.append(f"CONSTRAINT {quote_name(item['name'])} CHECK {_check_fragment(f'constraints[{index}].check', item['check'])}")
+        pieces.append(
+            f"CONSTRAINT {sql_tokens.quote_name(item['name'])} CHECK {_check_fragment(f'constraints[{index}].check', item['check'])}"
+        )
     for index, item in enumerate(options.get("projections") or ()):
-        pieces.append(f"PROJECTION {quote_name(item['name'])} ({_check_fragment(f'projections[{index}].query', item['query'])})")
+        pieces.append(f"PROJECTION {sql_tokens.quote_name(item['name'])} ({_check_fragment(f'projections[{index}].query', item['query'])})")
     clauses = [f"ENGINE = {_check_fragment('engine', options['engine'])}"] if options.get("engine") else []
     clauses += [f"{words} {_check_fragment(option, options[option])}" for option, words in CLAUSE_OPTIONS.items() if options.get(option)]
     if options.get("settings"):
@@ -155,20 +145,20 @@ def create_table(name: str, options: Options) -> str:
             "SETTINGS " + ", ".join(f"{_setting_name(name)} = {_setting_value(name, value)}" for name, value in options["settings"].items())
         )
     if options.get("comment"):
-        clauses.append(f"COMMENT {quote_string(options['comment'])}")
-    return f"CREATE TABLE {qualify_name(*parts)} ({', '.join(pieces)}) {' '.join(clauses)}"
+        clauses.append(f"COMMENT {sql_tokens.quote_string(options['comment'])}")
+    return f"CREATE TABLE {sql_tokens.qualify_name(*parts)} ({', '.join(pieces)}) {' '.join(clauses)}"
 
 
 def _column_sql(where: str, options: Options) -> str:
-    text = f"{quote_name(options['name'])} {_check_fragment(f'{where}.type', options['type'])}"
+    text = f"{sql_tokens.quote_name(options['name'])} {_check_fragment(f'{where}.type', options['type'])}"
     if options.get("default") is not None:
         text += f" {options['default_kind']} {_check_fragment(f'{where}.default', options['default'])}"
     elif options["default_kind"] == "EPHEMERAL":
         text += " EPHEMERAL"
     elif options["default_kind"] != "DEFAULT":
-        raise DDLError(f"{where}.default is missing: {options['default_kind']} needs an expression")
+        raise sql_tokens.DDLError(f"{where}.default is missing: {options['default_kind']} needs an expression")
     if options.get("comment"):
-        text += f" COMMENT {quote_string(options['comment'])}"
+        text += f" COMMENT {sql_tokens.quote_string(options['comment'])}"
     if options.get("codec"):
         text += f" CODEC({_check_fragment(f'{where}.codec', options['codec'])})"
     if options.get("ttl"):
@@ -178,22 +168,22 @@ def _column_sql(where: str, options: Options) -> str:
 
 def _check_fragment(where: str, text: str) -> str:
     """A piece of SQL that stays within its place."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     if not tokens:
-        raise DDLError(f"{where} is empty")
+        raise sql_tokens.DDLError(f"{where} is empty")
     for token in tokens:
         if token.kind == "other" and token.text in "'`\"":
-            raise DDLError(f"{where}: a quote is opened and never closed")
+            raise sql_tokens.DDLError(f"{where}: a quote is opened and never closed")
         if token.is_word(";"):
-            raise DDLError(f"{where}: there is a semicolon in it")
+            raise sql_tokens.DDLError(f"{where}: there is a semicolon in it")
     if not _is_balanced(tokens):
-        raise DDLError(f"{where}: its parentheses do not match")
+        raise sql_tokens.DDLError(f"{where}: its parentheses do not match")
     return text[tokens[0].start : tokens[-1].end]
 
 
 def _setting_name(name: t.Any) -> str:
     if not str(name).isidentifier():
-        raise DDLError(f"settings: {str(name)!r} is no name of a setting")
+        raise sql_tokens.DDLError(f"settings: {str(name)!r} is no name of a setting")
     return str(name)
 
 
@@ -203,16 +193,16 @@ def _setting_value(name: str, value: t.Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str):
-        return quote_string(value)
-    raise DDLError(f"settings.{name}: expected a text, number or boolean")
+        return sql_tokens.quote_string(value)
+    raise sql_tokens.DDLError(f"settings.{name}: expected a text, number or boolean")
 
 
 def created_name(statement: str) -> str:
     """The name that a C(CREATE) statement gives, as far as it can be read; empty where it cannot."""
-    tokens = tokenize(statement)
+    tokens = sql_tokens.tokenize(statement)
     kinds = ("TABLE", "VIEW", "DICTIONARY", "FUNCTION", "COLLECTION")
     start = next((index + 1 for index, token in enumerate(tokens) if any(map(token.is_word, kinds))), len(tokens))
-    cursor = TokenCursor(tokens[start:])
+    cursor = sql_tokens.TokenCursor(tokens[start:])
     while cursor.take("IF") or cursor.take("NOT") or cursor.take("EXISTS"):
         pass
     return "".join(".".join(filter(None, key)) for key in cursor.names(""))

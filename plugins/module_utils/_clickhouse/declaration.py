@@ -10,12 +10,9 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field
 
-from .clauses import parse_engine
+from . import create_statement, sql_clauses, sql_secrets, sql_tokens
 from .client import ClickHouseError
-from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, TABLE_OPTIONS, Create, create_table, created_name, parse_collection, parse_create
 from .references import find_references
-from .sql_secrets import HIDDEN_LITERAL, find_secrets, mask_secrets
-from .tokens import DDLError, parse_name, qualify_name, quote_name, quote_string
 
 Options = t.Mapping[str, t.Any]
 Key = tuple[str, str]
@@ -67,18 +64,18 @@ class Declared:
     @property
     def sql_name(self) -> str:
         """Its name, quoted where it has to be."""
-        return quote_name(self.database) if self.kind == "database" else qualify_name(self.database, self.name)
+        return sql_tokens.quote_name(self.database) if self.kind == "database" else sql_tokens.qualify_name(self.database, self.name)
 
     def condition(self, column: str) -> str:
         """What selects it in a system table, which has its name in this column."""
-        return f"database = {quote_string(self.database)} AND {column} = {quote_string(self.name)}"
+        return f"database = {sql_tokens.quote_string(self.database)} AND {column} = {sql_tokens.quote_string(self.name)}"
 
     @property
     def statement(self) -> str:
         if self.kind != "database":
-            return f"CREATE {KIND_KEYWORDS[self.kind]} {self.sql_name} {self.body}"
+            return f"CREATE {create_statement.KIND_KEYWORDS[self.kind]} {self.sql_name} {self.body}"
         engine = f" ENGINE = {self.engine}" if self.engine else ""
-        comment = f" COMMENT {quote_string(self.comment)}" if self.comment else ""
+        comment = f" COMMENT {sql_tokens.quote_string(self.comment)}" if self.comment else ""
         return f"CREATE DATABASE {self.sql_name}{engine}{comment}"
 
     def create_statement_as(self, text: str) -> str:
@@ -86,13 +83,13 @@ class Declared:
 
         Its parentheses end up in the tables that call it, and a server that has restarted knows those of its own text only.
         """
-        return text if self.kind == "function" and HIDDEN_LITERAL not in text else self.statement
+        return text if self.kind == "function" and sql_secrets.HIDDEN_LITERAL not in text else self.statement
 
     def shown(self, secrets: t.Collection[str]) -> str:
         """The statement without secrets."""
         if self.kind == "named_collection":
-            return collection_text(self.name, parse_collection(self.statement))
-        return mask_secrets(self.statement, secrets)
+            return collection_text(self.name, create_statement.parse_collection(self.statement))
+        return sql_secrets.mask_secrets(self.statement, secrets)
 
 
 class Purge(t.NamedTuple):
@@ -105,8 +102,10 @@ class Purge(t.NamedTuple):
 
 def collection_text(name: str, entries: t.Mapping[str, tuple[str, str]]) -> str:
     """A named collection in the server's own order of keys, its values hidden as the server hides them."""
-    pieces = [f"{quote_name(key)} = {HIDDEN_LITERAL} {flag}".strip() for key, (_value, flag) in sorted(entries.items())]
-    return f"CREATE NAMED COLLECTION {quote_name(name)} AS {', '.join(pieces)}"
+    pieces = [
+        f"{sql_tokens.quote_name(key)} = {sql_secrets.HIDDEN_LITERAL} {flag}".strip() for key, (_value, flag) in sorted(entries.items())
+    ]
+    return f"CREATE NAMED COLLECTION {sql_tokens.quote_name(name)} AS {', '.join(pieces)}"
 
 
 def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
@@ -141,23 +140,23 @@ def find_declared_secrets(objects: t.Sequence[Options]) -> set[str]:
     """Passwords and keys inside the declarations."""
     found: set[str] = set()
     for options in objects:
-        settings = [f"{name} = {quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
+        settings = [f"{name} = {sql_tokens.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
         for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
             if text:
-                found |= find_secrets(text)
+                found |= sql_secrets.find_secrets(text)
     return found - {"[HIDDEN]"}
 
 
 def _qualify_options(options: Options, database: str) -> Options:
     """The same object, with the names that lack a database in the given one."""
-    if not database or options.get("kind") in ("database", *GLOBAL_KINDS):
+    if not database or options.get("kind") in ("database", *create_statement.GLOBAL_KINDS):
         return options
     full = dict(options)
     for option in ("renamed_from",) if options.get("ddl") else ("name", "renamed_from"):
-        with contextlib.suppress(DDLError):  # it is told with its place later
-            parts = parse_name(options[option]) if options.get(option) else []
+        with contextlib.suppress(sql_tokens.DDLError):  # it is told with its place later
+            parts = sql_tokens.parse_name(options[option]) if options.get(option) else []
             if len(parts) == 1:
-                full[option] = qualify_name(database, parts[0]) if option == "renamed_from" else f"{database}.{options[option]}"
+                full[option] = sql_tokens.qualify_name(database, parts[0]) if option == "renamed_from" else f"{database}.{options[option]}"
     return full
 
 
@@ -171,7 +170,7 @@ def _declare_object(index: int, options: Options, database: str) -> Declared:
             raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
     if options.get("state") == ABSENT:
         return _declare_absent(index, where, options)
-    given = [option for option in TABLE_OPTIONS if options.get(option) is not None]
+    given = [option for option in create_statement.TABLE_OPTIONS if options.get(option) is not None]
     if given and (text is not None or kind not in (None, "table")):
         what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
         raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
@@ -203,11 +202,11 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
         if options.get(option) is not None:
             raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
     try:
-        create = parse_create(text, database)
+        create = create_statement.parse_create(text, database)
         if create.kind == "named_collection":
-            parse_collection(text)
-    except DDLError as error:
-        label = name or created_name(text)
+            create_statement.parse_collection(text)
+    except sql_tokens.DDLError as error:
+        label = name or create_statement.created_name(text)
         raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
         index, create.kind, create.database, create.name, create.body, where=f"{where}.ddl", **_rename_options(where, create.kind, options)
@@ -222,7 +221,7 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
 def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]:
     """The former names of an object and of its columns, and how it is altered."""
     old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
-    if kind in GLOBAL_KINDS and old:
+    if kind in create_statement.GLOBAL_KINDS and old:
         raise ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
     if kind != "table" and columns:
         raise ClickHouseError(f"{where}.renamed_columns is for tables")
@@ -238,8 +237,8 @@ def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]
 
 def _parse_parts(where: str, name: str, count: int, form: str) -> list[str]:
     try:
-        parts = parse_name(name)
-    except DDLError as error:
+        parts = sql_tokens.parse_name(name)
+    except sql_tokens.DDLError as error:
         raise ClickHouseError(f"{where}: {error}") from error
     if len(parts) != count:
         raise ClickHouseError(f"{where} is {name}: {form}")
@@ -253,8 +252,8 @@ def _declare_table_options(index: int, where: str, name: str | None, options: Op
         raise ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
     former = {column["name"]: column["renamed_from"] for column in options.get("columns") or () if column.get("renamed_from")}
     try:
-        create = parse_create(create_table(name, options))
-    except DDLError as error:
+        create = create_statement.parse_create(create_statement.create_table(name, options))
+    except sql_tokens.DDLError as error:
         raise ClickHouseError(f"{name}: {where}.{error}") from error
     renames = _rename_options(where, create.kind, {**options, "renamed_columns": former})
     return Declared(index, create.kind, create.database, create.name, create.body, where=f"{where}.columns", **renames)
@@ -262,12 +261,12 @@ def _declare_table_options(index: int, where: str, name: str | None, options: Op
 
 def _declare_absent(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
-    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *TABLE_OPTIONS)
+    alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *create_statement.TABLE_OPTIONS)
     for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
         raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
     if kind is None:
         raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
-    single = kind == "database" or kind in GLOBAL_KINDS
+    single = kind == "database" or kind in create_statement.GLOBAL_KINDS
     parts = _parse_parts(f"{where}.name", str(name), 1 if single else 2, f"a {kind} is named {'name' if single else 'database.name'}")
     if single:
         parts.insert(1 if kind == "database" else 0, "")
@@ -282,9 +281,9 @@ def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
         kind = item.kind
         needs: set[Key] = set()
         if item.database and kind != "database" and not item.absent:
-            create = Create(item.kind, item.database, item.name, item.body)
+            create = create_statement.Create(item.kind, item.database, item.name, item.body)
             needs = find_references(create) | {(item.database, "")}
-            if kind == "table" and parse_engine(item.body)[0] in _OVER_TABLES:
+            if kind == "table" and sql_clauses.parse_engine(item.body)[0] in _OVER_TABLES:
                 kind = "distributed"
         waits[key] = {need for need in needs if need in declared and need != key}
         # What goes is gone before anything comes: views first, databases last.

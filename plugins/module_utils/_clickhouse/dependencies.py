@@ -12,15 +12,11 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from . import alter
+from . import alter, create_statement, object_changes, sql_clauses, sql_tokens
 from .change import Change, Changes
-from .clauses import join_clauses, split_clauses
-from .create_statement import Create
 from .declaration import Declared, Key, sort_by_needs
-from .object_changes import is_stream
 from .observation import Observation
 from .references import find_references
-from .tokens import Token, tokenize, unquote
 
 # Behind these words a FROM ends.
 _AFTER_FROM = frozenset(
@@ -43,7 +39,7 @@ class TableName(t.NamedTuple):
 
 def table_names(text: str, database: str) -> list[TableName]:
     """Places of a query, in the server's words, that name a table. C(database) is the session's."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     found: list[TableName] = []
     depths: set[int] = set()  # of the FROM clauses that are open
     for index, token in enumerate(tokens):
@@ -64,14 +60,14 @@ def table_names(text: str, database: str) -> list[TableName]:
     return found
 
 
-def _name_at(tokens: t.Sequence[Token], index: int, database: str) -> TableName | None:
+def _name_at(tokens: t.Sequence[sql_tokens.Token], index: int, database: str) -> TableName | None:
     words = ("word", "quoted")
     if index >= len(tokens) or tokens[index].kind not in words:
         return None
-    parts = [unquote(tokens[index].text)]
+    parts = [sql_tokens.unquote(tokens[index].text)]
     end = index + 1
     if end + 1 < len(tokens) and tokens[end].text == "." and tokens[end + 1].kind in words:
-        parts.append(unquote(tokens[end + 1].text))
+        parts.append(sql_tokens.unquote(tokens[end + 1].text))
         end += 2
     if end < len(tokens) and tokens[end].text == "(":
         return None  # a table function
@@ -80,8 +76,8 @@ def _name_at(tokens: t.Sequence[Token], index: int, database: str) -> TableName 
 
 def named_columns(text: str) -> frozenset[str]:
     """All that a definition may call a column by: its words and literals; C(ALL) where it takes columns without naming them."""
-    tokens = tokenize(text)
-    found = {unquote(token.text) for token in tokens if token.kind in ("word", "quoted", "string")}
+    tokens = sql_tokens.tokenize(text)
+    found = {sql_tokens.unquote(token.text) for token in tokens if token.kind in ("word", "quoted", "string")}
     for previous, token in zip(tokens, tokens[1:]):
         # Behind anything else it multiplies.
         if token.text == "*" and (previous.text in (",", ".") or previous.is_word("SELECT") or previous.is_word("DISTINCT")):
@@ -94,22 +90,22 @@ def referenced_objects(item: Declared, text: str, database: str, functions: t.Co
 
     C(text) is what follows the name; C(database) is the session's, C(functions) are those that are known.
     """
-    found = find_references(Create(item.kind, database, item.name, text))
+    found = find_references(create_statement.Create(item.kind, database, item.name, text))
     found |= {name.key for name in table_names(text, database)}
     if item.kind == "dictionary":
         found |= dictionary_sources(text, database)
-    words = {token.text for token in tokenize(text) if token.kind in ("word", "quoted")}
+    words = {token.text for token in sql_tokens.tokenize(text) if token.kind in ("word", "quoted")}
     return frozenset(found | {key for key in functions if key[1] in words})
 
 
 def dictionary_sources(text: str, database: str) -> set[Key]:
     """Tables of the same server that a dictionary is loaded from."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     for index, token in enumerate(tokens):
         if not token.is_word("CLICKHOUSE"):
             continue
         inside = tokens[index + 2 :]
-        values = {name.text.upper(): unquote(value.text) for name, value in zip(inside, inside[1:]) if name.kind == "word"}
+        values = {name.text.upper(): sql_tokens.unquote(value.text) for name, value in zip(inside, inside[1:]) if name.kind == "word"}
         home = values.get("DB") or database
         found = {name.key for name in table_names(values.get("QUERY", ""), home)}
         if values.get("TABLE"):
@@ -157,8 +153,8 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
     """An object that is created (C(change) is nothing), changed or dropped."""
     have, want = (side[item.key].text if item.key in side else "" for side in (observation.have, observation.want))
     want = "" if item.absent else want or item.statement
-    ours, theirs = split_clauses(want), split_clauses(have)
-    text, found = join_clauses(ours[1:]), join_clauses(theirs[1:])
+    ours, theirs = sql_clauses.split_clauses(want), sql_clauses.split_clauses(have)
+    text, found = sql_clauses.join_clauses(ours[1:]), sql_clauses.join_clauses(theirs[1:])
     altered = item.kind in ("table", "dictionary") and change is not None and not change.create
     new, old = (alter.parse_columns(side) if altered else {} for side in (ours, theirs))
     # A view keeps the types of what it reads: it is created when these are changed.
@@ -169,7 +165,7 @@ def change_node(item: Declared, observation: Observation, change: Change | None,
     elif not altered or new.keys() == old.keys() or (change is not None and change.source not in ("", item.sql_name)):
         # It comes, it is replaced as a whole, or its columns stay and mean something else.
         adds |= {ALL}
-    consumes = altered and is_stream(theirs)
+    consumes = altered and object_changes.is_stream(theirs)
     if consumes:
         adds = removes = frozenset((ALL,))
     return Node(

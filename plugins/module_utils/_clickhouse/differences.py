@@ -13,20 +13,16 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import alter, dependencies
+from . import alter, dependencies, object_changes, sql_clauses, sql_tokens, temporary_objects
 from .change import REBUILD_SUFFIX, Change, Changes
-from .clauses import Clause, clause_text, engine_name, is_replicated, object_kind, split_clauses
 from .client import ClickHouseError
 from .declaration import Declared, Key
-from .object_changes import drop_statements, holds_no_rows, plan_change, plan_collection_change, plan_drop, plan_recreate, plan_rename
 from .observation import Observation
 from .references import view_target
 from .replica_definition import create_then_alter
-from .temporary_objects import keeps_rows
-from .tokens import qualify_name, quote_name, tokenize, unquote
 
 # Definitions of tables after the renaming of columns, or why the server refuses that.
-RenamedTables = t.Mapping[Key, t.Union[list[Clause], ClickHouseError]]
+RenamedTables = t.Mapping[Key, t.Union[list[sql_clauses.Clause], ClickHouseError]]
 
 
 def pending_renames(observation: Observation, item: Declared) -> dict[str, str]:
@@ -42,13 +38,13 @@ def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Coll
     Replicated tables that are missing, and cannot be created as ZooKeeper has them, have no change: they are created as declared.
     """
     found = {
-        item.key: plan_drop(item, observation.have[item.key].text if item.key in observation.have else "")
+        item.key: object_changes.plan_drop(item, observation.have[item.key].text if item.key in observation.have else "")
         for item in observation.declared
         if item.absent
     }
     for item in observation.differing:
         if item.kind == "named_collection":
-            made = plan_collection_change(item, observation.collections[item.key])
+            made = object_changes.plan_collection_change(item, observation.collections[item.key])
         else:
             made = _plan_object(observation, item, renamed.get(item.key))
             if item.key in observation.stored:
@@ -58,16 +54,18 @@ def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Coll
     return found
 
 
-def _plan_object(observation: Observation, item: Declared, renamed: list[Clause] | ClickHouseError | None) -> Change:
+def _plan_object(observation: Observation, item: Declared, renamed: list[sql_clauses.Clause] | ClickHouseError | None) -> Change:
     """From what exists to what is declared, behind renaming it and its columns."""
     have, want = (side[item.key].clauses for side in (observation.have, observation.want))
     columns = pending_renames(observation, item)
     if isinstance(renamed, ClickHouseError):
         rest = Change(impossible=(str(renamed),))
     else:
-        rest = plan_change(item, have if renamed is None else renamed, want, observation.database_engine(item))
-    if item.kind == "materialized_view" and not clause_text(want, "to") and item.key in observation.query_columns:
-        own, given = (alter.parse_elements(text).columns for text in (clause_text(have, "columns"), observation.query_columns[item.key]))
+        rest = object_changes.plan_change(item, have if renamed is None else renamed, want, observation.database_engine(item))
+    if item.kind == "materialized_view" and not sql_clauses.clause_text(want, "to") and item.key in observation.query_columns:
+        own, given = (
+            alter.parse_elements(text).columns for text in (sql_clauses.clause_text(have, "columns"), observation.query_columns[item.key])
+        )
         if set(given) - set(own):
             more = ", ".join(name for name in given if name not in own)
             rest = Change(impossible=(f"its query gives other columns than the view's own table has ({more})",))
@@ -75,13 +73,13 @@ def _plan_object(observation: Observation, item: Declared, renamed: list[Clause]
         rename = f"ALTER TABLE {item.sql_name} {alter.rename_commands(columns)}"
         rest = dataclasses.replace(
             rest.after(rename),
-            halves=_halves_with_renames(item, rest, rename, alter.alias_commands(columns, want), keeps_rows(want)),
+            halves=_halves_with_renames(item, rest, rename, alter.alias_commands(columns, want), temporary_objects.keeps_rows(want)),
             renamed=columns,
-            shared=is_replicated(want),
+            shared=sql_clauses.is_replicated(want),
             source=item.sql_name,
         )
     if item.key in observation.former and item.renamed_from:
-        rest = plan_rename(item, qualify_name(*item.renamed_from), have, want, rest)
+        rest = object_changes.plan_rename(item, sql_tokens.qualify_name(*item.renamed_from), have, want, rest)
     return rest
 
 
@@ -93,7 +91,7 @@ def _halves_with_renames(
     if not aliases or rest.impossible or not with_rows:
         return ((rename, *first), last) if rest.halves else ()
     adds = ", ".join(f"({command})" for command in aliases.values())
-    drops = ", ".join(f"(DROP COLUMN {quote_name(name)})" for name in aliases)
+    drops = ", ".join(f"(DROP COLUMN {sql_tokens.quote_name(name)})" for name in aliases)
     return (f"{rename}, {adds}", *first), (f"ALTER TABLE {item.sql_name} {drops}", *last)
 
 
@@ -119,10 +117,15 @@ def recreate_tables(observation: Observation, changes: Changes) -> Changes:
     found: dict[Key, Change] = {}
     for item, made, leftover in existing_objects(observation, changes, "table"):
         have, want = observation.have[item.key], observation.want[item.key]
-        if made is not None and made.impossible and holds_no_rows(have.clauses) and object_kind(have.text) == "table":
-            made = found[item.key] = plan_recreate(item, have.clauses, want.clauses, observation.database_engine(item))
-        if leftover and holds_no_rows(split_clauses(leftover)):
-            statements = drop_statements(engine_name(split_clauses(leftover)), _leftover_name(item))
+        if (
+            made is not None
+            and made.impossible
+            and object_changes.holds_no_rows(have.clauses)
+            and sql_clauses.object_kind(have.text) == "table"
+        ):
+            made = found[item.key] = object_changes.plan_recreate(item, have.clauses, want.clauses, observation.database_engine(item))
+        if leftover and object_changes.holds_no_rows(sql_clauses.split_clauses(leftover)):
+            statements = object_changes.drop_statements(sql_clauses.engine_name(sql_clauses.split_clauses(leftover)), _leftover_name(item))
             found[item.key] = (made or Change()).after(*statements)
     return found
 
@@ -132,12 +135,12 @@ def drop_left_views(observation: Observation, changes: Changes) -> Changes:
     return {
         item.key: (made or Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
         for item, made, leftover in existing_objects(observation, changes, "materialized_view")
-        if leftover and object_kind(leftover) == "materialized_view" and not (made is not None and made.create)
+        if leftover and sql_clauses.object_kind(leftover) == "materialized_view" and not (made is not None and made.create)
     }
 
 
 def _leftover_name(item: Declared) -> str:
-    return qualify_name(item.database, item.name + REBUILD_SUFFIX)
+    return sql_tokens.qualify_name(item.database, item.name + REBUILD_SUFFIX)
 
 
 def split_view_changes(items: t.Sequence[Declared], have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: Changes) -> Changes:
@@ -147,15 +150,15 @@ def split_view_changes(items: t.Sequence[Declared], have: t.Mapping[Key, str], w
         change = changes.get(item.key)
         if item.kind != "materialized_view" or change is None or change.impossible or item.key not in have:
             continue
-        before, after = (split_clauses(side[item.key]) for side in (have, want))
+        before, after = (sql_clauses.split_clauses(side[item.key]) for side in (have, want))
         target = view_target(after)
         renamed = changes[target].renamed if target in changes else {}
-        old, new = (query_output_columns(clause_text(side, "select")) for side in (before, after))
+        old, new = (query_output_columns(sql_clauses.clause_text(side, "select")) for side in (before, after))
         both = {name: former for name, former in renamed.items() if name in new and former in old and former not in new}
         final = next((text for text in change.statements if " MODIFY QUERY " in text), "")
-        if both and final and clause_text(before, "to") == clause_text(after, "to"):
-            aliases = ", ".join(f"{quote_name(name)} AS {quote_name(former)}" for name, former in both.items())
-            query = clause_text(after, "select")[len("AS") :].strip()
+        if both and final and sql_clauses.clause_text(before, "to") == sql_clauses.clause_text(after, "to"):
+            aliases = ", ".join(f"{sql_tokens.quote_name(name)} AS {sql_tokens.quote_name(former)}" for name, former in both.items())
+            query = sql_clauses.clause_text(after, "select")[len("AS") :].strip()
             bridge = f"ALTER TABLE {item.sql_name} MODIFY QUERY SELECT *, {aliases} FROM ({query})"
             halves = ((bridge,), change.statements)
             found[item.key] = dataclasses.replace(change, halves=halves, between=(target,))
@@ -164,7 +167,7 @@ def split_view_changes(items: t.Sequence[Declared], have: t.Mapping[Key, str], w
 
 def query_output_columns(select: str) -> list[str]:
     """Names of the columns that a query gives, as far as they are written there; none for a UNION. C(select) begins with C(AS)."""
-    tokens = [token for token in tokenize(select) if token.depth == 0]
+    tokens = [token for token in sql_tokens.tokenize(select) if token.depth == 0]
     if any(token.is_word("UNION") or token.is_word("EXCEPT") or token.is_word("INTERSECT") for token in tokens):
         return []
     start = next((index for index, token in enumerate(tokens) if token.is_word("SELECT")), len(tokens))
@@ -177,5 +180,5 @@ def query_output_columns(select: str) -> list[str]:
             and token.kind in ("word", "quoted")
             and (previous.is_word("AS") or previous.text in (",", ".") or previous.is_word("SELECT"))
         ):
-            found.append(unquote(token.text))
+            found.append(sql_tokens.unquote(token.text))
     return found

@@ -13,12 +13,10 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan, Step
 
-from . import alter
-from .clauses import object_kind, split_clauses
+from . import alter, sql_clauses, sql_tokens
 from .client import ClickHouse, ServerError
 from .observation import Observation
 from .server_state import quoted_keys
-from .tokens import split_at_commas, tokenize, unquote
 
 INSTANT = "instant"
 # Files of parts are linked, renamed or removed.
@@ -51,8 +49,8 @@ def statement_effect(statement: str, rewritten: t.Collection[str]) -> Effect:
     kind, columns = INSTANT, []
     commands = split_alter_commands(statement)
     for command in commands:
-        tokens = tokenize(command)
-        name = unquote(tokens[2].text) if len(tokens) > 2 else ""
+        tokens = sql_tokens.tokenize(command)
+        name = sql_tokens.unquote(tokens[2].text) if len(tokens) > 2 else ""
         found = REWRITE if _REWRITES.match(command) else MUTATION if _MUTATIONS.match(command) else INSTANT
         if command.startswith("MODIFY COLUMN") and name in rewritten and " REMOVE " not in command:
             found = REWRITE
@@ -64,7 +62,7 @@ def statement_effect(statement: str, rewritten: t.Collection[str]) -> Effect:
 
 def rewritten_columns(have: str, want: str) -> list[str]:
     """Columns of a table, in the server's words, whose type or TTL changes."""
-    old, new = (alter.parse_columns(split_clauses(text)) for text in (have, want))
+    old, new = (alter.parse_columns(sql_clauses.split_clauses(text)) for text in (have, want))
     kept = [name for name in new if name in old]
     ttls = {name: new[name].parts.get("TTL") for name in kept}
     return [name for name in kept if old[name].type != new[name].type or ttls[name] not in (None, old[name].parts.get("TTL"))]
@@ -76,7 +74,7 @@ def add_effects(client: ClickHouse, plan: Plan, observation: Observation) -> Pla
     for number, step in enumerate(plan.steps):
         key = (step.target[0], step.target[1])
         have, want = observation.have.get(key), observation.want.get(key)
-        altered = rewritten_columns(have.text, want.text) if have and want and object_kind(have.text) == "table" else []
+        altered = rewritten_columns(have.text, want.text) if have and want and sql_clauses.object_kind(have.text) == "table" else []
         effects[number] = statement_effect(step.statement, altered)
     heavy = {plan.steps[number].target for number, made in effects.items() if made.kind != INSTANT}
     sizes = _table_sizes(client, heavy) if heavy else {}
@@ -116,8 +114,8 @@ def _table_sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dic
 
 def split_alter_commands(statement: str) -> list[str]:
     """Commands of an C(ALTER TABLE), without the parentheses around each."""
-    tokens = tokenize(statement)
+    tokens = sql_tokens.tokenize(statement)
     start = 5 if len(tokens) > 3 and tokens[3].text == "." else 3
-    groups = split_at_commas(tokens[start:])
+    groups = sql_tokens.split_at_commas(tokens[start:])
     texts = [group[1:-1] if group[0].text == "(" and group[-1].text == ")" else group for group in groups if group]
     return [statement[group[0].start : group[-1].end] for group in texts if group]

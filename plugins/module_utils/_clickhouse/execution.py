@@ -15,12 +15,11 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Operation, Plan, Step
 
-from . import error_codes
+from . import error_codes, sql_secrets
 from .change import Replan
 from .client import ClickHouse, ClickHouseError, ConnectionFailed
 from .declaration import Declared
 from .observation import Observation
-from .sql_secrets import mask_secrets
 
 # Answers that mean "somebody else is changing it": already there, gone meanwhile, being created, a peer's ALTER, a peer's
 # definition in ZooKeeper that is ahead. Read again, plan again.
@@ -119,7 +118,7 @@ class Execution:
         """What executes and reports more statements for an object than those that were planned."""
 
         def execute_more(statement: str) -> None:
-            step = Step(state.key, statement, mask_secrets(statement, secrets))
+            step = Step(state.key, statement, sql_secrets.mask_secrets(statement, secrets))
             try:
                 self.client.execute(statement)
             except ConnectionFailed:

@@ -11,11 +11,10 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 
+from . import create_statement, sql_tokens
 from .client import ClickHouse, ClickHouseError
-from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, declare
 from .server_state import quoted_keys, quoted_list
-from .tokens import qualify_name, quote_string
 
 TABLE = "schema_history"
 _COLUMNS = (
@@ -26,7 +25,7 @@ _COLUMNS = (
 
 def history_table(database: str) -> Declared:
     """The table C(schema_history) of a database, as every other object is declared. Each node has its own."""
-    name = qualify_name(database, TABLE)
+    name = sql_tokens.qualify_name(database, TABLE)
     (item,) = declare([{"ddl": f"CREATE TABLE {name} ({_COLUMNS}) ENGINE = MergeTree ORDER BY at"}])
     return dataclasses.replace(item, where="history")
 
@@ -40,8 +39,8 @@ def declaration_checksum(want: t.Sequence[Declared], secrets: t.Collection[str])
 def record_run(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
     """Write down what a run has executed; C(statements) are without secrets."""
     client.execute(
-        f"INSERT INTO {qualify_name(database, TABLE)} (run_on, checksum, statements, error)"
-        f" VALUES ({quoted_list((platform.node(), version))}, [{quoted_list(statements)}], {quote_string(error)})"
+        f"INSERT INTO {sql_tokens.qualify_name(database, TABLE)} (run_on, checksum, statements, error)"
+        f" VALUES ({quoted_list((platform.node(), version))}, [{quoted_list(statements)}], {sql_tokens.quote_string(error)})"
     )
 
 
@@ -50,10 +49,10 @@ def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
 
     Of tables, views and dictionaries; databases, functions and named collections are not compared.
     """
-    asked = [state for state in plan.drifted if state.kind not in ("database", *GLOBAL_KINDS)]
+    asked = [state for state in plan.drifted if state.kind not in ("database", *create_statement.GLOBAL_KINDS)]
     if not asked:
         return plan
-    quoted = quote_string(cluster)
+    quoted = sql_tokens.quote_string(cluster)
     nodes = client.rows(f"SELECT host_name, is_local FROM system.clusters WHERE cluster = {quoted} ORDER BY shard_num, replica_num")
     if not nodes:
         reason = f"cluster {cluster} is not in system.clusters of this server"

@@ -13,12 +13,10 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import error_codes
+from . import error_codes, sql_secrets, sql_tokens
 from .client import ClickHouse, ClickHouseError
 from .query import HIDDEN, read_rows
 from .settings import check_text
-from .sql_secrets import find_secrets, mask_secrets
-from .tokens import quote_string, tokenize, unquote
 
 Row = t.Dict[str, t.Any]
 
@@ -123,7 +121,7 @@ def mask_value(name: str, value: t.Any) -> t.Any:
     if name == "auth_params":
         return _without_secret_keys(value)
     if name in ("create_table_query", "engine_full", "as_select", "command", "source"):
-        value = mask_secrets(value, find_secrets(value))
+        value = sql_secrets.mask_secrets(value, sql_secrets.find_secrets(value))
     return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
 
 
@@ -324,7 +322,7 @@ class Gatherer:
         self.skipped: dict[str, str] = {}
 
     def rows(self, name: str, statement: str) -> list[Row]:
-        names = "[" + ", ".join(quote_string(database) for database in self.databases or ()) + "]"
+        names = "[" + ", ".join(sql_tokens.quote_string(database) for database in self.databases or ()) + "]"
         parameters = {"databases": names} if "{databases:" in statement else {}
         try:
             return read_rows(self.client.call_with_retries(lambda: self.client.ask(statement, parameters)))[1]
@@ -383,14 +381,14 @@ def quote_grantee(name: str) -> str:
 
 def grantee(statement: str) -> str:
     """Whom a C(GRANT) statement of the server grants something."""
-    tokens = tokenize(statement)
+    tokens = sql_tokens.tokenize(statement)
     words = [index for index, token in enumerate(tokens[:-1]) if token.is_word("TO") or token.is_word("FROM")]
     if not words:
         return ""
     rest = tokens[words[-1] + 1 :]
     end = next((index for index, token in enumerate(rest) if index and token.is_word("WITH")), len(rest))
     name = statement[rest[0].start : rest[end - 1].end]
-    return unquote(name)
+    return sql_tokens.unquote(name)
 
 
 def gather(client: ClickHouse, names: t.Sequence[str], databases: t.Sequence[str] | None, driver: str) -> Row:

@@ -13,27 +13,10 @@ import dataclasses
 import re
 import typing as t
 
-from . import alter
+from . import alter, create_statement, sql_clauses, sql_secrets, sql_tokens
 from .argument_specs import DROP_TABLE
 from .change import REBUILD_SUFFIX, UNAVAILABLE, Change
-from .clauses import (
-    Clause,
-    Clauses,
-    clause_text,
-    engine_name,
-    is_replicated,
-    join_clauses,
-    object_kind,
-    parse_engine,
-    parse_settings,
-    replica_path,
-    split_clauses,
-    table_engine,
-)
-from .create_statement import GLOBAL_KINDS, KIND_KEYWORDS, parse_collection
 from .declaration import Declared
-from .sql_secrets import HIDDEN_LITERAL
-from .tokens import argument_spans, quote_name, tokenize, unquote
 
 # What is text to the server, and is replaced as a whole.
 _REPLACED = ("view", "dictionary", "function")
@@ -63,34 +46,39 @@ _OTHER_DATABASES = {
 _ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
 
 
-def plan_change(item: Declared, have: list[Clause], want: list[Clause], database_engine: str = "Atomic") -> Change:
+def plan_change(item: Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], database_engine: str = "Atomic") -> Change:
     """From what exists to what is declared, both under the declared name. C(database_engine) is that of the object's database."""
-    differing = {part.key for side in (have, want) for part in side if clause_text(have, part.key) != clause_text(want, part.key)}
+    differing = {
+        part.key
+        for side in (have, want)
+        for part in side
+        if sql_clauses.clause_text(have, part.key) != sql_clauses.clause_text(want, part.key)
+    }
     if not differing:
         return Change()
-    comment = clause_text(want, "comment") or "COMMENT ''"
+    comment = sql_clauses.clause_text(want, "comment") or "COMMENT ''"
     if "head" in differing:
         return Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
         return _plan_database(item, have, differing, comment)
     if item.kind in _REPLACED:
-        replace = item.create_statement_as(join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
+        replace = item.create_statement_as(sql_clauses.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
         return Change((replace,), halves=((_keep_dropped_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
     if item.kind == "materialized_view":
         return _plan_materialized_view(item, have, want, differing, comment)
     if holds_no_rows(have) and not is_alterable(have, differing):
         return plan_recreate(item, have, want, database_engine)
-    if HIDDEN_LITERAL in join_clauses(want):
+    if sql_secrets.HIDDEN_LITERAL in sql_clauses.join_clauses(want):
         return Change(impossible=("it holds a secret that the server does not show",))
     made = alter.plan_alter(item.sql_name, have, want, materialize=item.materialize)
     return made if made.statements or made.impossible else Change(impossible=("no ALTER makes this difference",))
 
 
-def _plan_database(item: Declared, have: list[Clause], differing: set[str], comment: str) -> Change:
+def _plan_database(item: Declared, have: list[sql_clauses.Clause], differing: set[str], comment: str) -> Change:
     """ALTER for the comment; with another engine it is dropped and created where its tables are elsewhere."""
     if differing == {"comment"}:
         return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
-    name = clause_text(have, "engine").partition("= ")[2].partition("(")[0].strip()
+    name = sql_clauses.clause_text(have, "engine").partition("= ")[2].partition("(")[0].strip()
     if name in _EXTERNAL_DATABASES:
         return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
     why = _OTHER_DATABASES.get(name, "its tables would be dropped")
@@ -98,36 +86,38 @@ def _plan_database(item: Declared, have: list[Clause], differing: set[str], comm
     return Change(impossible=(reason,))
 
 
-def _keep_dropped_attributes(item: Declared, have: Clauses, want: Clauses) -> str:
+def _keep_dropped_attributes(item: Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     body = item.statement
-    columns = [body[start:end] for start, end in argument_spans(body)]
+    columns = [body[start:end] for start, end in sql_tokens.argument_spans(body)]
     columns += [column.text for name, column in old.items() if name not in new]
-    start, end = argument_spans(body)[0][0], argument_spans(body)[-1][1]
+    start, end = sql_tokens.argument_spans(body)[0][0], sql_tokens.argument_spans(body)[-1][1]
     return f"{body[:start]}{', '.join(columns)}{body[end:]}".replace("CREATE ", "CREATE OR REPLACE ", 1)
 
 
-def _plan_materialized_view(item: Declared, have: list[Clause], want: list[Clause], differing: set[str], comment: str) -> Change:
+def _plan_materialized_view(
+    item: Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], differing: set[str], comment: str
+) -> Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
     With another target the new view writes to it before the old one is gone, with the same target rows would be written twice. A
     refreshable view computes all rows again, and may be gone for a moment.
     """
-    refresh, other = clause_text(want, "refresh"), clause_text(have, "refresh")
-    appends = {any(token.is_word("APPEND") for token in tokenize(text)) for text in (refresh, other)}
+    refresh, other = sql_clauses.clause_text(want, "refresh"), sql_clauses.clause_text(have, "refresh")
+    appends = {any(token.is_word("APPEND") for token in sql_tokens.tokenize(text)) for text in (refresh, other)}
     if differing <= _ALTERED and bool(refresh) == bool(other) and len(appends) == 1:
         statements = []
         if differing & {"select", "columns"}:
-            statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", clause_text(want, "select")))
+            statements.append("MODIFY QUERY " + re.sub(r"^AS\s", "", sql_clauses.clause_text(want, "select")))
         if "refresh" in differing:
             statements.append(f"MODIFY {refresh}")
         if differing & {"definer", "security"}:
-            statements.append(f"MODIFY {clause_text(want, 'definer')} {clause_text(want, 'security')}".strip())
+            statements.append(f"MODIFY {sql_clauses.clause_text(want, 'definer')} {sql_clauses.clause_text(want, 'security')}".strip())
         if "comment" in differing:
             statements.append(f"MODIFY {comment}")
         return Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
-    if not (clause_text(have, "to") and clause_text(want, "to")):
+    if not (sql_clauses.clause_text(have, "to") and sql_clauses.clause_text(want, "to")):
         rest = ", ".join(sorted(differing))
         return Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
     if refresh or other:
@@ -145,14 +135,17 @@ def plan_collection_change(item: Declared, have: str) -> Change | None:
     """
     if not have:
         return Change(impossible=("it is defined in the server's configuration",))
-    before, after = parse_collection(have), parse_collection(item.statement)
+    before, after = create_statement.parse_collection(have), create_statement.parse_collection(item.statement)
     changed = {key: entry for key, entry in after.items() if not _same_entry(before.get(key), entry)}
     gone = [key for key in before if key not in after]
     texts = []
     for hidden in (False, True):
-        sets = [f"{quote_name(key)} = {HIDDEN_LITERAL if hidden else value} {flag}".strip() for key, (value, flag) in changed.items()]
+        sets = [
+            f"{sql_tokens.quote_name(key)} = {sql_secrets.HIDDEN_LITERAL if hidden else value} {flag}".strip()
+            for key, (value, flag) in changed.items()
+        ]
         words = [f"SET {', '.join(sets)}"] if sets else []
-        words += [f"DELETE {', '.join(map(quote_name, gone))}"] if gone else []
+        words += [f"DELETE {', '.join(map(sql_tokens.quote_name, gone))}"] if gone else []
         texts.append(f"ALTER NAMED COLLECTION {item.sql_name} {' '.join(words)}")
     return Change((texts[0],), shown=(texts[1],)) if changed or gone else None
 
@@ -161,14 +154,18 @@ def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
     if have is None or have[1] != want[1]:
         return False
     # The server writes every value as text.
-    return have[0] == HIDDEN_LITERAL or unquote(have[0]) == unquote(want[0])
+    return have[0] == sql_secrets.HIDDEN_LITERAL or sql_tokens.unquote(have[0]) == sql_tokens.unquote(want[0])
 
 
-def plan_rename(item: Declared, former: str, have: list[Clause], want: list[Clause], rest: Change) -> Change:
+def plan_rename(item: Declared, former: str, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], rest: Change) -> Change:
     """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
-    if is_replicated(have) and is_replicated(want) and not replica_path(parse_engine(item.body)[1]):
+    if (
+        sql_clauses.is_replicated(have)
+        and sql_clauses.is_replicated(want)
+        and not sql_clauses.replica_path(sql_clauses.parse_engine(item.body)[1])
+    ):
         # A replica made later would take the path that goes with the new name, and be alone there.
-        path = ", ".join(replica_path(table_engine(have)[1]))
+        path = ", ".join(sql_clauses.replica_path(sql_clauses.table_engine(have)[1]))
         reason = f"a replicated table keeps its path in ZooKeeper when it is renamed: declare the path, Replicated...({path})"
         return Change(impossible=(reason,))
     what = "DICTIONARY" if item.kind == "dictionary" else "TABLE"
@@ -179,28 +176,28 @@ def plan_drop(item: Declared, have: str) -> Change:
     """What removes an object. Only views without rows of their own go without permission."""
     if item.kind == "database":
         return Change((f"DROP DATABASE {item.sql_name} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
-    if item.kind in GLOBAL_KINDS:
-        return Change((f"DROP {KIND_KEYWORDS[item.kind]} {item.sql_name}",))
+    if item.kind in create_statement.GLOBAL_KINDS:
+        return Change((f"DROP {create_statement.KIND_KEYWORDS[item.kind]} {item.sql_name}",))
     if item.kind == "dictionary":
         return Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
-    kind = object_kind(have) if have else "table"
-    keeps_rows = kind != "view" and not (kind == "materialized_view" and clause_text(split_clauses(have), "to"))
+    kind = sql_clauses.object_kind(have) if have else "table"
+    keeps_rows = kind != "view" and not (kind == "materialized_view" and sql_clauses.clause_text(sql_clauses.split_clauses(have), "to"))
     return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())
 
 
-def is_stream(clauses: Clauses) -> bool:
+def is_stream(clauses: sql_clauses.Clauses) -> bool:
     """Whether a table consumes what it reads."""
-    return engine_name(clauses) in _STREAMS
+    return sql_clauses.engine_name(clauses) in _STREAMS
 
 
-def holds_no_rows(clauses: Clauses) -> bool:
+def holds_no_rows(clauses: sql_clauses.Clauses) -> bool:
     """Whether no row is lost with a table."""
-    return engine_name(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
+    return sql_clauses.engine_name(clauses) in (*_STREAMS, *_WITHOUT_ROWS)
 
 
-def is_alterable(clauses: Clauses, differing: t.Collection[str]) -> bool:
+def is_alterable(clauses: sql_clauses.Clauses, differing: t.Collection[str]) -> bool:
     """Whether ALTER may do to a table without rows what differs; the server rehearses it where it can."""
-    name = engine_name(clauses)
+    name = sql_clauses.engine_name(clauses)
     if set(differing) <= {"comment"}:
         return True
     if name in ("AzureQueue", "S3Queue"):
@@ -208,12 +205,12 @@ def is_alterable(clauses: Clauses, differing: t.Collection[str]) -> bool:
     return name in _WITH_ALTERED_COLUMNS and set(differing) <= {"columns", "comment", "settings"}
 
 
-def recreate_loss(clauses: Clauses) -> str:
+def recreate_loss(clauses: sql_clauses.Clauses) -> str:
     """What is lost when a table that consumes a stream is dropped and created; empty where nothing is."""
-    name, settings = engine_name(clauses), parse_settings(clause_text(clauses, "settings"))
+    name, settings = sql_clauses.engine_name(clauses), sql_clauses.parse_settings(sql_clauses.clause_text(clauses, "settings"))
     if name == "Kafka" and "kafka_keeper_path" in settings:
         return "its offsets in ZooKeeper would be dropped with it"
-    if name == "RabbitMQ" and unquote(settings.get("rabbitmq_queue_consume", "0")) not in ("1", "true"):
+    if name == "RabbitMQ" and sql_tokens.unquote(settings.get("rabbitmq_queue_consume", "0")) not in ("1", "true"):
         return "its queues, and the messages that wait in them, would be dropped with it"
     if name == "NATS" and not ("nats_stream" in settings and "nats_consumer_name" in settings):
         return "messages that are published while it is made anew would be lost"
@@ -224,24 +221,24 @@ def recreate_loss(clauses: Clauses) -> str:
     return ""
 
 
-def plan_recreate(item: Declared, have: Clauses, want: Clauses, database_engine: str) -> Change:
+def plan_recreate(item: Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, database_engine: str) -> Change:
     """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
     reason = recreate_loss(have)
     needs = ((DROP_TABLE, reason),) if reason else ()
     drop = f"DROP TABLE {item.sql_name} SYNC"
     replace = item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)
     atomic = database_engine.partition("(")[0] in _ATOMIC
-    if engine_name(have) in _STREAMS:
-        stand_in = f"CREATE TABLE {item.sql_name} {clause_text(want, 'columns')} ENGINE = Null"
+    if sql_clauses.engine_name(have) in _STREAMS:
+        stand_in = f"CREATE TABLE {item.sql_name} {sql_clauses.clause_text(want, 'columns')} ENGINE = Null"
         halves = ((drop, stand_in), (replace,)) if atomic else ((drop, stand_in), (drop, item.statement))
-        return Change((drop, item.statement), needs, halves=halves if clause_text(want, "columns") else ())
-    if engine_name(have) == "Distributed" and atomic:
+        return Change((drop, item.statement), needs, halves=halves if sql_clauses.clause_text(want, "columns") else ())
+    if sql_clauses.engine_name(have) == "Distributed" and atomic:
         beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
         exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
         return Change((beside.statement, exchange, *drop_statements("Distributed", beside.sql_name)), needs)
     if not atomic:
-        return Change((*drop_statements(engine_name(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
-    return Change((*drop_statements(engine_name(have), item.sql_name)[:-1], replace), needs)
+        return Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
+    return Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name)[:-1], replace), needs)
 
 
 def drop_statements(name: str, table: str) -> tuple[str, ...]:

@@ -12,14 +12,12 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from .clauses import Clause, Clauses, clause_text, is_replicated, join_clauses, replace_clause, set_clause, split_clauses
+from . import create_statement, sql_clauses, sql_secrets
 from .client import ClickHouse
-from .create_statement import parse_collection
 from .declaration import Declared, Key, Purge, collection_text
 from .references import has_unqualified_name, qualify_clause, refers_to_any
 from .server_defaults import fill_server_defaults, inner_table_name
 from .server_state import ServerState, format_declarations, quoted_list, read_macros, read_server_state
-from .sql_secrets import find_hidden_secrets, mask_secrets
 
 if t.TYPE_CHECKING:
     from .sql_functions import Function
@@ -34,8 +32,8 @@ class Definition(t.NamedTuple):
     pretty: str = ""
 
     @property
-    def clauses(self) -> list[Clause]:
-        return split_clauses(self.text)
+    def clauses(self) -> list[sql_clauses.Clause]:
+        return sql_clauses.split_clauses(self.text)
 
 
 class _Declarations:
@@ -83,7 +81,7 @@ class Observation(_Declarations):
     differing: tuple[Declared, ...] = ()
     former: t.Mapping[Key, str] = field(default_factory=dict)
     leftovers: t.Mapping[Key, str] = field(default_factory=dict)
-    stored: t.Mapping[Key, list[Clause]] = field(default_factory=dict)
+    stored: t.Mapping[Key, list[sql_clauses.Clause]] = field(default_factory=dict)
     collections: t.Mapping[Key, str] = field(default_factory=dict)
     query_columns: t.Mapping[Key, str] = field(default_factory=dict)
     changing: frozenset[Key] = frozenset()
@@ -94,7 +92,10 @@ class Observation(_Declarations):
         """Whether the plan does more than to create tables and the like, or has to be checked before it does."""
         if self.differing or self.leftovers or any(item.absent for item in self.declared):
             return True
-        return any(item.key not in self.have and (item.kind in VIEWS or is_replicated(self.want[item.key].clauses)) for item in self.tables)
+        return any(
+            item.key not in self.have and (item.kind in VIEWS or sql_clauses.is_replicated(self.want[item.key].clauses))
+            for item in self.tables
+        )
 
     def database_engine(self, item: Declared) -> str:
         """The engine of an object's database, with its arguments; empty where the database does not exist."""
@@ -114,7 +115,7 @@ class Comparison(_Declarations):
     """
 
     declared: tuple[Declared, ...]
-    clauses: t.Mapping[Key, list[Clause]]
+    clauses: t.Mapping[Key, list[sql_clauses.Clause]]
     have: t.Mapping[Key, str]
     macros: t.Mapping[str, str]
     database: str
@@ -122,29 +123,29 @@ class Comparison(_Declarations):
     changing: frozenset[Key] = frozenset()
     functions: t.Mapping[str, Function] = field(default_factory=dict)
 
-    def filled(self, item: Declared, clauses: list[Clause]) -> list[Clause]:
+    def filled(self, item: Declared, clauses: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
         """A definition with what the server has filled in by itself."""
-        theirs = split_clauses(self.have[item.key])
-        table = inner_table_name(item.name, clause_text(theirs, "engine")) if item.kind == "materialized_view" else item.name
+        theirs = sql_clauses.split_clauses(self.have[item.key])
+        table = inner_table_name(item.name, sql_clauses.clause_text(theirs, "engine")) if item.kind == "materialized_view" else item.name
         return fill_server_defaults(clauses, theirs, {**self.macros, "database": item.database, "table": table})
 
-    def is_as_declared(self, item: Declared, clauses: list[Clause] | None = None) -> bool:
+    def is_as_declared(self, item: Declared, clauses: list[sql_clauses.Clause] | None = None) -> bool:
         """Whether an object exists, and the server shows it in the words of these clauses (without: of its declaration)."""
         ours = self.clauses[item.key] if clauses is None else clauses
-        return item.key in self.have and join_clauses(self.filled(item, ours)) == self.have[item.key]
+        return item.key in self.have and sql_clauses.join_clauses(self.filled(item, ours)) == self.have[item.key]
 
     def is_same_but_for_secrets(self, item: Declared) -> bool:
         """Whether an object exists as it is declared, with secrets hidden on both sides."""
         if item.key not in self.have:
             return False
-        ours = join_clauses(self.filled(item, self.clauses[item.key]))
-        return mask_secrets(ours, self.secrets) == mask_secrets(self.have[item.key], self.secrets)
+        ours = sql_clauses.join_clauses(self.filled(item, self.clauses[item.key]))
+        return sql_secrets.mask_secrets(ours, self.secrets) == sql_secrets.mask_secrets(self.have[item.key], self.secrets)
 
 
 class Canonical(t.NamedTuple):
     """Declarations as the server understood them when they were tried, columns that the queries of views give, secrets that it hid."""
 
-    definitions: t.Mapping[Key, list[Clause]]
+    definitions: t.Mapping[Key, list[sql_clauses.Clause]]
     query_columns: t.Mapping[Key, str]
     secrets: frozenset[str]
 
@@ -165,7 +166,7 @@ def observe(client: ClickHouse, declared: t.Sequence[Declared], secrets: t.Colle
     missing = [item for item in tried if item.kind == "table" and item.key in canonical.definitions and item.key not in comparison.have]
     # A Replicated database creates the tables of all its replicas by itself.
     missing = [item for item in missing if not server.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
-    stored: t.Mapping[Key, list[Clause]] = {}
+    stored: t.Mapping[Key, list[sql_clauses.Clause]] = {}
     if missing:
         from .replica_definition import read_stored_definitions
 
@@ -178,7 +179,7 @@ def _compare_texts(client: ClickHouse, declared: tuple[Declared, ...], server: S
     present = [item for item in declared if not item.absent]
     formatted, databases = format_declarations(client, present, server.databases)
     clauses = {
-        item.key: _with_implied_names(client, item, split_clauses(formatted[item.key]), server.database)
+        item.key: _with_implied_names(client, item, sql_clauses.split_clauses(formatted[item.key]), server.database)
         for item in present
         if item.kind != "named_collection"
     }
@@ -187,16 +188,16 @@ def _compare_texts(client: ClickHouse, declared: tuple[Declared, ...], server: S
     return _with_changing(comparison)
 
 
-def _with_implied_names(client: ClickHouse, item: Declared, clauses: list[Clause], database: str) -> list[Clause]:
+def _with_implied_names(client: ClickHouse, item: Declared, clauses: list[sql_clauses.Clause], database: str) -> list[sql_clauses.Clause]:
     """A declaration with the engine that is the server's default, and with the databases of the tables that a view writes to."""
-    if item.kind == "table" and not clause_text(clauses, "engine"):
+    if item.kind == "table" and not sql_clauses.clause_text(clauses, "engine"):
         engine = client.setting("default_table_engine") or "MergeTree"
-        return set_clause(clauses, Clause("engine", f"ENGINE = {engine}"))
+        return sql_clauses.set_clause(clauses, sql_clauses.Clause("engine", f"ENGINE = {engine}"))
     if item.kind == "materialized_view":
         for key in ("refresh", "to"):
-            text = clause_text(clauses, key)
+            text = sql_clauses.clause_text(clauses, key)
             if has_unqualified_name(text):
-                clauses = replace_clause(clauses, key, qualify_clause(text, database))
+                clauses = sql_clauses.replace_clause(clauses, key, qualify_clause(text, database))
     return clauses
 
 
@@ -212,20 +213,25 @@ def _with_changing(comparison: Comparison) -> Comparison:
     if any(not database for database, _name in found):
         from .sql_functions import parse_function
 
-        texts = {item.name: join_clauses(comparison.clauses[item.key]) for item in items if item.kind == "function"}
+        texts = {item.name: sql_clauses.join_clauses(comparison.clauses[item.key]) for item in items if item.kind == "function"}
         functions = {name: parse_function(text) for name, text in texts.items()}
     for _item in items:  # each may call the one before
         found |= {item.key for item in items if item.kind == "function" and refers_to_any(item.body, found, comparison.database)}
     return dataclasses.replace(comparison, changing=frozenset(found), functions=functions)
 
 
-def _observation(server: ServerState, comparison: Comparison, canonical: Canonical, stored: t.Mapping[Key, list[Clause]]) -> Observation:
+def _observation(
+    server: ServerState, comparison: Comparison, canonical: Canonical, stored: t.Mapping[Key, list[sql_clauses.Clause]]
+) -> Observation:
     """Both sides, with secrets hidden and with what the server fills in by itself."""
     clauses = {**comparison.clauses, **canonical.definitions}
     secrets = comparison.secrets | canonical.secrets
-    have = {**comparison.have, **{key: mask_secrets(join_clauses(theirs), secrets) for key, theirs in stored.items()}}
+    have = {
+        **comparison.have,
+        **{key: sql_secrets.mask_secrets(sql_clauses.join_clauses(theirs), secrets) for key, theirs in stored.items()},
+    }
     for key in clauses.keys() & have.keys():
-        secrets |= hidden_secrets(clauses[key], split_clauses(have[key]))
+        secrets |= hidden_secrets(clauses[key], sql_clauses.split_clauses(have[key]))
     gone = [item for item in comparison.declared if item.absent and item.kind == "database" and item.database in server.databases]
     have.update({item.key: item.label for item in gone})
     known = dataclasses.replace(comparison, have=have)
@@ -234,14 +240,14 @@ def _observation(server: ServerState, comparison: Comparison, canonical: Canonic
     differing: list[Declared] = []
     for item in comparison.present:
         if item.kind == "named_collection":
-            want[item.key] = collection_text(item.name, parse_collection(item.statement))
+            want[item.key] = collection_text(item.name, create_statement.parse_collection(item.statement))
             if item.key in have:
-                have[item.key] = have[item.key] and collection_text(item.name, parse_collection(have[item.key]))
+                have[item.key] = have[item.key] and collection_text(item.name, create_statement.parse_collection(have[item.key]))
                 differing.append(item)  # its values have to be looked at
             continue
         ours = known.filled(item, clauses[item.key]) if item.key in have and item.kind != "database" else clauses[item.key]
-        text = want[item.key] = mask_secrets(join_clauses(ours), secrets)
-        if mask_secrets(have.get(item.key, ""), secrets) == text:
+        text = want[item.key] = sql_secrets.mask_secrets(sql_clauses.join_clauses(ours), secrets)
+        if sql_secrets.mask_secrets(have.get(item.key, ""), secrets) == text:
             have[item.key] = text  # another object's secret may be an ordinary word in this one
         if item.key in have and (have[item.key] != text or item.key in server.former or item.key in stored):
             differing.append(item)
@@ -263,9 +269,9 @@ def _observation(server: ServerState, comparison: Comparison, canonical: Canonic
     )
 
 
-def hidden_secrets(ours: t.Iterable[Clause], theirs: Clauses) -> set[str]:
+def hidden_secrets(ours: t.Iterable[sql_clauses.Clause], theirs: sql_clauses.Clauses) -> set[str]:
     """Literals of our definition that the server hides in its own: these are secrets, known to us or not."""
-    return {secret for part in ours for secret in find_hidden_secrets(part.text, clause_text(theirs, part.key))}
+    return {secret for part in ours for secret in sql_secrets.find_hidden_secrets(part.text, sql_clauses.clause_text(theirs, part.key))}
 
 
 def with_readable_texts(client: ClickHouse, observation: Observation) -> Observation:

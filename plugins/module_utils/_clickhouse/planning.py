@@ -8,13 +8,12 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
 
+from . import create_statement, sql_secrets
 from .change import Change, Changes
 from .client import ClickHouseError
-from .create_statement import Create
 from .declaration import ABSENT, Declared, Key
 from .observation import Definition, Observation
 from .references import find_references
-from .sql_secrets import contains_hidden_secret, mask_secrets
 
 PRESENT = "present"
 CREATED = "created"
@@ -55,12 +54,12 @@ def plan_schema(
             before = "" if status == CREATED else have.pretty
             states.append(_state(item, status, before, canonical.pretty, "; ".join(obstacles)))
             if change.create:
-                made.append(Step(item.key, change.create, mask_secrets(change.create, secrets)))
+                made.append(Step(item.key, change.create, sql_secrets.mask_secrets(change.create, secrets)))
             if not obstacles:
                 made += change.steps(item.key, secrets)
         if made:
             steps[item.key] = made
-    hidden = {key for key, made in steps.items() if any(contains_hidden_secret(step.statement) for step in made)}
+    hidden = {key for key, made in steps.items() if any(sql_secrets.contains_hidden_secret(step.statement) for step in made)}
     for item in want:
         if item.key in hidden:
             raise ClickHouseError(f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself")
@@ -88,7 +87,7 @@ def _state(item: Declared, status: str, before: str, after: str, reason: str = "
 def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition]) -> list[Declared]:
     """What goes goes after what refers to it: a dictionary after the tables that ask it."""
     uses = {
-        item.key: find_references(Create("table", item.database, item.name, have[item.key].text))
+        item.key: find_references(create_statement.Create("table", item.database, item.name, have[item.key].text))
         for item in want
         if item.absent and item.key in have
     }

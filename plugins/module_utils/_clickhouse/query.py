@@ -14,10 +14,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import error_codes
+from . import error_codes, sql_tokens
 from .client import LARGEST_FIELD, ROWS_FORMAT, Answer, ClickHouseError
 from .settings import check_text, excerpt
-from .tokens import Token, quote_string, split_arguments, tokenize
 
 HIDDEN = "[HIDDEN]"
 
@@ -52,7 +51,7 @@ class Statement:
 def read_statement(text: str) -> Statement:
     """Take a statement apart as far as it matters, or say what is wrong with it."""
     check_text("query", text)
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     while tokens and tokens[-1].is_word(";"):
         tokens = tokens[:-1]
     words = [token for token in tokens if token.text != "("]
@@ -75,13 +74,13 @@ def read_statement(text: str) -> Statement:
     return Statement(text, verb, verb in _READS, _placeholders(text, tokens))
 
 
-def _is_format(tokens: t.Sequence[Token], index: int) -> bool:
+def _is_format(tokens: t.Sequence[sql_tokens.Token], index: int) -> bool:
     """Whether a C(FORMAT) clause begins here, as opposed to something named format."""
     named = tokens[index - 1].is_word("AS") or tokens[index - 1].is_word("INTO") or tokens[index - 1].text in (".", ",")
     return tokens[index].is_word("FORMAT") and tokens[index].depth == 0 and tokens[index + 1].kind == "word" and not named
 
 
-def _placeholders(text: str, tokens: t.Sequence[Token]) -> dict[str, str]:
+def _placeholders(text: str, tokens: t.Sequence[sql_tokens.Token]) -> dict[str, str]:
     found: dict[str, str] = {}
     for index, token in enumerate(tokens[:-3]):
         if token.text == "{" and token.kind == "other" and tokens[index + 1].kind == "word" and tokens[index + 2].text == ":":
@@ -142,7 +141,7 @@ def _literal(value: t.Any, kind: str, where: str) -> str:
         return repr(value) if math.isfinite(value) else str(value)
     if isinstance(value, str):
         check_text(where, value)
-        return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else quote_string(value)
+        return value if _NUMERIC.fullmatch(base) and _NUMBER.fullmatch(value) else sql_tokens.quote_string(value)
     if isinstance(value, list) and base == "Tuple":
         if len(value) != len(arguments):
             raise ClickHouseError(f"{where}: {len(value)} values for {kind}")
@@ -157,12 +156,12 @@ def _literal(value: t.Any, kind: str, where: str) -> str:
 
 def _type(kind: str) -> tuple[str, list[str]]:
     """Name and arguments of a type, without what makes no difference to a literal of it; names of tuple elements are left out."""
-    tokens = tokenize(kind)
+    tokens = sql_tokens.tokenize(kind)
     if not tokens:
         return "", []
     texts = []
-    for text in split_arguments(kind):
-        rest = tokenize(text)[1:]
+    for text in sql_tokens.split_arguments(kind):
+        rest = sql_tokens.tokenize(text)[1:]
         texts.append(text[rest[0].start :] if rest and rest[0].kind in ("word", "quoted") else text)
     if tokens[0].text in ("Nullable", "LowCardinality") and texts:
         return _type(texts[0])
@@ -238,8 +237,13 @@ def secret_spellings(parameters: t.Mapping[str, t.Any]) -> set[str]:
         elif isinstance(value, list):
             waiting += value
         elif isinstance(value, str):
-            spellings = {value, value.translate(_ESCAPES), quote_string(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-            spellings |= {quote_string(spelling)[1:-1].translate(_ESCAPES) for spelling in (value, value.translate(_ESCAPES))}
+            spellings = {
+                value,
+                value.translate(_ESCAPES),
+                sql_tokens.quote_string(value)[1:-1],
+                json.dumps(value, ensure_ascii=False)[1:-1],
+            }
+            spellings |= {sql_tokens.quote_string(spelling)[1:-1].translate(_ESCAPES) for spelling in (value, value.translate(_ESCAPES))}
             spellings |= {value.translate(_ESCAPES).replace("'", "\\'"), value.replace("'", "''")}
             found |= spellings | {" ".join(spelling.split()) for spelling in spellings}
         elif value is not None and not isinstance(value, bool):

@@ -22,21 +22,9 @@ import json
 import typing as t
 from dataclasses import dataclass
 
-from . import alter
+from . import alter, sql_clauses, sql_tokens
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import (
-    Clause,
-    Clauses,
-    clause_text,
-    engine_clause,
-    engine_name,
-    is_replicated,
-    join_clauses,
-    replace_clause,
-    without_replication,
-)
 from .declaration import Declared
-from .tokens import quote_name, quote_string, tokenize, unquote
 
 BEFORE_SUFFIX = "__before"
 _MARK = "replaced by a rebuild of groundwork.observability, copied up to block "
@@ -86,7 +74,7 @@ class Copy:
 
     def of_partition(self, partition: str) -> str:
         """The condition for rows of one partition of the old table, behind other conditions."""
-        return "" if self.unit == "''" else f" AND _partition_id = {quote_string(partition)}"
+        return "" if self.unit == "''" else f" AND _partition_id = {sql_tokens.quote_string(partition)}"
 
     @staticmethod
     def row_checksum(columns: t.Sequence[str]) -> str:
@@ -94,7 +82,7 @@ class Copy:
         return f"cityHash64(formatRow('RowBinary', {', '.join(columns)}))"
 
 
-def plan_copy(have: Clauses, want: Clauses, renamed: t.Mapping[str, str]) -> Copy:
+def plan_copy(have: sql_clauses.Clauses, want: sql_clauses.Clauses, renamed: t.Mapping[str, str]) -> Copy:
     """How to copy. C(renamed) gives former names of columns."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     names: list[str] = []
@@ -104,26 +92,26 @@ def plan_copy(have: Clauses, want: Clauses, renamed: t.Mapping[str, str]) -> Cop
         source = old.get(renamed.get(name, name)) or old.get(name)
         if source is None or column.default_kind not in ("", "DEFAULT") or source.default_kind == "EPHEMERAL":
             continue
-        names.append(quote_name(name))
+        names.append(sql_tokens.quote_name(name))
         expressions.append(_expression(source, column))
         if not alter.is_lossless_cast(source.type, column.type):
             casts.append(expressions[-1])
-    key = clause_text(have, "partition_by")
-    used = {unquote(token.text) for token in tokenize(key) if token.kind in ("word", "quoted")} & set(old)
-    kept = all(name in new and new[name].type == old[name].type and quote_name(name) in names for name in used)
+    key = sql_clauses.clause_text(have, "partition_by")
+    used = {sql_tokens.unquote(token.text) for token in sql_tokens.tokenize(key) if token.kind in ("word", "quoted")} & set(old)
+    kept = all(name in new and new[name].type == old[name].type and sql_tokens.quote_name(name) in names for name in used)
     unit = f"toString(tuple({key[len('PARTITION BY') :].strip()}))" if key and kept else "''"
-    return Copy(tuple(names), tuple(expressions), unit, kept and key == clause_text(want, "partition_by"), tuple(casts))
+    return Copy(tuple(names), tuple(expressions), unit, kept and key == sql_clauses.clause_text(want, "partition_by"), tuple(casts))
 
 
 def _expression(old: alter.Column, new: alter.Column) -> str:
-    name = quote_name(old.name)
+    name = sql_tokens.quote_name(old.name)
     if old.type == new.type:
         return name
     if alter.is_nullable(old.type) and not alter.is_nullable(new.type):
-        text = quote_string(new.type)
+        text = sql_tokens.quote_string(new.type)
         default = f"_CAST({new.parts['DEFAULT']}, {text})" if "DEFAULT" in new.parts else f"defaultValueOfTypeName({text})"
-        return f"ifNull(_CAST({name}, {quote_string(alter.to_nullable(new.type))}), {default})"
-    return f"_CAST({name}, {quote_string(new.type)})"
+        return f"ifNull(_CAST({name}, {sql_tokens.quote_string(alter.to_nullable(new.type))}), {default})"
+    return f"_CAST({name}, {sql_tokens.quote_string(new.type)})"
 
 
 def format_mark(blocks: t.Mapping[str, int]) -> str:
@@ -145,8 +133,8 @@ class Rebuild:
     """
 
     item: Declared
-    have: tuple[Clause, ...]
-    want: tuple[Clause, ...]
+    have: tuple[sql_clauses.Clause, ...]
+    want: tuple[sql_clauses.Clause, ...]
     lock_path: str = ""
     leftover: str = ""
     exchanged: bool = False
@@ -181,21 +169,21 @@ class Rebuild:
     @property
     def replicated(self) -> bool:
         """Whether the new table has replicas."""
-        return is_replicated(self.want)
+        return sql_clauses.is_replicated(self.want)
 
     @property
     def was_replicated(self) -> bool:
         """Whether the old table has replicas."""
-        return is_replicated(self.have)
+        return sql_clauses.is_replicated(self.have)
 
     @property
     def may_add_rows(self) -> bool:
         """Whether rows that merges have collapsed may be added again."""
-        return engine_name(self.want).removeprefix("Replicated") in ("MergeTree", "ReplacingMergeTree")
+        return sql_clauses.engine_name(self.want).removeprefix("Replicated") in ("MergeTree", "ReplacingMergeTree")
 
     @property
     def create_lock(self) -> str:
-        engine = engine_clause("ReplicatedMergeTree", [quote_string(self.lock_path), "'lock'"])
+        engine = sql_clauses.engine_clause("ReplicatedMergeTree", [sql_tokens.quote_string(self.lock_path), "'lock'"])
         return f"CREATE TABLE IF NOT EXISTS {self.lock} (holder String) {engine} ORDER BY holder"
 
     @property
@@ -204,8 +192,10 @@ class Rebuild:
 
     @property
     def create_tail(self) -> str:
-        return join_clauses(replace_clause(without_replication(self.want), "head", f"CREATE TABLE {self.tail}"))
+        return sql_clauses.join_clauses(
+            sql_clauses.replace_clause(sql_clauses.without_replication(self.want), "head", f"CREATE TABLE {self.tail}")
+        )
 
     def set_mark(self, mark: str) -> str:
         """The statement that writes down, before the exchange, what has been copied."""
-        return f"ALTER TABLE {self.item.sql_name} MODIFY COMMENT {quote_string(mark)}"
+        return f"ALTER TABLE {self.item.sql_name} MODIFY COMMENT {sql_tokens.quote_string(mark)}"

@@ -11,14 +11,12 @@ import itertools
 import time
 import typing as t
 
-from . import error_codes, row_queries
+from . import error_codes, row_queries, sql_tokens
 from . import rebuild as names
 from .change import Replan
 from .client import ClickHouse, ClickHouseError
 from .rebuild import Rebuild, format_mark, parse_mark
-from .row_queries import PartitionRows, last_blocks
 from .server_state import quoted_list
-from .tokens import quote_string
 
 # What executes a statement and reports it.
 Execute = t.Callable[[str], None]
@@ -82,7 +80,7 @@ def verify_copy(client: ClickHouse, execute: Execute, rebuild: Rebuild, mark: st
             # What others have inserted into the new table is right; only what it lacks counts.
             differing = [name for name in wheres if row_queries.has_missing_rows(client, rebuild, wheres[name])]
         if not differing:
-            compared = format_mark(last_blocks(parts))
+            compared = format_mark(row_queries.last_blocks(parts))
             if compared != mark:
                 execute(rebuild.set_mark(compared))
             return
@@ -104,7 +102,7 @@ def _copy_again(
     rebuild: Rebuild,
     inside: str,
     differing: t.Sequence[str],
-    rows: tuple[t.Mapping[str, PartitionRows], t.Mapping[str, PartitionRows]],
+    rows: tuple[t.Mapping[str, row_queries.PartitionRows], t.Mapping[str, row_queries.PartitionRows]],
 ) -> None:
     """Copy partitions that differ. C(inside) is the condition for rows that are copied, C(rows) are those of both tables."""
     old_rows, new_rows = rows
@@ -115,7 +113,7 @@ def _copy_again(
         copied = list(old_rows)
     else:
         for name in wrong:
-            execute(f"ALTER TABLE {rebuild.new.sql_name} DROP PARTITION ID {quote_string(new_rows[name].partition)}")
+            execute(f"ALTER TABLE {rebuild.new.sql_name} DROP PARTITION ID {sql_tokens.quote_string(new_rows[name].partition)}")
     for name in copied:
         condition = inside + rebuild.copy.of_partition(old_rows[name].partition)
         execute(rebuild.copy.insert(rebuild.new.sql_name, rebuild.item.sql_name, condition))
@@ -149,7 +147,7 @@ def _attach_rows(client: ClickHouse, execute: Execute, rebuild: Rebuild, where: 
     execute(f"SYSTEM STOP MERGES {tail}")
     execute(copy.insert(tail, source, where) if all_rows else copy.insert_missing(tail, copy.missing_rows(source, target, where)))
     for (partition,) in client.rows(f"SELECT DISTINCT _partition_id FROM {tail} ORDER BY 1"):
-        execute(f"ALTER TABLE {target} ATTACH PARTITION ID {quote_string(partition)} FROM {tail}")
+        execute(f"ALTER TABLE {target} ATTACH PARTITION ID {sql_tokens.quote_string(partition)} FROM {tail}")
     execute(f"DROP TABLE {tail} SYNC")
 
 

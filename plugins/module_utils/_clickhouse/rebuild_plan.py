@@ -10,30 +10,15 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation
 
 from . import rebuild as names
+from . import row_queries, sql_clauses, sql_tokens
 from .argument_specs import REBUILD
 from .change import LOCK_SUFFIX, Change, Changes
-from .clauses import (
-    Clause,
-    clause_text,
-    engine_clause,
-    engine_name,
-    join_clauses,
-    object_kind,
-    parse_engine,
-    replace_clause,
-    replace_engine,
-    replica_path,
-    split_clauses,
-    table_engine,
-)
 from .client import ClickHouse
 from .declaration import Declared, Key
 from .differences import existing_objects
 from .observation import Observation
 from .rebuild import Rebuild, format_mark, parse_mark
-from .row_queries import await_copies, find_unconvertible_value, has_mutations, last_blocks, read_new_rows, read_old_rows, read_parts
 from .server_defaults import fill_server_defaults
-from .tokens import quote_string, unquote
 
 
 def plan_rebuilds(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
@@ -44,11 +29,11 @@ def plan_rebuilds(client: ClickHouse, observation: Observation, changes: Changes
             continue
         have = tuple(observation.have[item.key].clauses)
         if parse_mark(_comment(leftover)) is not None:
-            finish = plan_finish(client, Rebuild(item, tuple(split_clauses(leftover)), have, leftover=leftover, exchanged=True))
+            finish = plan_finish(client, Rebuild(item, tuple(sql_clauses.split_clauses(leftover)), have, leftover=leftover, exchanged=True))
             if made is not None and not made.impossible:
                 made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
             found[item.key] = made if made is not None and not made.impossible else finish
-        elif made is not None and made.impossible and object_kind(observation.have[item.key].text) == "table":
+        elif made is not None and made.impossible and sql_clauses.object_kind(observation.have[item.key].text) == "table":
             rebuild = Rebuild(item, have, tuple(observation.want[item.key].clauses), leftover=leftover)
             found[item.key] = plan_rebuild(client, rebuild, made) if REBUILD in allow else with_hint(rebuild, made)
     return found
@@ -61,19 +46,19 @@ def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change
     if obstacle:
         return change.refused(*change.impossible, obstacle)
     copy, old, new = rebuild.copy, rebuild.item.sql_name, rebuild.new.sql_name
-    reason = find_unconvertible_value(client, old, copy.casts) if copy.casts else ""
+    reason = row_queries.find_unconvertible_value(client, old, copy.casts) if copy.casts else ""
     if reason:
         return change.refused(*change.impossible, f"not all values can be copied: {reason}")
     rebuild = _with_lock_path(client, rebuild)
-    blocks = last_blocks(read_parts(client, rebuild.item))
+    blocks = row_queries.last_blocks(row_queries.read_parts(client, rebuild.item))
     condition = "" if copy.unit == "''" else " WHERE _partition_id = {}"
     partitions: t.Iterable[str] = blocks if condition else ["all"] if blocks else []
     if rebuild.leftover:
-        await_copies(client, rebuild)
+        row_queries.await_copies(client, rebuild)
         # What an interrupted run has copied stays where it is whole; the rest is found out, and mended, before the exchange.
-        copied = read_new_rows(client, rebuild)
-        partitions = [rows.partition for name, rows in read_old_rows(client, rebuild).items() if name not in copied]
-    copies = [copy.insert(new, old, condition.format(quote_string(partition))) for partition in partitions]
+        copied = row_queries.read_new_rows(client, rebuild)
+        partitions = [rows.partition for name, rows in row_queries.read_old_rows(client, rebuild).items() if name not in copied]
+    copies = [copy.insert(new, old, condition.format(sql_tokens.quote_string(partition))) for partition in partitions]
     create = [] if rebuild.leftover else [_create_statement(client, rebuild)]
     return _rebuild_change(rebuild, needs, create, copies, format_mark(blocks))
 
@@ -112,7 +97,7 @@ def plan_finish(client: ClickHouse, rebuild: Rebuild) -> Change:
 
 def with_hint(rebuild: Rebuild, change: Change) -> Change:
     """The impossible change, with the way out where there is one. Pure."""
-    engines = [engine_name(side) for side in (rebuild.have, rebuild.want)]
+    engines = [sql_clauses.engine_name(side) for side in (rebuild.have, rebuild.want)]
     if not all(name.endswith("MergeTree") for name in engines):
         return change
     *others, last = change.impossible
@@ -134,30 +119,30 @@ def _last_statements(rebuild: Rebuild) -> list[str]:
 def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
     """Why a table cannot be rebuilt; empty where it can."""
     item = rebuild.item
-    engines = [table_engine(side) for side in (rebuild.have, rebuild.want)]
+    engines = [sql_clauses.table_engine(side) for side in (rebuild.have, rebuild.want)]
     if not all(name.endswith("MergeTree") for name, _arguments in engines):
         return "a rebuild copies tables of the MergeTree family only"
     if not rebuild.copy.names:
         return "a rebuild would copy no column"
-    database = quote_string(item.database)
+    database = sql_tokens.quote_string(item.database)
     query = (
         f"SELECT (SELECT engine FROM system.databases WHERE name = {database}),"
-        f" (SELECT count() FROM system.tables WHERE database = {database} AND name = {quote_string(rebuild.before.name)})"
+        f" (SELECT count() FROM system.tables WHERE database = {database} AND name = {sql_tokens.quote_string(rebuild.before.name)})"
     )
     ((engine, before),) = client.rows(query)
     if engine != "Atomic":
         return f"a rebuild exchanges tables, which the database's engine {engine} cannot"
     if before:
         return f"{rebuild.before.label} is there, of an earlier rebuild: {_drop_first(rebuild.before)}"
-    if has_mutations(client, item):
+    if row_queries.has_mutations(client, item):
         return "mutations of it are not done (system.mutations): wait for them, or kill them"
     if rebuild.leftover:
-        theirs = split_clauses(rebuild.leftover)
-        ours = replace_clause(rebuild.want, "head", clause_text(theirs, "head"))
-        if join_clauses(fill_server_defaults(ours, theirs, {})) != rebuild.leftover:
+        theirs = sql_clauses.split_clauses(rebuild.leftover)
+        ours = sql_clauses.replace_clause(rebuild.want, "head", sql_clauses.clause_text(theirs, "head"))
+        if sql_clauses.join_clauses(fill_server_defaults(ours, theirs, {})) != rebuild.leftover:
             return f"{rebuild.new.label} is there, with another definition: {_drop_first(rebuild.new)}"
     elif rebuild.replicated and rebuild.was_replicated:
-        paths = [replica_path(arguments) for _name, arguments in engines]
+        paths = [sql_clauses.replica_path(arguments) for _name, arguments in engines]
         if not paths[1] or paths[0] == paths[1]:
             return "its path in ZooKeeper is taken by the table as it is: declare another path among the engine's arguments"
     return ""
@@ -170,9 +155,11 @@ def _drop_first(table: Declared) -> str:
 def _create_statement(client: ClickHouse, rebuild: Rebuild) -> str:
     """The new table, at the path in ZooKeeper that a table of the declared name would have."""
     body = rebuild.item.body
-    name, arguments = parse_engine(body)
-    if name.startswith("Replicated") and not replica_path(arguments):
-        body = replace_engine(body, engine_clause(name, [*_replica_path(client, rebuild.item, arguments), *arguments]))
+    name, arguments = sql_clauses.parse_engine(body)
+    if name.startswith("Replicated") and not sql_clauses.replica_path(arguments):
+        body = sql_clauses.replace_engine(
+            body, sql_clauses.engine_clause(name, [*_replica_path(client, rebuild.item, arguments), *arguments])
+        )
     return dataclasses.replace(rebuild.new, body=body).statement
 
 
@@ -180,22 +167,22 @@ def _with_lock_path(client: ClickHouse, rebuild: Rebuild) -> Rebuild:
     """The same, with the path of the lock, which replicas have in common."""
     if not rebuild.replicated:
         return rebuild
-    path = _replica_path(client, rebuild.item, table_engine(rebuild.want)[1])[0]
-    return dataclasses.replace(rebuild, lock_path=f"{unquote(path)}{LOCK_SUFFIX}")
+    path = _replica_path(client, rebuild.item, sql_clauses.table_engine(rebuild.want)[1])[0]
+    return dataclasses.replace(rebuild, lock_path=f"{sql_tokens.unquote(path)}{LOCK_SUFFIX}")
 
 
 def _replica_path(client: ClickHouse, item: Declared, arguments: t.Sequence[str]) -> list[str]:
     """Path and replica name of the declared table in ZooKeeper, as arguments of its engine."""
-    given = replica_path(arguments)
+    given = sql_clauses.replica_path(arguments)
     if given:
         return given
     query = "SELECT name, value FROM system.server_settings WHERE name IN ('default_replica_path', 'default_replica_name')"
     defaults = dict(client.rows(query))
     path = defaults["default_replica_path"].replace("{database}", item.database).replace("{table}", item.name)
-    return [quote_string(path), quote_string(defaults["default_replica_name"])]
+    return [sql_tokens.quote_string(path), sql_tokens.quote_string(defaults["default_replica_name"])]
 
 
 def _comment(text: str) -> str:
     """The comment of a table, from its definition."""
-    clauses: list[Clause] = split_clauses(text) if text else []
-    return unquote(clause_text(clauses, "comment")[len("COMMENT ") :])
+    clauses: list[sql_clauses.Clause] = sql_clauses.split_clauses(text) if text else []
+    return sql_tokens.unquote(sql_clauses.clause_text(clauses, "comment")[len("COMMENT ") :])

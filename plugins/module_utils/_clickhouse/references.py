@@ -7,17 +7,15 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .clauses import Clause, clause_text, parse_engine
-from .create_statement import Create
-from .tokens import Token, TokenCursor, quote_name, tokenize, tokens_match, unquote
+from . import create_statement, sql_clauses, sql_tokens
 
 # Functions whose first argument names a dictionary, or a table of the engine Join.
 _LOOKUP = re.compile(r"(dict[A-Z]|joinGet)")
 
 
-def find_references(create: Create) -> set[tuple[str, str]]:
+def find_references(create: create_statement.Create) -> set[tuple[str, str]]:
     """Objects that a statement reads or writes (a superset: aliases may be among them)."""
-    tokens = tokenize(create.body)
+    tokens = sql_tokens.tokenize(create.body)
     found: set[tuple[str, str]] = set()
     for index, token in enumerate(tokens):
         if token.kind != "word":
@@ -25,16 +23,16 @@ def find_references(create: Create) -> set[tuple[str, str]]:
         word = token.text.upper()
         opens = word in ("FROM", "JOIN", "TO", "IN") or (word == "ON" and index and tokens[index - 1].is_word("DEPENDS"))
         if opens or (word == "AS" and token.depth == 0 and create.kind == "table"):
-            cursor = TokenCursor(tokens[index + 1 :])
+            cursor = sql_tokens.TokenCursor(tokens[index + 1 :])
             found |= cursor.names(create.database)
             while cursor.take(",") or (cursor.take("AS") and cursor.identifier() and cursor.take(",")):
                 found |= cursor.names(create.database)
-        if _LOOKUP.match(token.text) and tokens_match(tokens, index + 1, ("(",)) and index + 2 < len(tokens):
+        if _LOOKUP.match(token.text) and sql_tokens.tokens_match(tokens, index + 1, ("(",)) and index + 2 < len(tokens):
             found |= _in_text(tokens[index + 2 :], create.database)
-    engine, arguments = parse_engine(create.body)
-    values = [unquote(argument) for argument in arguments]
+    engine, arguments = sql_clauses.parse_engine(create.body)
+    values = [sql_tokens.unquote(argument) for argument in arguments]
     if engine in ("Alias", "Dictionary") and len(values) == 1:
-        found |= _in_text(tokenize(arguments[0]), create.database)
+        found |= _in_text(sql_tokens.tokenize(arguments[0]), create.database)
     if engine == "Alias" and len(values) > 1:
         found.add((values[0], values[1]))
     if engine == "Distributed" and len(values) > 2:
@@ -44,9 +42,9 @@ def find_references(create: Create) -> set[tuple[str, str]]:
     return found
 
 
-def view_target(clauses: t.Iterable[Clause]) -> tuple[str, str]:
+def view_target(clauses: t.Iterable[sql_clauses.Clause]) -> tuple[str, str]:
     """The table that a materialized view writes to, in the server's words; empty names where the view has one of its own."""
-    names = [unquote(token.text) for token in tokenize(clause_text(clauses, "to"))[1::2]]
+    names = [sql_tokens.unquote(token.text) for token in sql_tokens.tokenize(sql_clauses.clause_text(clauses, "to"))[1::2]]
     return (names[0], names[1]) if len(names) == 2 else ("", "")
 
 
@@ -59,14 +57,14 @@ def qualify_clause(text: str, database: str) -> str:
     """A C(TO) or C(REFRESH) clause with the database of every object: the session's, where there is none."""
     for name in reversed(_clause_names(text)):
         if len(name) == 1:
-            text = f"{text[: name[0].start]}{quote_name(database)}.{text[name[0].start :]}"
+            text = f"{text[: name[0].start]}{sql_tokens.quote_name(database)}.{text[name[0].start :]}"
     return text
 
 
-def _clause_names(text: str) -> list[list[Token]]:
+def _clause_names(text: str) -> list[list[sql_tokens.Token]]:
     """The names behind C(TO), and behind C(DEPENDS ON) up to what is none; each is its parts."""
-    tokens = tokenize(text)
-    found: list[list[Token]] = []
+    tokens = sql_tokens.tokenize(text)
+    found: list[list[sql_tokens.Token]] = []
     for index, token in enumerate(tokens):
         if not (token.is_word("TO") or (token.is_word("ON") and index and tokens[index - 1].is_word("DEPENDS"))):
             continue
@@ -83,19 +81,21 @@ def _clause_names(text: str) -> list[list[Token]]:
 
 def has_lookup(text: str) -> bool:
     """Whether an expression reads a dictionary, or a table by its name."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     for index, token in enumerate(tokens):
-        behind = tokens[index + 1 + tokens_match(tokens, index + 1, ("(",)) :]
+        behind = tokens[index + 1 + sql_tokens.tokens_match(tokens, index + 1, ("(",)) :]
         if token.is_word("IN") and behind and behind[0].kind in ("word", "quoted"):
             return True
-        if token.kind == "word" and _LOOKUP.match(token.text) and tokens_match(tokens, index + 1, ("(",)):
+        if token.kind == "word" and _LOOKUP.match(token.text) and sql_tokens.tokens_match(tokens, index + 1, ("(",)):
             return True
     return False
 
 
-def _in_text(tokens: t.Sequence[Token], database: str) -> set[tuple[str, str]]:
+def _in_text(tokens: t.Sequence[sql_tokens.Token], database: str) -> set[tuple[str, str]]:
     """The object named by the first token, which may be a literal that holds the name."""
-    return TokenCursor(tokenize(unquote(tokens[0].text)) if tokens[0].kind == "string" else tokens).names(database)
+    return sql_tokens.TokenCursor(sql_tokens.tokenize(sql_tokens.unquote(tokens[0].text)) if tokens[0].kind == "string" else tokens).names(
+        database
+    )
 
 
 def refers_to_any(text: str, keys: t.Collection[tuple[str, str]], database: str) -> bool:
@@ -103,6 +103,6 @@ def refers_to_any(text: str, keys: t.Collection[tuple[str, str]], database: str)
     if not keys:
         return False
     functions = {name for home, name in keys if not home}
-    if any(token.text in functions for token in tokenize(text) if token.kind in ("word", "quoted")):
+    if any(token.text in functions for token in sql_tokens.tokenize(text) if token.kind in ("word", "quoted")):
         return True
-    return not set(keys).isdisjoint(find_references(Create("", database, "", text))) if has_lookup(text) else False
+    return not set(keys).isdisjoint(find_references(create_statement.Create("", database, "", text))) if has_lookup(text) else False

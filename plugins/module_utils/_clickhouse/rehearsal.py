@@ -13,17 +13,13 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
 
-from . import alter, differences, error_codes
+from . import alter, differences, error_codes, row_queries, sql_clauses, sql_tokens, temporary_objects
 from .change import Change, Changes
-from .clauses import Clause, engine_name, join_clauses, set_settings, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import Definition, Observation
 from .rebuild_plan import plan_rebuilds
-from .row_queries import find_unconvertible_value
 from .server_defaults import fill_server_defaults
-from .temporary_objects import TemporaryObjects, from_temporary, is_external, keeps_rows
-from .tokens import quote_name, quote_string
 from .view_checks import check_views
 
 _MISSING_COLUMN = {error_codes.NOT_FOUND_COLUMN_IN_BLOCK, error_codes.NO_SUCH_COLUMN_IN_TABLE, error_codes.UNKNOWN_IDENTIFIER}
@@ -49,21 +45,21 @@ def find_changes(client: ClickHouse, observation: Observation, allow: t.Collecti
     return changes, observation
 
 
-def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, list[Clause] | ClickHouseError]:
+def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, list[sql_clauses.Clause] | ClickHouseError]:
     """Tables with their columns renamed, in the server's words: other columns, keys and indices name them, too.
 
     In place of a definition there is the server's error where it refuses the new names.
     """
     items = [item for item in observation.differing if item.kind == "table" and differences.pending_renames(observation, item)]
-    found: dict[Key, list[Clause] | ClickHouseError] = {}
+    found: dict[Key, list[sql_clauses.Clause] | ClickHouseError] = {}
     for item in items:
         name = f"__groundwork_{random.getrandbits(32):08x}_renamed"
         have = observation.have[item.key].clauses
-        with TemporaryObjects(client) as temporary:
+        with temporary_objects.TemporaryObjects(client) as temporary:
             try:
                 temporary.create(name, item.kind, have)
                 client.execute(f"ALTER TABLE {name} {alter.rename_commands(differences.pending_renames(observation, item))}")
-                found[item.key] = from_temporary(item, have, split_clauses(temporary.definition(name)))
+                found[item.key] = temporary_objects.from_temporary(item, have, sql_clauses.split_clauses(temporary.definition(name)))
             except ServerError as error:
                 found[item.key] = error
     return found
@@ -74,7 +70,7 @@ def rehearse_changes(client: ClickHouse, observation: Observation, changes: Chan
     found: dict[Key, Change] = {}
     made: dict[str, Declared] = {}
     attempt = random.getrandbits(32)
-    with TemporaryObjects(client) as temporary:
+    with temporary_objects.TemporaryObjects(client) as temporary:
         for number, item in enumerate(observation.tables):
             change = changes.get(item.key)
             if change is None or item.kind != "table" or change.impossible or observation.uses_changing(item.body):
@@ -92,19 +88,21 @@ def rehearse_changes(client: ClickHouse, observation: Observation, changes: Chan
                 made[next(iter(twins))] = item
         texts = temporary.read_back(made) if made else {}
     for name, text in texts.items():
-        reason = _difference_left(observation, made[name], split_clauses(text))
+        reason = _difference_left(observation, made[name], sql_clauses.split_clauses(text))
         if reason:
             found[made[name].key] = changes[made[name].key].refused(reason)
     return found
 
 
-def _create_twins(temporary: TemporaryObjects, name: str, have: Definition, change: Change) -> dict[str, list[Clause]]:
+def _create_twins(
+    temporary: temporary_objects.TemporaryObjects, name: str, have: Definition, change: Change
+) -> dict[str, list[sql_clauses.Clause]]:
     """The twins that were made, by name; none where nothing is altered or the table cannot have any."""
-    if is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
+    if temporary_objects.is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
         return {}
     twins = {name: have.clauses}
-    if change.sample and engine_name(have.clauses).endswith("MergeTree"):
-        twins[f"{name}_wide"] = set_settings(have.clauses, _WIDE_PARTS)
+    if change.sample and sql_clauses.engine_name(have.clauses).endswith("MergeTree"):
+        twins[f"{name}_wide"] = sql_clauses.set_settings(have.clauses, _WIDE_PARTS)
     try:
         for table, clauses in twins.items():
             temporary.create(table, "table", clauses)
@@ -114,7 +112,11 @@ def _create_twins(temporary: TemporaryObjects, name: str, have: Definition, chan
 
 
 def _rehearse(
-    temporary: TemporaryObjects, item: Declared, change: Change, twins: t.Mapping[str, list[Clause]], allow: t.Collection[str]
+    temporary: temporary_objects.TemporaryObjects,
+    item: Declared,
+    change: Change,
+    twins: t.Mapping[str, list[sql_clauses.Clause]],
+    allow: t.Collection[str],
 ) -> tuple[bool, str]:
     """Alter the twins of a table. Whether the first one is complete then, and why the change is impossible.
 
@@ -122,14 +124,16 @@ def _rehearse(
     """
     source = change.source or item.sql_name
     # The twin of a table that passes rows on would pass this one on, and reading such a table may consume rows.
-    with_row = keeps_rows(next(iter(twins.values())))
+    with_row = temporary_objects.keeps_rows(next(iter(twins.values())))
     if change.casts and with_row and not change.obstacles(allow):
         # A value that does not fit would stop the mutation, and everything behind it.
-        former = "".join(f", {quote_name(old)} AS {quote_name(new)}" for new, old in change.renamed.items())
-        reason = find_unconvertible_value(temporary.client, f"(SELECT *{former} FROM {source})" if former else source, change.casts)
+        former = "".join(f", {sql_tokens.quote_name(old)} AS {sql_tokens.quote_name(new)}" for new, old in change.renamed.items())
+        reason = row_queries.find_unconvertible_value(
+            temporary.client, f"(SELECT *{former} FROM {source})" if former else source, change.casts
+        )
         if reason:
             return False, reason
-    sample = ", ".join(quote_name(change.renamed.get(column, column)) for column in change.sample)
+    sample = ", ".join(sql_tokens.quote_name(change.renamed.get(column, column)) for column in change.sample)
     complete = True
     for table in twins:
         if sample and with_row:
@@ -154,13 +158,13 @@ def _copy_row(client: ClickHouse, source: str, target: str, columns: str) -> boo
     return True
 
 
-def _difference_left(observation: Observation, item: Declared, altered: list[Clause]) -> str:
+def _difference_left(observation: Observation, item: Declared, altered: list[sql_clauses.Clause]) -> str:
     """Why a change is impossible whose statements do not lead to what is declared; empty where they do."""
     want = observation.want[item.key]
-    theirs = from_temporary(item, want.clauses, altered)
-    if join_clauses(fill_server_defaults(want.clauses, theirs, {})) == join_clauses(theirs):
+    theirs = temporary_objects.from_temporary(item, want.clauses, altered)
+    if sql_clauses.join_clauses(fill_server_defaults(want.clauses, theirs, {})) == sql_clauses.join_clauses(theirs):
         return ""
-    left = ObjectState(item.label, item.kind, DRIFTED, join_clauses(theirs), want.text).difference
+    left = ObjectState(item.label, item.kind, DRIFTED, sql_clauses.join_clauses(theirs), want.text).difference
     return f"no ALTER leads there, but only to: {left}"
 
 
@@ -173,9 +177,9 @@ def find_lost_values(client: ClickHouse, observation: Observation, changes: Chan
             continue
         for name, source in change.unwritten.items():
             where = f"active AND {item.condition('table')}"
-            written = f"SELECT name FROM system.parts_columns WHERE {where} AND column = {quote_string(name)}"
+            written = f"SELECT name FROM system.parts_columns WHERE {where} AND column = {sql_tokens.quote_string(name)}"
             if client.rows(f"SELECT count() FROM system.parts WHERE {where} AND rows > 0 AND name NOT IN ({written})")[0][0]:
-                write = f"ALTER TABLE {item.sql_name} MATERIALIZE COLUMN {quote_name(name)}"
+                write = f"ALTER TABLE {item.sql_name} MATERIALIZE COLUMN {sql_tokens.quote_name(name)}"
                 reason = (
                     f"column {name} has values that were never written and are computed from {source}, which would be dropped: "
                     f"declare renamed_columns instead of both, or write them first ({write})"

@@ -17,26 +17,12 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import alter, error_codes
+from . import alter, error_codes, sql_clauses, sql_secrets, sql_tokens
 from .argument_specs import CLAUSE_OPTIONS
 from .change import Change
-from .clauses import (
-    Clause,
-    Clauses,
-    clause_text,
-    engine_clause,
-    is_replicated,
-    join_clauses,
-    parse_engine,
-    parse_settings,
-    replica_path,
-    settings_clause,
-)
 from .client import ClickHouse, ServerError
 from .declaration import Key
 from .server_state import quoted_list
-from .sql_secrets import HIDDEN_LITERAL, find_secrets
-from .tokens import quote_name, quote_string, split_arguments, tokenize, unquote
 
 _COLUMNS = "columns format version: 1"
 _METADATA = "metadata format version: 1"
@@ -83,11 +69,11 @@ def zookeeper_path(key: Key, engine: str, macros: t.Mapping[str, str], settings:
 
     C(engine) is its C(ENGINE) clause; C(settings) are those of the server, which hold the path of a table declared without arguments.
     """
-    name, arguments = parse_engine(engine)
+    name, arguments = sql_clauses.parse_engine(engine)
     if not name.startswith("Replicated"):
         return None
-    given = replica_path(arguments)
-    path = _expand_macros(unquote(given[0]) if given else settings.get("default_replica_path", ""), key, macros)
+    given = sql_clauses.replica_path(arguments)
+    path = _expand_macros(sql_tokens.unquote(given[0]) if given else settings.get("default_replica_path", ""), key, macros)
     if path is None:
         return None
     zookeeper, found, rest = ("", "", path) if path.startswith("/") else path.partition(":/")
@@ -110,7 +96,7 @@ def _expand_macros(text: str, key: Key, macros: t.Mapping[str, str]) -> str | No
     return None
 
 
-def stored_definition(declared: Clauses, columns: str, metadata: str) -> list[Clause] | None:
+def stored_definition(declared: sql_clauses.Clauses, columns: str, metadata: str) -> list[sql_clauses.Clause] | None:
     """The definition that ZooKeeper has, with the head, path, settings and comment that are declared: those are each replica's own.
 
     Both texts are values of ZooKeeper. What is the same as declared is spelt as declared: where all is, so is the whole. Nothing for a
@@ -120,23 +106,23 @@ def stored_definition(declared: Clauses, columns: str, metadata: str) -> list[Cl
     pieces = _parse_columns(columns)
     if stored is None or pieces is None or stored["date column"] or stored.get("data format version", "0") == "0":
         return None
-    engine = _merge_engine(clause_text(declared, "engine"), stored)
+    engine = _merge_engine(sql_clauses.clause_text(declared, "engine"), stored)
     if engine is None:
         return None
     primary, order = ("", stored["primary key"]) if "sorting key" not in stored else (stored["primary key"], stored["sorting key"])
     texts = {
-        "head": clause_text(declared, "head"),
-        "columns": _merge_elements(clause_text(declared, "columns"), pieces, stored),
+        "head": sql_clauses.clause_text(declared, "head"),
+        "columns": _merge_elements(sql_clauses.clause_text(declared, "columns"), pieces, stored),
         "engine": engine,
         "partition_by": _merge_key(declared, "partition_by", stored.get("partition key", "")),
         "primary_key": _merge_key(declared, "primary_key", primary),
         "order_by": _merge_key(declared, "order_by", order) or "ORDER BY tuple()",
         "sample_by": _merge_key(declared, "sample_by", stored["sampling expression"]),
-        "ttl": _prefer_declared(clause_text(declared, "ttl"), f"TTL {stored['ttl']}" if "ttl" in stored else ""),
-        "settings": _merge_settings(clause_text(declared, "settings"), stored),
-        "comment": clause_text(declared, "comment"),
+        "ttl": _prefer_declared(sql_clauses.clause_text(declared, "ttl"), f"TTL {stored['ttl']}" if "ttl" in stored else ""),
+        "settings": _merge_settings(sql_clauses.clause_text(declared, "settings"), stored),
+        "comment": sql_clauses.clause_text(declared, "comment"),
     }
-    return [Clause(key, text) for key, text in texts.items() if text]
+    return [sql_clauses.Clause(key, text) for key, text in texts.items() if text]
 
 
 def _parse_metadata(metadata: str) -> dict[str, str] | None:
@@ -157,7 +143,7 @@ def _parse_columns(text: str) -> list[str] | None:
         return None
     found: list[str] = []
     for line in filter(None, lines[1:]):
-        name = line[: tokenize(line)[0].end]
+        name = line[: sql_tokens.tokenize(line)[0].end]
         parts = [_unescape(part) for part in line[len(name) :].strip(" ").split("\t")]
         if "EPHEMERAL" in parts[1:2] and parts[2].startswith("defaultValueOfTypeName("):
             del parts[2]
@@ -173,25 +159,27 @@ def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[s
     """The column list: columns, indices, constraints, projections, each as declared if it is the same."""
     pieces = list(columns)
     for keyword, name in (("INDEX", "indices"), ("CONSTRAINT", "constraints"), ("PROJECTION", "projections")):
-        pieces += [f"{keyword} {item}" for item in split_arguments(f"({stored.get(name, '')})") if not item.startswith(_IMPLICIT_INDEX)]
+        pieces += [
+            f"{keyword} {item}" for item in sql_tokens.split_arguments(f"({stored.get(name, '')})") if not item.startswith(_IMPLICIT_INDEX)
+        ]
     ours, theirs = (alter.parse_elements(text).texts for text in (declared, f"({', '.join(pieces)})"))
     spelt = {key: _prefer_declared(ours.get(key, ""), text) for key, text in theirs.items()}
     return declared if list(spelt.items()) == list(ours.items()) else f"({', '.join(spelt.values())})"
 
 
-def _merge_key(declared: Clauses, key: str, stored: str) -> str:
+def _merge_key(declared: sql_clauses.Clauses, key: str, stored: str) -> str:
     """A clause with a key, of which ZooKeeper has the list without its parentheses."""
-    words, given = CLAUSE_OPTIONS[key], clause_text(declared, key)
+    words, given = CLAUSE_OPTIONS[key], sql_clauses.clause_text(declared, key)
     if given and _comparable_tokens(_strip_parentheses(given[len(words) :])) == _comparable_tokens(_strip_parentheses(stored)):
         return given
-    several = len(split_arguments(f"({stored})")) > 1
+    several = len(sql_tokens.split_arguments(f"({stored})")) > 1
     return f"{words} ({stored})" if several else f"{words} {stored}" if stored else ""
 
 
 def _strip_parentheses(text: str) -> str:
     """A key without the parentheses or the C(tuple) around all of it."""
     while True:
-        tokens = tokenize(text)
+        tokens = sql_tokens.tokenize(text)
         named = bool(tokens) and tokens[0].text == "tuple"
         opened = tokens[named:]
         if not opened or opened[0].text != "(" or any(token.depth == 0 for token in opened[1:-1]):
@@ -205,8 +193,8 @@ def _prefer_declared(declared: str, stored: str) -> str:
 
 def _comparable_tokens(text: str) -> list[str]:
     """What is compared: tokens without parentheses, names without quotes."""
-    tokens = [token for token in tokenize(text) if token.text not in ("(", ")")]
-    return [unquote(token.text) if token.kind == "quoted" else token.text for token in tokens]
+    tokens = [token for token in sql_tokens.tokenize(text) if token.text not in ("(", ")")]
+    return [sql_tokens.unquote(token.text) if token.kind == "quoted" else token.text for token in tokens]
 
 
 def _merge_engine(declared: str, stored: t.Mapping[str, str]) -> str | None:
@@ -214,25 +202,29 @@ def _merge_engine(declared: str, stored: t.Mapping[str, str]) -> str | None:
     kind = _MODES.get(stored["mode"])
     if kind is None:
         return None
-    name, arguments = parse_engine(declared)
+    name, arguments = sql_clauses.parse_engine(declared)
     theirs = f"Replicated{kind}MergeTree"
-    path = replica_path(arguments)
+    path = sql_clauses.replica_path(arguments)
     partial = int(stored.get("merge parameters format version", "1")) < _ALL_PARAMETERS
     if kind == "Graphite" or (partial and kind):
         return declared if name == theirs else None
     sums = stored.get("columns to sum", "").split(",") if stored.get("columns to sum") else []
     columns = [stored["sign column"], stored.get("version column", ""), stored.get("is_deleted column", ""), *sums]
     columns = [column for column in columns if column]
-    ours = [unquote(column) for argument in arguments[len(path) :] for column in split_arguments(f"({_strip_parentheses(argument)})")]
+    ours = [
+        sql_tokens.unquote(column)
+        for argument in arguments[len(path) :]
+        for column in sql_tokens.split_arguments(f"({_strip_parentheses(argument)})")
+    ]
     if name == theirs and ours == columns:
         return declared
-    quoted = [quote_name(column) for column in columns]
-    return engine_clause(theirs, [*path, *([f"({', '.join(quoted)})"] if len(sums) > 1 else quoted)])
+    quoted = [sql_tokens.quote_name(column) for column in columns]
+    return sql_clauses.engine_clause(theirs, [*path, *([f"({', '.join(quoted)})"] if len(sums) > 1 else quoted)])
 
 
 def _merge_settings(declared: str, stored: t.Mapping[str, str]) -> str:
     """The declared settings, with those that ZooKeeper fixes for all replicas."""
-    found = parse_settings(declared)
+    found = sql_clauses.parse_settings(declared)
     fixed = (
         ("index_granularity", stored["index granularity"], _GRANULARITY),
         ("index_granularity_bytes", stored.get("granularity bytes", "0"), _GRANULARITY_BYTES),
@@ -240,36 +232,36 @@ def _merge_settings(declared: str, stored: t.Mapping[str, str]) -> str:
     changed = {name: value for name, value, default in fixed if found.get(name, default) != value}
     if not changed:
         return declared
-    return settings_clause({**found, **changed})
+    return sql_clauses.settings_clause({**found, **changed})
 
 
-def create_then_alter(joined: Clauses, change: Change, allow: t.Collection[str]) -> Change | None:
+def create_then_alter(joined: sql_clauses.Clauses, change: Change, allow: t.Collection[str]) -> Change | None:
     """The change of a table behind its creation as ZooKeeper has it. Nothing where values, which others have, would have to be tried."""
     if change.casts and not change.obstacles(allow):
         return None
-    elements = alter.parse_elements(clause_text(joined, "columns"))
+    elements = alter.parse_elements(sql_clauses.clause_text(joined, "columns"))
     values = [
-        f"defaultValueOfTypeName({quote_string(column.type)}) AS {quote_name(column.name)}"
+        f"defaultValueOfTypeName({sql_tokens.quote_string(column.type)}) AS {sql_tokens.quote_name(column.name)}"
         for column in elements.columns.values()
         if column.default_kind in ("", "DEFAULT")
     ]
     # A row for the rehearsal, unless the table might refuse this one.
     source = f"(SELECT {', '.join(values)} WHERE {int(not elements.items['CONSTRAINT'])})"
-    return dataclasses.replace(change, create=join_clauses(joined), source=source)
+    return dataclasses.replace(change, create=sql_clauses.join_clauses(joined), source=source)
 
 
-def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, Clauses]) -> dict[Key, list[Clause]]:
+def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, sql_clauses.Clauses]) -> dict[Key, list[sql_clauses.Clause]]:
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
     C(system.zookeeper), C(system.macros) or C(system.server_settings) gets none, and nobody those that hold a secret.
     """
-    engines = {key: clause_text(clauses, "engine") for key, clauses in tables.items() if is_replicated(clauses)}
+    engines = {key: sql_clauses.clause_text(clauses, "engine") for key, clauses in tables.items() if sql_clauses.is_replicated(clauses)}
     if not engines:
         return {}
     macros = dict(_rows_if_allowed(client, "SELECT macro, substitution FROM system.macros"))
     settings: dict[str, str] = {}
-    if not all(replica_path(parse_engine(engine)[1]) for engine in engines.values()):
+    if not all(sql_clauses.replica_path(sql_clauses.parse_engine(engine)[1]) for engine in engines.values()):
         settings = dict(_rows_if_allowed(client, "SELECT name, value FROM system.server_settings WHERE name = 'default_replica_path'"))
     places = {key: zookeeper_path(key, engine, macros, settings) for key, engine in engines.items()}
     stored: dict[tuple[ZooKeeperPath, str], str] = {}
@@ -277,27 +269,31 @@ def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, Clauses])
         paths = sorted({found.path for found in places.values() if found and found.zookeeper == zookeeper})
         query = f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({quoted_list(paths)}) AND name IN ('columns', 'metadata')"
         if zookeeper:
-            query += f" AND zookeeperName = {quote_string(zookeeper)}"
+            query += f" AND zookeeperName = {sql_tokens.quote_string(zookeeper)}"
         try:
             rows = _rows_if_allowed(client, query, *([error_codes.UNKNOWN_IDENTIFIER] if zookeeper else []))
         except ServerError as error:
             labels = [".".join(key) for key, found in places.items() if found and found.zookeeper == zookeeper]
             raise error.about(", ".join(labels)) from error
         stored.update({(ZooKeeperPath(zookeeper, path), name): value for path, name, value in rows})
-    joined: dict[Key, list[Clause]] = {}
+    joined: dict[Key, list[sql_clauses.Clause]] = {}
     for key, found in places.items():
         if found and (found, "columns") in stored and (found, "metadata") in stored:
             clauses = stored_definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
-            differs = clauses is not None and join_clauses(clauses) != join_clauses(tables[key])
+            differs = clauses is not None and sql_clauses.join_clauses(clauses) != sql_clauses.join_clauses(tables[key])
             if clauses is not None and differs and not _holds_secret(clauses) and not _holds_secret(tables[key]):
                 joined[key] = clauses
     return joined
 
 
-def _holds_secret(clauses: t.Iterable[Clause]) -> bool:
+def _holds_secret(clauses: t.Iterable[sql_clauses.Clause]) -> bool:
     """Whether the server would hide a part of the definition, which ZooKeeper shows."""
-    text = join_clauses(clauses)
-    return HIDDEN_LITERAL in text or bool(find_secrets(text)) or any(_CRYPT.match(token.text) for token in tokenize(text))
+    text = sql_clauses.join_clauses(clauses)
+    return (
+        sql_secrets.HIDDEN_LITERAL in text
+        or bool(sql_secrets.find_secrets(text))
+        or any(_CRYPT.match(token.text) for token in sql_tokens.tokenize(text))
+    )
 
 
 def _rows_if_allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:

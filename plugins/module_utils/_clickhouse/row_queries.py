@@ -9,11 +9,11 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
+from . import sql_tokens
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared
 from .rebuild import Rebuild
 from .server_state import quoted_list
-from .tokens import quote_name, quote_string, split_arguments, unquote
 
 # Characters of a value that a message shows.
 _VALUE_AT_MOST = 40
@@ -38,7 +38,7 @@ def _describe_unconvertible(client: ClickHouse, rows: str, cast: str, reason: Cl
     if not cast.startswith("_CAST("):
         return str(reason)
     column, kind = parse_cast(cast)
-    query = f"SELECT toString({quote_name(column)}) FROM {rows} WHERE {unconvertible_condition(cast)} LIMIT 1"
+    query = f"SELECT toString({sql_tokens.quote_name(column)}) FROM {rows} WHERE {unconvertible_condition(cast)} LIMIT 1"
     with contextlib.suppress(ClickHouseError):  # not every type can be asked for
         for (value,) in client.rows(query):
             return unconvertible_value(column, kind, str(value))
@@ -53,17 +53,17 @@ def unconvertible_value(column: str, kind: str, value: str) -> str:
 
 def parse_cast(expression: str) -> tuple[str, str]:
     """Column and type of C(_CAST(column, 'type')), where the column may stand in a function."""
-    column, kind = split_arguments(expression)
-    return unquote((split_arguments(column) or [column])[0]), unquote(kind)
+    column, kind = sql_tokens.split_arguments(expression)
+    return sql_tokens.unquote((sql_tokens.split_arguments(column) or [column])[0]), sql_tokens.unquote(kind)
 
 
 def unconvertible_condition(expression: str) -> str:
     """The condition for the values that C(_CAST(column, 'type')) does not take."""
-    source, kind = split_arguments(expression)
-    enum = unquote(kind).removeprefix("Nullable(")
+    source, kind = sql_tokens.split_arguments(expression)
+    enum = sql_tokens.unquote(kind).removeprefix("Nullable(")
     if enum.startswith("Enum"):
-        members = [piece.rpartition("=") for piece in split_arguments(enum)]
-        values = [text for name, _sign, number in members for text in (name.strip(), quote_string(number.strip()))]
+        members = [piece.rpartition("=") for piece in sql_tokens.split_arguments(enum)]
+        values = [text for name, _sign, number in members for text in (name.strip(), sql_tokens.quote_string(number.strip()))]
         return f"toString({source}) NOT IN ({', '.join(values)})"
     return f"isNotNull({source}) AND isNull(accurateCastOrNull({source}, {kind}))"
 
@@ -151,7 +151,7 @@ def read_other_replicas(client: ClickHouse, rebuild: Rebuild) -> list[str]:
 
 def await_copies(client: ClickHouse, rebuild: Rebuild) -> None:
     """Wait for copies of an interrupted run: the server goes on when the run that asked for them is gone."""
-    head = quote_string(f"INSERT INTO {rebuild.new.sql_name} (")
+    head = sql_tokens.quote_string(f"INSERT INTO {rebuild.new.sql_name} (")
     _await_none(
         client, f"SELECT count() FROM system.processes WHERE startsWith(query, {head})", "a copy of an interrupted run still goes on"
     )

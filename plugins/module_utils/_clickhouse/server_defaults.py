@@ -7,19 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .clauses import (
-    CLAUSE_ORDER,
-    Clause,
-    clause_text,
-    engine_clause,
-    parse_engine,
-    parse_settings,
-    replace_engine,
-    replica_path,
-    settings_clause,
-)
-from .sql_secrets import HIDDEN_LITERAL, aligned_tokens
-from .tokens import split_arguments, tokenize, unquote
+from . import sql_clauses, sql_secrets, sql_tokens
 
 # Engines to whose arguments the server adds the format that it has guessed.
 _GUESSED_FORMAT = frozenset(("AzureBlobStorage", "COSN", "GCS", "HDFS", "OSS", "S3", "URL"))
@@ -34,7 +22,9 @@ _INNER = re.compile(r"\.inner_id\.[0-9a-f-]{36}")
 _EPHEMERAL = re.compile(r"( EPHEMERAL) defaultValueOfTypeName\('(?:[^'\\]|\\.)*'\)")
 
 
-def fill_server_defaults(want: list[Clause], have: list[Clause], macros: t.Mapping[str, str]) -> list[Clause]:
+def fill_server_defaults(
+    want: list[sql_clauses.Clause], have: list[sql_clauses.Clause], macros: t.Mapping[str, str]
+) -> list[sql_clauses.Clause]:
     """A canonical declaration with what the server fills in by itself where it was left open.
 
     Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
@@ -44,9 +34,9 @@ def fill_server_defaults(want: list[Clause], have: list[Clause], macros: t.Mappi
     What remains different is drift.
     C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
-    filled: list[Clause] = []
+    filled: list[sql_clauses.Clause] = []
     for item in want:
-        other = clause_text(have, item.key)
+        other = sql_clauses.clause_text(have, item.key)
         text = item.text
         if item.key == "head":
             # It may carry a UUID.
@@ -58,27 +48,27 @@ def fill_server_defaults(want: list[Clause], have: list[Clause], macros: t.Mappi
         elif item.key == "columns" and " EPHEMERAL" in text:
             text = _fill_ephemeral(text, other)
         elif item.key == "definer" and text == "DEFINER = CURRENT_USER":
-            text = other if unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
+            text = other if sql_tokens.unquote(other.partition("= ")[2]) == macros.get("currentUser()") else text
         elif item.key == "primary_key":
-            text = _fill_layout(text, other, clause_text(want, "columns"))
+            text = _fill_layout(text, other, sql_clauses.clause_text(want, "columns"))
         if item.key != "fill":
-            filled.append(Clause(item.key, _fill_empty_secrets(text, other)))
+            filled.append(sql_clauses.Clause(item.key, _fill_empty_secrets(text, other)))
     keys = {item.key for item in filled}
-    view = _VIEW.match(clause_text(have, "head")) is not None
-    unsorted = not clause_text(want, "primary_key") and not clause_text(want, "order_by")
+    view = _VIEW.match(sql_clauses.clause_text(have, "head")) is not None
+    unsorted = not sql_clauses.clause_text(want, "primary_key") and not sql_clauses.clause_text(want, "order_by")
     for item in have:
-        granularity = parse_settings(item.text).get("index_granularity") if item.key == "settings" else None
+        granularity = sql_clauses.parse_settings(item.text).get("index_granularity") if item.key == "settings" else None
         implied = item.key in ("columns", "definer", "security") and view
-        implied = implied or (item.key == "columns" and not clause_text(want, "source"))
+        implied = implied or (item.key == "columns" and not sql_clauses.clause_text(want, "source"))
         implied = implied or (item.text == "ORDER BY tuple()" and unsorted)
-        sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == clause_text(want, "primary_key") != ""
+        sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == sql_clauses.clause_text(want, "primary_key") != ""
         if item.key not in keys and granularity:
-            filled.append(Clause("settings", f"SETTINGS index_granularity = {granularity}"))
+            filled.append(sql_clauses.Clause("settings", f"SETTINGS index_granularity = {granularity}"))
         elif item.key not in keys and (implied or sorted_by_key):
             filled.append(item)
-    filled = _fill_primary_key(filled, clause_text(have, "primary_key"))
+    filled = _fill_primary_key(filled, sql_clauses.clause_text(have, "primary_key"))
     theirs = [item.key for item in have]
-    order = theirs if {item.key for item in filled} == set(theirs) else CLAUSE_ORDER
+    order = theirs if {item.key for item in filled} == set(theirs) else sql_clauses.CLAUSE_ORDER
     return sorted(filled, key=lambda item: order.index(item.key))
 
 
@@ -88,12 +78,12 @@ def inner_table_name(view: str, engine: str) -> str:
     return named.group() if named else f".inner.{view}"
 
 
-def _fill_primary_key(want: list[Clause], have: str) -> list[Clause]:
+def _fill_primary_key(want: list[sql_clauses.Clause], have: str) -> list[sql_clauses.Clause]:
     """A primary key that is the sorting key may be said or not."""
-    same = clause_text(want, "order_by").replace("ORDER BY", "PRIMARY KEY", 1)
-    if not same or {clause_text(want, "primary_key"), have} != {"", same}:
+    same = sql_clauses.clause_text(want, "order_by").replace("ORDER BY", "PRIMARY KEY", 1)
+    if not same or {sql_clauses.clause_text(want, "primary_key"), have} != {"", same}:
         return want
-    return [part for part in want if part.key != "primary_key"] + ([Clause("primary_key", have)] if have else [])
+    return [part for part in want if part.key != "primary_key"] + ([sql_clauses.Clause("primary_key", have)] if have else [])
 
 
 def _fill_layout(want: str, have: str, columns: str) -> str:
@@ -101,8 +91,12 @@ def _fill_layout(want: str, have: str, columns: str) -> str:
     ours, theirs = _LAYOUT.search(want), _LAYOUT.search(have)
     if ours is None or theirs is None or theirs.group(1) != f"COMPLEX_KEY_{ours.group(1)}":
         return want
-    key = [unquote(name.strip()) for name in want[len("PRIMARY KEY") :].partition(" SOURCE")[0].strip(" ()").split(",")]
-    kinds = {unquote(tokens[0].text): tokens[1].text for tokens in map(tokenize, split_arguments(columns)) if len(tokens) > 1}
+    key = [sql_tokens.unquote(name.strip()) for name in want[len("PRIMARY KEY") :].partition(" SOURCE")[0].strip(" ()").split(",")]
+    kinds = {
+        sql_tokens.unquote(tokens[0].text): tokens[1].text
+        for tokens in map(sql_tokens.tokenize, sql_tokens.split_arguments(columns))
+        if len(tokens) > 1
+    }
     if len(key) == 1 and _NUMERIC_TYPE.match(kinds.get(key[0], "")):
         return want
     return want[: ours.start(1)] + theirs.group(1) + want[ours.end(1) :]
@@ -110,53 +104,55 @@ def _fill_layout(want: str, have: str, columns: str) -> str:
 
 def _fill_empty_secrets(want: str, have: str) -> str:
     """The server shows an empty password as a hidden one."""
-    if HIDDEN_LITERAL not in have or "''" not in want:
+    if sql_secrets.HIDDEN_LITERAL not in have or "''" not in want:
         return want
-    spans = [our for our, their in aligned_tokens(want, have) if our.text == "''" and their.text == HIDDEN_LITERAL]
+    spans = [our for our, their in sql_secrets.aligned_tokens(want, have) if our.text == "''" and their.text == sql_secrets.HIDDEN_LITERAL]
     for token in reversed(spans):
-        want = want[: token.start] + HIDDEN_LITERAL + want[token.end :]
+        want = want[: token.start] + sql_secrets.HIDDEN_LITERAL + want[token.end :]
     return want
 
 
 def _fill_ephemeral(want: str, have: str) -> str:
     """C(EPHEMERAL) without an expression is shown with one when the column came by C(ALTER TABLE)."""
-    theirs = {tokenize(piece)[0].text: piece for piece in split_arguments(have)}
-    pieces = split_arguments(want)
+    theirs = {sql_tokens.tokenize(piece)[0].text: piece for piece in sql_tokens.split_arguments(have)}
+    pieces = sql_tokens.split_arguments(want)
     for number, piece in enumerate(pieces):
-        other = theirs.get(tokenize(piece)[0].text, "")
+        other = theirs.get(sql_tokens.tokenize(piece)[0].text, "")
         if _EPHEMERAL.sub(r"\1", other) == _EPHEMERAL.sub(r"\1", piece):
             pieces[number] = other
     return f"({', '.join(pieces)})"
 
 
 def _fill_engine(want: str, have: str, macros: t.Mapping[str, str]) -> str:
-    name, arguments = parse_engine(want)
-    have_name, have_arguments = parse_engine(have)
+    name, arguments = sql_clauses.parse_engine(want)
+    have_name, have_arguments = sql_clauses.parse_engine(have)
     if name != have_name:
         return want
     if name.startswith("Replicated"):
-        path, have_path = replica_path(arguments), replica_path(have_arguments)
+        path, have_path = sql_clauses.replica_path(arguments), sql_clauses.replica_path(have_arguments)
         if not path or [_expand(item, macros) for item in path] == [_expand(item, macros) for item in have_path]:
             arguments = have_path + arguments[len(path) :]
     elif len(arguments) == len(have_arguments) or (name in _GUESSED_FORMAT and len(arguments) < len(have_arguments)):
         session = {"''": macros.get("currentDatabase()")} if name in SESSION_DATABASE_ENGINES else {}
         known = {**macros, **session}
-        same = [unquote(theirs) in (unquote(ours), known.get(ours)) for ours, theirs in zip(arguments, have_arguments)]
+        same = [
+            sql_tokens.unquote(theirs) in (sql_tokens.unquote(ours), known.get(ours)) for ours, theirs in zip(arguments, have_arguments)
+        ]
         if all(same):
             arguments = have_arguments
         else:
             arguments = [theirs if equal else ours for ours, theirs, equal in zip(arguments, have_arguments, same)]
-    return replace_engine(want, engine_clause(name, arguments))
+    return sql_clauses.replace_engine(want, sql_clauses.engine_clause(name, arguments))
 
 
 def _expand(text: str, macros: t.Mapping[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: macros.get(match.group(1), match.group()), unquote(text))
+    return re.sub(r"\{(\w+)\}", lambda match: macros.get(match.group(1), match.group()), sql_tokens.unquote(text))
 
 
 def _fill_settings(want: str, have: str) -> str:
-    ours, theirs = parse_settings(want), parse_settings(have)
+    ours, theirs = sql_clauses.parse_settings(want), sql_clauses.parse_settings(have)
     if "index_granularity" in theirs:
         ours.setdefault("index_granularity", theirs["index_granularity"])
     if ours == theirs:
         return have
-    return settings_clause(ours)
+    return sql_clauses.settings_clause(ours)

@@ -9,13 +9,11 @@ import fnmatch
 import re
 import typing as t
 
+from . import create_statement, sql_clauses, sql_tokens
 from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .clauses import Clauses, clause_text, join_clauses, object_kind, replace_clause, replica_path, split_clauses, table_engine
 from .client import ClickHouse, ClickHouseError, ServerError
-from .create_statement import GLOBAL_KINDS
 from .declaration import Declared, Key, Purge, drop_rank
 from .server_defaults import SESSION_DATABASE_ENGINES
-from .tokens import quote_string, tokenize
 
 # What a rebuild makes beside a table for a while.
 _SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
@@ -100,7 +98,7 @@ def _read_global_objects(client: ClickHouse, declared: t.Sequence[Declared]) -> 
 
 def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], dict[Key, str], dict[Key, str]]:
     """Definitions of tables, views and dictionaries: under their names, under their former names, and of what stands beside them."""
-    tables = [item for item in declared if item.kind != "database" and item.kind not in GLOBAL_KINDS]
+    tables = [item for item in declared if item.kind != "database" and item.kind not in create_statement.GLOBAL_KINDS]
     if not tables:
         return {}, {}, {}
     beside = {(item.database, item.name + REBUILD_SUFFIX): item.key for item in tables}
@@ -121,9 +119,9 @@ def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[di
 
 
 def _under_declared_name(item: Declared, text: str) -> str:
-    parts = split_clauses(text)
-    head = " ".join(clause_text(parts, "head").split()[:-1])
-    return join_clauses(replace_clause(parts, "head", f"{head} {item.sql_name}"))
+    parts = sql_clauses.split_clauses(text)
+    head = " ".join(sql_clauses.clause_text(parts, "head").split()[:-1])
+    return sql_clauses.join_clauses(sql_clauses.replace_clause(parts, "head", f"{head} {item.sql_name}"))
 
 
 def _read_undeclared(client: ClickHouse, declared: t.Sequence[Declared], purge: t.Sequence[Purge]) -> list[tuple[Declared, str]]:
@@ -141,7 +139,7 @@ def _read_undeclared(client: ClickHouse, declared: t.Sequence[Declared], purge: 
     for database, name, text in client.rows(query):
         number = next((number for number, entry in enumerate(purge) if entry.database == database and _is_purged(name, entry)), None)
         if number is not None and (database, name) not in keep:
-            found.append((Declared(-1, object_kind(text), database, name, absent=True, where=f"purge[{number}]"), text))
+            found.append((Declared(-1, sql_clauses.object_kind(text), database, name, absent=True, where=f"purge[{number}]"), text))
     return found
 
 
@@ -175,7 +173,7 @@ def format_declarations(
 
 def _syntax_error(client: ClickHouse, item: Declared, text: str) -> ClickHouseError:
     try:
-        client.rows(f"SELECT formatQuerySingleLine({quote_string(text)})")
+        client.rows(f"SELECT formatQuerySingleLine({sql_tokens.quote_string(text)})")
     except ServerError as error:
         return ClickHouseError(f"{item.subject}: {syntax_error(str(error), text)}", error.code)
     return ClickHouseError(f"{item.subject}: the server cannot parse it")
@@ -200,7 +198,7 @@ def syntax_error(message: str, statement: str) -> str:
 
 def _excerpt_around(statement: str, position: int) -> str:
     """Tokens of a statement around a character, counted from 1."""
-    tokens = tokenize(statement)
+    tokens = sql_tokens.tokenize(statement)
     here = next((index for index, token in enumerate(tokens) if token.end >= position), len(tokens))
     near = tokens[max(0, here - _AROUND) : here + _AROUND]
     pieces: list[str] = []
@@ -223,13 +221,13 @@ def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tu
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
 
 
-def read_macros(client: ClickHouse, definitions: t.Iterable[Clauses]) -> dict[str, str]:
+def read_macros(client: ClickHouse, definitions: t.Iterable[sql_clauses.Clauses]) -> dict[str, str]:
     """Values that the server puts into these definitions: its macros, and what C(currentDatabase()) and C(currentUser()) give."""
     parts = list(definitions)
-    engines = [table_engine(clauses) for clauses in parts]
-    definers = {clause_text(clauses, "definer") for clauses in parts}
+    engines = [sql_clauses.table_engine(clauses) for clauses in parts]
+    definers = {sql_clauses.clause_text(clauses, "definer") for clauses in parts}
     found: dict[str, str] = {}
-    if any(name.startswith("Replicated") and replica_path(arguments) for name, arguments in engines):
+    if any(name.startswith("Replicated") and sql_clauses.replica_path(arguments) for name, arguments in engines):
         found.update(client.rows("SELECT macro, substitution FROM system.macros"))
     if "DEFINER = CURRENT_USER" in definers or any(
         "currentDatabase()" in arguments or (name in SESSION_DATABASE_ENGINES and "''" in arguments) for name, arguments in engines
@@ -240,7 +238,7 @@ def read_macros(client: ClickHouse, definitions: t.Iterable[Clauses]) -> dict[st
 
 def quoted_list(values: t.Iterable[str]) -> str:
     """String literals, separated by commas."""
-    return ", ".join(quote_string(value) for value in values)
+    return ", ".join(sql_tokens.quote_string(value) for value in values)
 
 
 def quoted_keys(keys: t.Iterable[t.Sequence[str]]) -> str:

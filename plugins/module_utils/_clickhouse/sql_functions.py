@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from .tokens import split_arguments, tokenize, unquote
+from . import sql_tokens
 
 # A function that calls itself would never end.
 _CALLS = 1000
@@ -26,10 +26,10 @@ class Function:
 
 def parse_function(text: str) -> Function:
     """A function from its C(CREATE FUNCTION), in the server's words."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     start = next(index for index, token in enumerate(tokens) if token.is_word("AS"))
     arrow = next(index for index, (one, two) in enumerate(zip(tokens, tokens[1:])) if one.text == "-" and two.text == ">")
-    names = tuple(unquote(token.text) for token in tokens[start + 1 : arrow] if token.kind in ("word", "quoted"))
+    names = tuple(sql_tokens.unquote(token.text) for token in tokens[start + 1 : arrow] if token.kind in ("word", "quoted"))
     return Function(names, text[tokens[arrow + 1].end :].strip())
 
 
@@ -46,26 +46,26 @@ def inline_calls(text: str, functions: t.Mapping[str, Function]) -> str:
 
 def _first_call(text: str, functions: t.Mapping[str, Function]) -> tuple[int, int, Function, list[str]] | None:
     """Where a call begins and ends, what is called, and with what."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     for index, (token, following) in enumerate(zip(tokens, tokens[1:])):
-        called = functions.get(unquote(token.text)) if token.kind in ("word", "quoted") else None
+        called = functions.get(sql_tokens.unquote(token.text)) if token.kind in ("word", "quoted") else None
         if called is None or following.text != "(":
             continue
         closing = (other for other in tokens[index + 2 :] if other.text == ")" and other.depth == token.depth)
         end = next(closing).end
-        arguments = split_arguments(text[token.start : end])
+        arguments = sql_tokens.split_arguments(text[token.start : end])
         if len(arguments) == len(called.parameters):
             return token.start, end, called, arguments
     return None
 
 
 def _substitute_arguments(body: str, values: t.Mapping[str, str]) -> str:
-    tokens = tokenize(body)
+    tokens = sql_tokens.tokenize(body)
     pieces, position = [], 0
     for index, token in enumerate(tokens):
-        if token.kind not in ("word", "quoted") or unquote(token.text) not in values:
+        if token.kind not in ("word", "quoted") or sql_tokens.unquote(token.text) not in values:
             continue
-        value = values[unquote(token.text)]
+        value = values[sql_tokens.unquote(token.text)]
         alone = index and tokens[index - 1].text in ("(", ",") and index + 1 < len(tokens) and tokens[index + 1].text in (")", ",")
         pieces += [body[position : token.start], value if alone or not _has_operator(value) else f"({value})"]
         position = token.end
@@ -75,6 +75,6 @@ def _substitute_arguments(body: str, values: t.Mapping[str, str]) -> str:
 def _has_operator(text: str) -> bool:
     """Whether an expression has an operator outside of any parentheses."""
     words = ("AND", "OR", "NOT", "IN", "LIKE", "ILIKE", "IS", "GLOBAL")
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     signs = [token for token in tokens if token.depth == 0 and token.kind == "other" and token.text not in "()[]{}."]
     return bool(signs) or any(token.is_word(word) for token in tokens if token.depth == 0 for word in words)

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .tokens import Token, argument_spans_at, tokenize, tokens_match, unquote
+from . import sql_tokens
 
 HIDDEN_LITERAL = "'[HIDDEN]'"
-_NOTHING = Token("", "", 0, 0, 0)
+_NOTHING = sql_tokens.Token("", "", 0, 0, 0)
 # Position of the password or key among the arguments of table engines and functions, by how many there are at least.
 _SECRET_ARGUMENTS: dict[str, tuple[tuple[int, int], ...]] = {
     **dict.fromkeys(("azureblobstorage", "azurequeue", "materializedpostgresql", "mongodb", "mysql", "postgresql", "redis"), ((5, 4),)),
@@ -34,32 +34,34 @@ def contains_hidden_secret(text: str) -> bool:
     """Whether a secret of a statement is C('[HIDDEN]'): it was copied from what a server shows."""
     if "[HIDDEN]" not in text:
         return False
-    tokens = tokenize(text)
-    collection = tokens_match(tokens, 0, ("CREATE", "NAMED", "COLLECTION")) and any(token.text == HIDDEN_LITERAL for token in tokens)
+    tokens = sql_tokens.tokenize(text)
+    collection = sql_tokens.tokens_match(tokens, 0, ("CREATE", "NAMED", "COLLECTION")) and any(
+        token.text == HIDDEN_LITERAL for token in tokens
+    )
     return collection or "[HIDDEN]" in find_secrets(text)
 
 
 def find_secrets(text: str) -> set[str]:
     """Values of the string literals that hold a password or key, as far as the statement alone tells."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     found: set[str] = set()
-    database = tokens_match(tokens, 0, ("CREATE", "DATABASE"))
+    database = sql_tokens.tokens_match(tokens, 0, ("CREATE", "DATABASE"))
     for index, token in enumerate(tokens):
         if token.kind in ("other", "number"):
             continue
         following, behind = (*tokens[index + 1 : index + 3], _NOTHING, _NOTHING)[:2]
         if token.kind == "word" and following.text == "(":
-            arguments = [text[start:end] for start, end in argument_spans_at(tokens, index + 1)]
+            arguments = [text[start:end] for start, end in sql_tokens.argument_spans_at(tokens, index + 1)]
             found |= _secret_argument(token.text, arguments, database)
             if token.is_word("HEADERS"):  # all values of headers('name' = 'value', ...)
-                pairs = map(tokenize, arguments)
-                found.update(unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
+                pairs = map(sql_tokens.tokenize, arguments)
+                found.update(sql_tokens.unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
         # name = '...', and PASSWORD '...' among the parameters of a dictionary's source.
         value = behind if following.text == "=" else following if token.kind == "word" else _NOTHING
         if value.kind == "string" and token.kind in ("word", "quoted") and _SECRET_NAME.search(token.text):
-            found.add(unquote(value.text))
+            found.add(sql_tokens.unquote(value.text))
         if token.kind == "string":
-            found.update(_URL_PASSWORD.findall(unquote(token.text)), _ACCOUNT_KEY.findall(unquote(token.text)))
+            found.update(_URL_PASSWORD.findall(sql_tokens.unquote(token.text)), _ACCOUNT_KEY.findall(sql_tokens.unquote(token.text)))
     return {value for value in found if value}
 
 
@@ -71,26 +73,28 @@ def _secret_argument(name: str, values: t.Sequence[str], database: bool) -> set[
         position = _DATABASE_SECRETS.get(name.lower())
     if position is None or position >= len(values) or values[position][0] != "'":
         return set()
-    value = unquote(values[position])
+    value = sql_tokens.unquote(values[position])
     if name.lower() not in _OBJECT_STORAGES:
         return {value}
-    if _NO_SECRET.match(value) or unquote(values[position - 1]).upper() == "NOSIGN":
+    if _NO_SECRET.match(value) or sql_tokens.unquote(values[position - 1]).upper() == "NOSIGN":
         return set()
     # The token of a session stands between the key and the format.
-    rest = [unquote(text) for text in values[position + 1 : position + 2] if text[0] == "'" and len(values) > position + 2]
+    rest = [sql_tokens.unquote(text) for text in values[position + 1 : position + 2] if text[0] == "'" and len(values) > position + 2]
     return {value, *(text for text in rest if not _FORMAT.match(text) and not _NO_SECRET.match(text))}
 
 
 def find_hidden_secrets(ours: str, theirs: str) -> set[str]:
     """Values of our string literals where the server, in the same place, shows that it hides one."""
-    found = {unquote(our.text) for our, their in aligned_tokens(ours, theirs) if their.text == HIDDEN_LITERAL and our.kind == "string"}
+    found = {
+        sql_tokens.unquote(our.text) for our, their in aligned_tokens(ours, theirs) if their.text == HIDDEN_LITERAL and our.kind == "string"
+    }
     return {value for value in found if value}
 
 
-def aligned_tokens(ours: str, theirs: str) -> list[tuple[Token, Token]]:
+def aligned_tokens(ours: str, theirs: str) -> list[tuple[sql_tokens.Token, sql_tokens.Token]]:
     """Tokens that stand in the same place of two texts, up to where their structure differs."""
-    pairs: list[tuple[Token, Token]] = []
-    for our, their in zip(tokenize(ours), tokenize(theirs)):
+    pairs: list[tuple[sql_tokens.Token, sql_tokens.Token]] = []
+    for our, their in zip(sql_tokens.tokenize(ours), sql_tokens.tokenize(theirs)):
         if our.text != their.text and "other" in (our.kind, their.kind):
             break
         pairs.append((our, their))
@@ -103,10 +107,10 @@ def mask_secrets(text: str, secrets: t.Collection[str]) -> str:
         return text
     pieces: list[str] = []
     position = 0
-    for token in tokenize(text):
+    for token in sql_tokens.tokenize(text):
         if token.kind != "string":
             continue
-        value = unquote(token.text)
+        value = sql_tokens.unquote(token.text)
         shown = token.text
         if value in secrets:
             shown = HIDDEN_LITERAL

@@ -10,21 +10,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from . import alter, error_codes
-from .clauses import (
-    Clause,
-    clause_text,
-    engine_clause,
-    engine_name,
-    join_clauses,
-    parse_settings,
-    replace_clause,
-    replica_path,
-    set_settings,
-    split_clauses,
-    table_engine,
-    without_replication,
-)
+from . import alter, error_codes, sql_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared
 from .references import has_lookup
@@ -85,7 +71,7 @@ class TemporaryObjects:
         self._referring |= {name for name, text in statements.items() if name not in refused and _keeps_reference(text)}
         return refused
 
-    def create(self, name: str, kind: str, clauses: list[Clause]) -> None:
+    def create(self, name: str, kind: str, clauses: list[sql_clauses.Clause]) -> None:
         """Make what exists already under another name. Raises C(ClickHouseError) where the server refuses it."""
         try:
             self.execute(name, temporary_statement(name, kind, clauses))
@@ -93,14 +79,18 @@ class TemporaryObjects:
             if kind != "table" or not self.create_permissively(name, clauses):
                 raise
 
-    def create_permissively(self, name: str, clauses: list[Clause]) -> bool:
+    def create_permissively(self, name: str, clauses: list[sql_clauses.Clause]) -> bool:
         """Make a table that the server has made before, although its settings refuse it today. Whether it could be made."""
-        more = _PERMISSIVE_TABLE if engine_name(clauses).endswith("AggregatingMergeTree") else {}
-        more = {setting: value for setting, value in more.items() if setting not in parse_settings(clause_text(clauses, "settings"))}
-        statement = temporary_statement(name, "table", set_settings(clauses, more) if more else clauses)
+        more = _PERMISSIVE_TABLE if sql_clauses.engine_name(clauses).endswith("AggregatingMergeTree") else {}
+        more = {
+            setting: value
+            for setting, value in more.items()
+            if setting not in sql_clauses.parse_settings(sql_clauses.clause_text(clauses, "settings"))
+        }
+        statement = temporary_statement(name, "table", sql_clauses.set_settings(clauses, more) if more else clauses)
         try:
             self.client.execute(statement, self.client.permissive_settings)
-            self._referring |= {name} if has_lookup(join_clauses(clauses)) else set()
+            self._referring |= {name} if has_lookup(sql_clauses.join_clauses(clauses)) else set()
             if more:
                 self.client.execute(f"ALTER TABLE {name} RESET SETTING {', '.join(more)}")
         except ServerError:
@@ -143,7 +133,7 @@ class TemporaryObjects:
             for name, text in self.client.rows(
                 f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({names})"
             ):
-                have = split_clauses(text)
+                have = sql_clauses.split_clauses(text)
                 for statement in alter.plan_alter(name, have, alter.remove_expressions(have, has_lookup)).statements:
                     self.client.execute(statement)
 
@@ -153,45 +143,49 @@ def _keeps_reference(statement: str) -> bool:
     return not statement.startswith("CREATE TEMPORARY VIEW") and has_lookup(statement)
 
 
-def is_external(clauses: list[Clause]) -> bool:
+def is_external(clauses: list[sql_clauses.Clause]) -> bool:
     """Whether a table, or what it refers to, reaches beyond the server's own tables as soon as it is created."""
-    engine = engine_name(clauses)
-    if has_lookup(clause_text(clauses, "columns")) and not engine.endswith("MergeTree"):
+    engine = sql_clauses.engine_name(clauses)
+    if has_lookup(sql_clauses.clause_text(clauses, "columns")) and not engine.endswith("MergeTree"):
         return True  # not every engine lets go of what it refers to
-    return engine.startswith(_EXTERNAL_ENGINES) or "kafka_keeper_path" in parse_settings(clause_text(clauses, "settings"))
+    return engine.startswith(_EXTERNAL_ENGINES) or "kafka_keeper_path" in sql_clauses.parse_settings(
+        sql_clauses.clause_text(clauses, "settings")
+    )
 
 
-def keeps_rows(clauses: list[Clause]) -> bool:
+def keeps_rows(clauses: list[sql_clauses.Clause]) -> bool:
     """Whether a table's engine keeps its rows itself; every other one may pass them on, or take them from elsewhere."""
-    engine = engine_name(clauses)
+    engine = sql_clauses.engine_name(clauses)
     return engine.endswith("MergeTree") or engine in _ENGINES_WITH_ROWS
 
 
-def temporary_statement(name: str, kind: str, clauses: list[Clause]) -> str:
+def temporary_statement(name: str, kind: str, clauses: list[sql_clauses.Clause]) -> str:
     """The statement that makes a temporary table or view, once however often it is sent."""
     if kind != "table":
         keys = ("columns", "select") if kind == "view" else ("select",)
-        return " ".join([f"CREATE TEMPORARY VIEW IF NOT EXISTS {name}", *(clause_text(clauses, key) for key in keys)])
+        return " ".join([f"CREATE TEMPORARY VIEW IF NOT EXISTS {name}", *(sql_clauses.clause_text(clauses, key) for key in keys)])
     if is_external(clauses):
-        clauses = replace_clause([part for part in clauses if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
+        clauses = sql_clauses.replace_clause([part for part in clauses if part.key in _TRIED_AS_MEMORY], "engine", "ENGINE = Memory")
     else:
-        clauses = without_replication(clauses)
-    return join_clauses(replace_clause(clauses, "head", f"CREATE TEMPORARY TABLE IF NOT EXISTS {name}"))
+        clauses = sql_clauses.without_replication(clauses)
+    return sql_clauses.join_clauses(sql_clauses.replace_clause(clauses, "head", f"CREATE TEMPORARY TABLE IF NOT EXISTS {name}"))
 
 
-def from_temporary(item: Declared, ours: list[Clause], theirs: list[Clause]) -> list[Clause]:
+def from_temporary(item: Declared, ours: list[sql_clauses.Clause], theirs: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
     """What was read back, under its own name and engine again. C(ours) is the definition that was tried."""
     if item.kind == "materialized_view":
-        return replace_clause(ours, "select", clause_text(theirs, "select"))
+        return sql_clauses.replace_clause(ours, "select", sql_clauses.clause_text(theirs, "select"))
     if item.kind == "view":
         kept = [part for part in ours if part.key not in ("columns", "select")]
         return [kept[0], *(part for part in theirs if part.key == "columns"), *kept[1:], theirs[-1]]
     if is_external(ours):
         columns = [part for part in theirs if part.key == "columns"]
         return [ours[0], *columns, *(part for part in ours[1:] if part.key not in ("columns", "source"))]
-    clauses = replace_clause(theirs, "head", clause_text(ours, "head"))
-    engine, arguments = table_engine(ours)
+    clauses = sql_clauses.replace_clause(theirs, "head", sql_clauses.clause_text(ours, "head"))
+    engine, arguments = sql_clauses.table_engine(ours)
     if engine.startswith("Replicated"):
-        _plain, rest = table_engine(theirs)
-        clauses = replace_clause(clauses, "engine", engine_clause(engine, replica_path(arguments) + rest))
+        _plain, rest = sql_clauses.table_engine(theirs)
+        clauses = sql_clauses.replace_clause(
+            clauses, "engine", sql_clauses.engine_clause(engine, sql_clauses.replica_path(arguments) + rest)
+        )
     return clauses

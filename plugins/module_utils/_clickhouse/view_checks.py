@@ -12,16 +12,13 @@ import random
 import re
 import typing as t
 
-from . import alter, dependencies, error_codes
+from . import alter, dependencies, error_codes, sql_clauses, sql_tokens, temporary_objects
 from .change import Change, Changes
-from .clauses import Clause, Clauses, clause_text, engine_name, is_replicated, join_clauses, object_kind, split_clauses
 from .client import ClickHouse, ClickHouseError, ServerError
 from .declaration import Declared, Key
 from .observation import VIEWS, Observation
 from .references import view_target
 from .server_state import quoted_keys
-from .temporary_objects import TemporaryObjects
-from .tokens import qualify_name, quote_name, quote_string, tokenize, unquote
 
 # What says nothing about the view: a server without temporary views, one that cannot make the like, and what the temporary tables cannot.
 _NO_ANSWER = {
@@ -43,7 +40,7 @@ def check_views(client: ClickHouse, observation: Observation, changes: Changes, 
     """
     check_zookeeper(client, observation)
     found: dict[Key, Change] = {}
-    with TemporaryObjects(client) as temporary:
+    with temporary_objects.TemporaryObjects(client) as temporary:
         planned = PlannedViews(temporary, observation, changes, allow)
         for item in planned.views:
             try:
@@ -64,7 +61,7 @@ def check_views(client: ClickHouse, observation: Observation, changes: Changes, 
 def check_zookeeper(client: ClickHouse, observation: Observation) -> None:
     """Whether the server has a ZooKeeper, where replicated tables are to be created."""
     missing = [item for item in observation.tables if item.key not in observation.have]
-    missing = [item for item in missing if is_replicated(observation.want[item.key].clauses)]
+    missing = [item for item in missing if sql_clauses.is_replicated(observation.want[item.key].clauses)]
     if not missing:
         return
     try:
@@ -79,15 +76,15 @@ def check_zookeeper(client: ClickHouse, observation: Observation) -> None:
 
 def replace_table_names(text: str, names: t.Mapping[Key, str], database: str) -> str:
     """A query, in the server's words, that reads from other tables in place of some. C(database) is the session's."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     pieces: dict[int, tuple[int, str]] = {}  # where a token begins -> where what it replaces ends, and by what
     for place in dependencies.table_names(text, database):
         if place.key in names:
             aliased = not place.aliased or (place.end < len(tokens) and tokens[place.end].is_word("AS"))
-            alias = "" if aliased else f" AS {quote_name(place.key[1])}"
+            alias = "" if aliased else f" AS {sql_tokens.quote_name(place.key[1])}"
             pieces[tokens[place.start].start] = tokens[place.end - 1].end, names[place.key] + alias
     for first, dot, second, again in zip(tokens, tokens[1:], tokens[2:], tokens[3:]):
-        qualifier = (unquote(first.text), unquote(second.text))
+        qualifier = (sql_tokens.unquote(first.text), sql_tokens.unquote(second.text))
         if dot.text == again.text == "." and qualifier in names and first.start not in pieces:
             pieces[first.start] = second.end, second.text
     result, position = "", 0
@@ -96,16 +93,16 @@ def replace_table_names(text: str, names: t.Mapping[Key, str], database: str) ->
     return result + text[position:]
 
 
-def temporary_table_statement(name: str, clauses: Clauses) -> str:
+def temporary_table_statement(name: str, clauses: sql_clauses.Clauses) -> str:
     """A table of the session with the columns of another one, by name and type."""
     pieces = []
     for column in alter.parse_columns(clauses).values():
         if column.default_kind == "EPHEMERAL":
             continue
         computed = column.default_kind if column.default_kind in ("MATERIALIZED", "ALIAS") else ""
-        default = f" {computed} defaultValueOfTypeName({quote_string(column.type)})" if computed else ""
-        pieces.append(f"{tokenize(column.text)[0].text} {column.type}{default}")
-    engine = engine_name(clauses).removeprefix("Replicated")
+        default = f" {computed} defaultValueOfTypeName({sql_tokens.quote_string(column.type)})" if computed else ""
+        pieces.append(f"{sql_tokens.tokenize(column.text)[0].text} {column.type}{default}")
+    engine = sql_clauses.engine_name(clauses).removeprefix("Replicated")
     plain = "MergeTree" if engine == "MergeTree" else "ReplacingMergeTree"  # FINAL is not for all
     return f"CREATE TEMPORARY TABLE {name} ({', '.join(pieces)}) ENGINE = {plain} ORDER BY tuple()"
 
@@ -117,7 +114,9 @@ _TABLE_FUNCTION = re.compile(r"\b(FROM|JOIN) [\w.`]+\(")
 class PlannedViews:
     """What the plan leads to, as far as views read it: temporary tables and views, made when the first view needs them."""
 
-    def __init__(self, temporary: TemporaryObjects, observation: Observation, changes: Changes, allow: t.Collection[str]) -> None:
+    def __init__(
+        self, temporary: temporary_objects.TemporaryObjects, observation: Observation, changes: Changes, allow: t.Collection[str]
+    ) -> None:
         self.temporary = temporary
         self.client = temporary.client
         self.observation = observation
@@ -151,19 +150,19 @@ class PlannedViews:
             return False
         return item.key in self.changed or not self.losing_columns.isdisjoint(self.sources(item))
 
-    def definition(self, item: Declared) -> list[Clause]:
+    def definition(self, item: Declared) -> list[sql_clauses.Clause]:
         """An object as the plan leaves it."""
         side = self.observation.want if item.key in self.changed or item.key not in self.observation.have else self.observation.have
         return side[item.key].clauses
 
     def sources(self, item: Declared) -> list[Key]:
         """Objects that a view reads from, and its target."""
-        text = join_clauses(self.definition(item)[1:])
+        text = sql_clauses.join_clauses(self.definition(item)[1:])
         return sorted(dependencies.referenced_objects(item, text, self.observation.database, ()) & self.items.keys())
 
     def reads_elsewhere(self, item: Declared) -> bool:
         """Whether a view reads from a table function or a view with parameters, which may be, or name, what the plan creates."""
-        return bool(_TABLE_FUNCTION.search(clause_text(self.definition(item), "select")))
+        return bool(_TABLE_FUNCTION.search(sql_clauses.clause_text(self.definition(item), "select")))
 
     def create(self, item: Declared) -> str:
         """Make a view for a moment, and what it reads. Raises C(ClickHouseError) where the server refuses, or its target does not fit."""
@@ -171,14 +170,14 @@ class PlannedViews:
             return self.made[item.key]
         clauses = self.definition(item)
         name = self._create_view(item, clauses)
-        if clause_text(clauses, "to"):
+        if sql_clauses.clause_text(clauses, "to"):
             self._check_target(name, clauses)
         return name
 
-    def _create_view(self, item: Declared, clauses: Clauses) -> str:
-        select = clause_text(clauses, "select")
+    def _create_view(self, item: Declared, clauses: sql_clauses.Clauses) -> str:
+        select = sql_clauses.clause_text(clauses, "select")
         # Columns that are not declared are those of the query, which changes.
-        columns = clause_text(clauses, "columns") if item.kind == "view" and item.body.startswith("(") else ""
+        columns = sql_clauses.clause_text(clauses, "columns") if item.kind == "view" and item.body.startswith("(") else ""
         names = {place.key: self._stand_in(place.key) for place in dependencies.table_names(select, self.observation.database)}
         query = replace_table_names(select, {key: name for key, name in names.items() if name}, self.observation.database)
         name = f"{self.prefix}{len(self.made):04}"
@@ -198,11 +197,11 @@ class PlannedViews:
         if item.kind in VIEWS and self.observation.uses_changing(item.body):
             raise ServerError(f"{item.label} calls a function that the plan creates or changes", error_codes.NOT_IMPLEMENTED)
         clauses = self.definition(item)
-        if item.kind == "view" or (item.kind == "materialized_view" and not clause_text(clauses, "to")):
+        if item.kind == "view" or (item.kind == "materialized_view" and not sql_clauses.clause_text(clauses, "to")):
             return self._create_view(item, clauses)
         target = view_target(clauses)
         if target[1]:
-            return self._stand_in(target) or clause_text(clauses, "to")[len("TO ") :]
+            return self._stand_in(target) or sql_clauses.clause_text(clauses, "to")[len("TO ") :]
         if not alter.parse_columns(clauses):
             raise ServerError("its columns are not known beforehand", error_codes.NOT_IMPLEMENTED)
         name = f"{self.prefix}{len(self.made):04}"
@@ -213,9 +212,9 @@ class PlannedViews:
         self.made[key] = name
         return name
 
-    def _check_target(self, view: str, clauses: Clauses) -> None:
+    def _check_target(self, view: str, clauses: sql_clauses.Clauses) -> None:
         """Whether the target has the columns that a materialized view gives; without one the server ignores the values."""
-        key, label = view_target(clauses), clause_text(clauses, "to")[len("TO ") :]
+        key, label = view_target(clauses), sql_clauses.clause_text(clauses, "to")[len("TO ") :]
         if key in self.dropped:
             raise ServerError(f"its target {label} is to be dropped", error_codes.UNKNOWN_TABLE)
         gives = [name for name, *_rest in self.client.rows(f"DESCRIBE TABLE {view}")]
@@ -240,8 +239,8 @@ class PlannedViews:
         """The error with the real names of what stands for tables and views."""
         message = str(error)
         for (database, table), name in self.made.items():
-            label = qualify_name(database, table)
-            message = message.replace(f"{name} AS {quote_name(table)}", label).replace(name, label)
+            label = sql_tokens.qualify_name(database, table)
+            message = message.replace(f"{name} AS {sql_tokens.quote_name(table)}", label).replace(name, label)
         return ClickHouseError(message, error.code)
 
     def broken_undeclared_views(self) -> list[tuple[Key, str]]:
@@ -255,11 +254,11 @@ class PlannedViews:
         )
         found: list[tuple[Key, str]] = []
         for database, name, text in self.client.rows(query):
-            if (database, name) in self.items or object_kind(text) != "materialized_view":
+            if (database, name) in self.items or sql_clauses.object_kind(text) != "materialized_view":
                 continue
             item = Declared(-1, "materialized_view", database, name)
             try:
-                self._create_view(item, split_clauses(text))
+                self._create_view(item, sql_clauses.split_clauses(text))
             except ServerError as error:
                 if error.code not in _NO_ANSWER:
                     read = {place.key for place in dependencies.table_names(text, self.observation.database)}

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import Create, parse_create
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import find_references, has_lookup
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.server_defaults import fill_server_defaults
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import (
     clause_text,
     join_clauses,
     parse_engine,
@@ -14,16 +17,13 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     set_settings,
     split_clauses,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.create_statement import Create, parse_create
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import find_references, has_lookup
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.server_defaults import fill_server_defaults
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_secrets import (
     contains_hidden_secret,
     find_hidden_secrets,
     find_secrets,
     mask_secrets,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import (
     DDLError,
     quote_name,
     quote_string,

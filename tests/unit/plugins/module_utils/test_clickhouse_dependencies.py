@@ -13,8 +13,8 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     sql_functions,
     view_checks,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import has_unqualified_name, qualify_clause
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import split_clauses
 
 # A query in the server's words -> the tables that it names.
 QUERIES = {

@@ -10,10 +10,10 @@ import typing as t
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import differences
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Declared, declare
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.observation import Definition, Observation
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.temporary_objects import (
     is_external,
     temporary_statement,

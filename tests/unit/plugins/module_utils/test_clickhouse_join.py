@@ -10,13 +10,17 @@ import typing as t
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import replica_definition
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import clause_text, join_clauses, split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
     ConnectionFailed,
     ServerError,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.tokens import quote_string
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import (
+    clause_text,
+    join_clauses,
+    split_clauses,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_string
 from hypothesis import given
 from hypothesis import strategies as st
 

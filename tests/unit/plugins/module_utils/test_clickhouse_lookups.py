@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import alter
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import Clause, split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import has_lookup
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import Clause, split_clauses
 
 
 def test_only_expressions_with_lookups_are_removed() -> None:

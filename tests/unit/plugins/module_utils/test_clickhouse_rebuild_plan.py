@@ -10,8 +10,8 @@ import typing as t
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import rebuild, rebuild_operations, rebuild_plan
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import declare
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import split_clauses
 
 
 def make_rebuild(before: str, after: str, **options: t.Any) -> rebuild.Rebuild:

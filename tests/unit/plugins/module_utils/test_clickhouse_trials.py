@@ -9,11 +9,11 @@ import typing as t
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import canonical, error_codes, server_state, view_checks
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.clauses import split_clauses
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ServerError
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Purge, declare, sort_by_needs
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.observation import Comparison
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.references import view_target
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import split_clauses
 
 TABLE = "CREATE TABLE d.t (`a` String) ENGINE = MergeTree ORDER BY a SETTINGS index_granularity = 8192"
 VIEW = "CREATE VIEW d.v AS SELECT a FROM d.t"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from .tokens import Token, argument_spans_at, split_at_commas, tokenize, tokens_match, unquote
+from . import sql_tokens
 
 # Clauses of a statement as the server writes it, by the words that open them outside any parenthesis.
 _CLAUSES = (
@@ -49,7 +49,7 @@ def split_clauses(text: str) -> list[Clause]:
 
 @functools.lru_cache(maxsize=4096)
 def _split(text: str) -> tuple[Clause, ...]:
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     starts: list[tuple[str, int]] = [("head", 0)]
     seen = {"head"}
     for index, token in enumerate(tokens):
@@ -61,7 +61,7 @@ def _split(text: str) -> tuple[Clause, ...]:
         else:
             openings = _OPENINGS.get(token.text.upper())
             if openings and not is_name_in_expression(tokens, index):
-                key = next((key for key, words in openings if tokens_match(tokens, index, words)), None)
+                key = next((key for key, words in openings if sql_tokens.tokens_match(tokens, index, words)), None)
         if key == "settings" and seen == {"head", "refresh"}:
             key = None  # those of the refresh
         if key is not None and key not in seen and not (key == "to" and seen & {"columns", "engine"}):
@@ -73,7 +73,7 @@ def _split(text: str) -> tuple[Clause, ...]:
     return tuple(Clause(key, text[start:end].strip()) for (key, start), end in zip(starts, ends))
 
 
-def is_name_in_expression(tokens: t.Sequence[Token], index: int) -> bool:
+def is_name_in_expression(tokens: t.Sequence[sql_tokens.Token], index: int) -> bool:
     """Whether a word stands in an expression: the server does not quote names such as C(ttl), C(comment) or C(settings) there."""
     if not index or tokens[index].text in _OPERATORS:
         return False
@@ -108,13 +108,13 @@ def replace_clause(clauses: t.Iterable[Clause], key: str, text: str) -> list[Cla
 
 def parse_engine(text: str) -> tuple[str, list[str]]:
     """Name and arguments of the table engine in a statement or an C(ENGINE) clause; an empty name when there is none."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     _start, named = find_engine(tokens)
     if not named:
         return "", []
     opened = named + 1
     if opened < len(tokens) and tokens[opened].text == "(" and tokens[opened].depth == 0:
-        return tokens[named].text, [text[start:end] for start, end in argument_spans_at(tokens, opened)]
+        return tokens[named].text, [text[start:end] for start, end in sql_tokens.argument_spans_at(tokens, opened)]
     return tokens[named].text, []
 
 
@@ -125,7 +125,7 @@ def table_engine(clauses: t.Iterable[Clause]) -> tuple[str, list[str]]:
 
 def engine_name(clauses: t.Iterable[Clause]) -> str:
     """Name of a table's engine."""
-    return unquote(table_engine(clauses)[0])
+    return sql_tokens.unquote(table_engine(clauses)[0])
 
 
 def is_replicated(clauses: t.Iterable[Clause]) -> bool:
@@ -133,7 +133,7 @@ def is_replicated(clauses: t.Iterable[Clause]) -> bool:
     return engine_name(clauses).startswith("Replicated")
 
 
-def find_engine(tokens: t.Sequence[Token]) -> tuple[int, int]:
+def find_engine(tokens: t.Sequence[sql_tokens.Token]) -> tuple[int, int]:
     """Where C(ENGINE) stands, and where the engine's name; the sign between them may be left out."""
     bare = (0, 0)
     for index, token in enumerate(tokens[:-1]):
@@ -147,7 +147,7 @@ def find_engine(tokens: t.Sequence[Token]) -> tuple[int, int]:
 
 def replace_engine(text: str, engine: str) -> str:
     """A statement or C(ENGINE) clause, as somebody wrote it, with another C(ENGINE = name(arguments))."""
-    tokens = tokenize(text)
+    tokens = sql_tokens.tokenize(text)
     start, end = find_engine(tokens)
     if end + 1 < len(tokens) and tokens[end + 1].text == "(":
         end = next(index for index in range(end + 2, len(tokens)) if tokens[index].text == ")" and tokens[index].depth == 0)
@@ -176,7 +176,7 @@ def without_replication(clauses: Clauses) -> list[Clause]:
 
 def parse_settings(text: str) -> dict[str, str]:
     """Settings of a C(SETTINGS) clause."""
-    groups = split_at_commas(tokenize(text)[1:])
+    groups = sql_tokens.split_at_commas(sql_tokens.tokenize(text)[1:])
     return {group[0].text: text[group[2].start : group[-1].end] for group in groups if len(group) > 2}
 
 
