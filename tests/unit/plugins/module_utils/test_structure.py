@@ -16,8 +16,8 @@ LONGEST_FUNCTION = 50
 LONGEST_CLASS = 200
 # Modules of the object modules' engine that decide and never ask a server.
 PURE = (
-    *("alter", "change", "clauses", "create_statement", "declaration", "dependencies", "differences", "object_changes"),
-    *("planning", "rebuild", "references", "server_defaults", "settings", "sql_functions", "sql_secrets", "tokens"),
+    *("alter", "change", "sql_clauses", "create_statement", "declaration", "dependencies", "differences", "object_changes"),
+    *("planning", "rebuild", "references", "server_defaults", "settings", "sql_functions", "sql_secrets", "sql_tokens"),
 )
 
 
