@@ -598,6 +598,7 @@ WRONG: list[tuple[Result, str]] = [
         {"contact_points": [point("a", type="slack", settings={"url": SECRETS[3]})]},
         "url is a secret for Grafana: give it in secure_settings",
     ),
+    ({"contact_points": [point("a", type="LINE", settings={"token": SECRETS[3]})]}, "token is a secret for Grafana: give it in"),
     ({"contact_points": [point("a", settings={"password": "[REDACTED]"})]}, "[REDACTED] stands for a secret that Grafana does not show"),
     ({"contact_points": [point("a", secure_settings={"password": ""})]}, "secure_settings.password must be a text that is not empty"),
     ({"contact_points": [point("a", secure_settings={"b": {"c": [1]}})]}, "secure_settings.b.c must be a text"),

@@ -19,11 +19,13 @@ from .secret_digest import ALWAYS, DIGEST, MASK, ON_CREATE, OTHER, RECORD, make_
 
 REDACTED = "[REDACTED]"
 _PATH = ("v1", "provisioning", "contact-points")
-# Settings that Grafana treats as secrets in every version that has the type. Others may be given as secrets too.
+# Settings that Grafana treats as secrets in every version that has the type, whose name it writes LINE for one. Others may be given as
+# secrets too. Source: grafana/grafana, pkg/services/ngalert/notifier/channels_config/available_channels.go.
 SECRETS: dict[str, tuple[str, ...]] = {
     "discord": ("url",),
     "kafka": ("password",),
     "line": ("token",),
+    "oncall": ("authorization_credentials", "password"),
     "opsgenie": ("apiKey",),
     "pagerduty": ("integrationKey",),
     "prometheus-alertmanager": ("basicAuthPassword",),
@@ -100,7 +102,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
         raw = {"mode": params["update_secrets"], "salt": new_salt(), "paths": sorted(secrets or ())}
         named = {".".join(path): secret for path, secret in (secrets or {}).items()}
         # What stands in the wrong place is refused, and must not be shown before.
-        known = SECRETS.get(kind, ())
+        known = SECRETS.get(kind.lower(), ())
         misplaced = {path[-1]: str(part) for path, part in leaves(settings) if path[-1] in known and len(path) == 1}
         raw["misplaced"] = sorted(misplaced)
         want.append(Declared(uid, value, where, raw, {**misplaced, **named}))
@@ -158,7 +160,7 @@ def _secret_paths(raw: Value) -> set[Path]:
     settings = raw.get("settings") or {}
     record = settings.get(RECORD)
     before = {tuple(str(key).split(".")) for key in record.get("keys") or ()} if isinstance(record, dict) else set()
-    known = before | {(key,) for key in SECRETS.get(raw["type"], ())}
+    known = before | {(key,) for key in SECRETS.get(raw["type"].lower(), ())}
     return {path for path, part in leaves(settings) if part == REDACTED} | {path for path in known if get_leaf(settings, path) is not None}
 
 
