@@ -431,6 +431,9 @@ def test_who_may_edit(proxy: Proxy, run: ModuleRun) -> None:
     run(ALL, editable_in_ui=True)
     assert not [raw for kind, found in stored(run).items() if kind != "policies" for raw in found if raw.get("provenance")]
     assert not run(ALL, editable_in_ui=True)["changed"]
+    # The list of mute timings does not say it, so one is changed by hand.
+    may = {"name": "may", "time_intervals": [{"months": ["5"]}]}
+    assert run.server.send("PUT", f"{API}/mute-timings/may", may, auth=ADMIN, headers=by_hand(run))[0] == 202
     # Grafana's pages lose the right, and do not get it back, but for rules.
     done = run(ALL)
     assert done["changed"] and {raw["provenance"] for raw in stored(run)["alert-rules"]} == {"api"}

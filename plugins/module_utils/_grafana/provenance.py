@@ -27,8 +27,13 @@ def wanted_provenance(params: t.Mapping[str, t.Any]) -> str:
 def headers_for(subject: Declared | Found | None) -> t.Mapping[str, str]:
     """The headers of a write: as declared, or for what is deleted as it was found."""
     if isinstance(subject, Declared):
-        return _HEADERS if (subject.value or subject.raw).get("provenance", API) == PAGES else {}
+        return _HEADERS if _wanted(subject) == PAGES else {}
     return _HEADERS if subject is not None and not subject.raw.get("provenance") else {}
+
+
+def _wanted(item: Declared) -> str:
+    """What is declared: where it can be compared it is in the value."""
+    return str({**item.raw, **(item.value or {})}.get("provenance", API))
 
 
 def check_provenance(item: Declared, found: Found | None, title: str, *, may_become_editable: bool) -> None:
@@ -38,8 +43,7 @@ def check_provenance(item: Declared, found: Found | None, title: str, *, may_bec
     origin = found.raw.get("provenance")
     if origin == FILE:
         raise GrafanaError(f"{item.where}: {title} comes from a provisioning file: change or remove it there")
-    wanted = (item.value or {}).get("provenance", item.raw.get("provenance", API))
-    if item.value is not None and origin == API and wanted == PAGES and not may_become_editable:
+    if item.value is not None and origin == API and _wanted(item) == PAGES and not may_become_editable:
         raise GrafanaError(
             f"{item.where}: {title} was written through the API without editable_in_ui, and Grafana does not change that: "
             "delete it first, or leave editable_in_ui false"
