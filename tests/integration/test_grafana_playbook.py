@@ -20,7 +20,7 @@ from tests.support.grafana_server import grafana_server
 pytestmark = pytest.mark.integration
 
 CHECKOUT = Path(__file__).parents[2]
-SECRETS = ("hunter2-login", "hunter2-source", "hunter2-pager")
+SECRETS = ("hunter2-login", "hunter2-source", "hunter2-pager", "hunter2-user", "glsa_")
 CONNECTION = ("url", "url_username", "url_password", "org_name")
 ALERTING = {
     "groundwork.observability.grafana_alerting": {
@@ -49,6 +49,21 @@ PLAY = f"""
     - groundwork.observability.grafana_dashboards:
         dashboards: [{{dashboard: {{uid: d, title: D, panels: []}}, folder: A/B}}]
     - {json.dumps(ALERTING)}
+    - groundwork.observability.grafana_access:
+        users: [{{login: anna, password: {SECRETS[3]}, update_password: always}}]
+        organizations: [{{name: Main Org., users: [{{login: anna, role: Editor}}]}}]
+        teams: [{{name: SRE, members: [anna], purge: true}}]
+        service_accounts: [{{name: deploy, tokens: [{{name: deploy, path: "{{{{ folder }}}}/token"}}]}}]
+    - groundwork.observability.grafana_access:
+        permissions:
+          - {{folder_uid: a, permissions: [{{team: SRE, permission: Edit}}, {{service_account: deploy, permission: View}}], purge: true}}
+        preferences: [{{home_dashboard_uid: d}}, {{team: SRE, theme: dark}}]
+    - groundwork.observability.grafana_access:
+        service_accounts: [{{name: reports, tokens: [{{name: reports, return_key: true}}]}}]
+      no_log: true
+      register: reports
+    - ansible.builtin.assert:
+        that: reports.changed == (reports.tokens is defined) or ansible_check_mode
 """
 
 
@@ -59,10 +74,11 @@ def test_check_run_and_second_run(tmp_path: Path) -> None:
     command = [program, "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml"), "-vvv", "--diff"]
     variables = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
     with grafana_server(f"[security]\nadmin_password = {SECRETS[0]}\n") as server:
-        given = ["-e", f"url={server.url}", "-e", f"ansible_python_interpreter={sys.executable}"]
-        for mode, summary in ((["--check"], "ok=4    changed=4"), ([], "ok=4    changed=4"), ([], "ok=4    changed=0")):
+        given = ["-e", f"url={server.url} folder={tmp_path}", "-e", f"ansible_python_interpreter={sys.executable}"]
+        for mode, summary in ((["--check"], "ok=8    changed=7"), ([], "ok=8    changed=7"), ([], "ok=8    changed=0")):
             done = subprocess.run([*command, *given, *mode], env={**os.environ, **variables}, capture_output=True, text=True)
             assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
             assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
             folders = server.send("GET", "/api/search?type=dash-folder", auth=("admin", SECRETS[0]))[1]
-            assert len(folders) == (0 if mode else 3)
+            assert len(folders) == (0 if mode else 3) and (tmp_path / "token").exists() != bool(mode)
+        assert server.send("GET", "/api/org", auth=(tmp_path / "token").read_text())[0] == 200

@@ -333,10 +333,9 @@ def test_uncovered_requests_are_refused() -> None:
     with grafana_server() as server:
         assert server.send("GET", "/api/reports", auth=None)[0] == 401
         key = server.send("POST", "/api/auth/keys", {"name": "k", "role": "Viewer"})[1]["key"]
-        account = server.send("POST", "/api/serviceaccounts", {"name": "a", "role": "Viewer"})[1]["id"]
         server.send("POST", "/api/folders", {"uid": "f", "title": "F"})
         server.send("POST", "/api/v1/provisioning/alert-rules", rule("r", "R"))
-        item = {"userId": account, "permission": 1}
+        item = {"role": "Chief", "permission": 1}
         refused = [
             server.send("GET", "/api/reports"),
             server.send("POST", "/api/folders/f/permissions", {"items": [item]}),

@@ -14,6 +14,9 @@ _TEXT = {"type": "str"}
 _TEXTS = {"type": "list", "elements": "str"}
 _DATASOURCE_FLAGS = {"basic_auth": "basicAuth", "with_credentials": "withCredentials", "is_default": "isDefault"}
 _FOLDER = {"folder_uid": {**_TEXT, "default": ""}, "folder": _TEXT}
+_PURGE = {"type": "bool", "default": False}
+# The roles of organisations.
+ROLES = ("Viewer", "Editor", "Admin", "None")
 _STATE = {**_TEXT, "choices": ["present", "absent"], "default": "present"}
 
 
@@ -240,3 +243,80 @@ def info_spec(sections: t.Sequence[str]) -> Spec:
     """Options of C(grafana_info)."""
     choices = ["all", *sections]
     return {**connection_spec(), "filter": {**_TEXTS, "choices": choices, "default": ["all"], "aliases": ["gather"]}}
+
+
+def access_spec() -> Spec:
+    """Options of C(grafana_access)."""
+    member = {"login": {**_TEXT, "required": True}, "role": {**_TEXT, "choices": list(ROLES), "default": "Viewer"}, "state": _STATE}
+    organization = {
+        "name": {**_TEXT, "required": True},
+        "id": {"type": "int"},
+        "users": {"type": "list", "elements": "dict", "options": member},
+        "purge": _PURGE,
+        "state": _STATE,
+    }
+    user = {
+        "login": {**_TEXT, "required": True},
+        "email": _TEXT,
+        "name": _TEXT,
+        "password": {**_TEXT, "no_log": True},
+        "update_password": {**_TEXT, "choices": ["always", "on_create"], "default": "on_create", "no_log": False},
+        "is_admin": {"type": "bool"},
+        "disabled": {"type": "bool"},
+        "state": _STATE,
+    }
+    team = {
+        "name": {**_TEXT, "required": True},
+        "email": _TEXT,
+        "members": _TEXTS,
+        "admins": _TEXTS,
+        "purge": {**_PURGE, "aliases": ["enforce_members"]},
+        "state": _STATE,
+    }
+    token = {
+        "name": {**_TEXT, "required": True},
+        "path": {"type": "path"},
+        "return_key": {"type": "bool", "default": False},
+        "seconds_to_live": {"type": "int"},
+        "replace": {**_TEXTS, "choices": ["lost", "expired", "always"], "default": []},
+        "state": _STATE,
+    }
+    account = {
+        "name": {**_TEXT, "required": True},
+        "role": {**_TEXT, "choices": list(ROLES)},
+        "disabled": {"type": "bool"},
+        "tokens": {"type": "list", "elements": "dict", "no_log": False, "options": token},
+        "purge": _PURGE,
+        "state": _STATE,
+    }
+    grant = {
+        **dict.fromkeys(("user", "team", "service_account"), _TEXT),
+        "role": {**_TEXT, "choices": ["Viewer", "Editor", "Admin"]},
+        "permission": {**_TEXT, "choices": ["View", "Query", "Edit", "Admin"]},
+        "state": _STATE,
+    }
+    permission = {
+        **dict.fromkeys(("folder_uid", "dashboard_uid", "datasource_uid"), _TEXT),
+        "permissions": {"type": "list", "elements": "dict", "default": [], "options": grant},
+        "purge": _PURGE,
+    }
+    preferences = {
+        "team": _TEXT,
+        "theme": {**_TEXT, "choices": ["light", "dark", "system", ""]},
+        "timezone": _TEXT,
+        "week_start": {**_TEXT, "choices": ["saturday", "sunday", "monday", "browser", ""]},
+        "language": _TEXT,
+        "home_dashboard_uid": _TEXT,
+    }
+    lists = {
+        "organizations": organization,
+        "users": user,
+        "teams": team,
+        "service_accounts": account,
+        "permissions": permission,
+        "preferences": preferences,
+    }
+    return {
+        **connection_spec(),
+        **{name: {"type": "list", "elements": "dict", "default": [], "options": options} for name, options in lists.items()},
+    }

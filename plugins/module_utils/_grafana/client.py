@@ -18,7 +18,7 @@ import ssl
 import time
 import typing as t
 import urllib.error
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from urllib.parse import quote, urlencode, urlsplit
 
 from ansible.module_utils.urls import Request, basic_auth_header
@@ -143,6 +143,21 @@ class Client:
             use_netrc=False,
         )
 
+    def sign_in(self, username: str, password: str) -> None:
+        """Send what follows with these credentials."""
+        self._headers["Authorization"] = basic_auth_header(username, password).decode()
+
+    def signs_in(self, username: str, password: str) -> bool:
+        """Whether a user can sign in with a password. A wrong one counts: Grafana locks a login after five within five minutes."""
+        other = Client(replace(self.connection, username=username, password=password, token=None))
+        try:
+            other.get(path_of("user"))
+        except Refused as error:
+            if error.status != 401:
+                raise
+            return False
+        return True
+
     def enter_organisation(self) -> None:
         """Send what follows for the organisation that the options name, and prove that the server does so.
 
@@ -183,10 +198,13 @@ class Client:
             raise GrafanaError(f"GET {path_of(*parts)}: the answer is no list")
         return answer
 
-    def pages(self, *parts: str, size: str = "limit", inside: t.Sequence[str] = (), **query: t.Any) -> list[t.Any]:
-        """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys above the list."""
+    def pages(self, *parts: str, size: str = "limit", inside: t.Sequence[str] = (), first: int = 1, **query: t.Any) -> list[t.Any]:
+        """All items of a list that comes in pages. C(size) names the parameter for their length, C(inside) the keys above the list.
+
+        C(first) is the number of the first page.
+        """
         items: list[t.Any] = []
-        for page in range(1, 1000):
+        for page in range(first, 1000):
             answer = self.get(path_of(*parts, **query, **{size: PAGE, "page": page}))
             for key in inside:
                 answer = answer.get(key) if isinstance(answer, dict) else None

@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
 
 from .client import Client, Connection, GrafanaError, Refused, Unanswered, Unreachable
-from .kind import Declared, Kind, Observation, parse_statement
+from .kind import Declared, Kind, Observation, parse_statement, resolved
 from .planning import make_plan
 
 # Somebody else has deleted it, has made it, or has changed it since it was read.
@@ -34,18 +34,24 @@ def run(module: AnsibleModule, kind: Kind) -> None:
         client = Client(Connection.from_params(module.params))
         plan = converge(module, client, kind, want)
     except GrafanaError as error:
-        module.fail_json(msg=str(error), **error.details)
+        module.fail_json(msg=str(error), **error.details, **kind.result())
     result = plan.result
-    module.exit_json(**{key: result[key] for key in ("changed", "statements", "objects", "diff", "uncertain") if key in result})
+    shown = {key: result[key] for key in ("changed", "statements", "objects", "diff", "uncertain") if key in result}
+    module.exit_json(**shown, **kind.result())
 
 
 def converge(module: AnsibleModule, client: Client, kind: Kind, want: t.Sequence[Declared]) -> Plan:
     """Read, check and plan; unless in check mode also execute. Returns the plan as seen from the start of the run."""
 
     params = {**module.params, "check_mode": module.check_mode}
+    warned: set[str] = set()
 
     def read_and_plan() -> Plan:
         observation = kind.observe(client, want, params)
+        for warning in observation.warnings:
+            if warning not in warned:
+                module.warn(warning)
+        warned.update(observation.warnings)
         items = [*want, *kind.purged(want, observation, params)]
         kind.check(items, observation, params)
         return make_plan(kind, items, observation)
@@ -68,6 +74,7 @@ class _Run:
     def __init__(self) -> None:
         self.done: list[tuple[Step, ObjectState]] = []
         self.versions: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
         self.unanswered: tuple[Step, ObjectState] | None = None
 
     def stopped(self, error: GrafanaError, subject: str, left: int) -> GrafanaError:
@@ -91,7 +98,8 @@ def execute(client: Client, kind: Kind, plan: Plan, read_and_plan: t.Callable[[]
         # The same request is refused although everything was read again: nobody else changes it, the server does not take it.
         repeated = isinstance(error, Refused) and step.statement == previous
         if not contested or repeated or attempt == _ATTEMPTS - 1:
-            raise run.stopped(error, f"{kind.name} {step.target[0]}: ", left) from error
+            subject = next((f"{state.kind} {state.name}: " for state in plan.objects if state.key == step.target), "")
+            raise run.stopped(error, subject, left) from error
         previous = step.statement
         try:
             plan = read_and_plan()
@@ -108,11 +116,12 @@ def _execute_once(client: Client, kind: Kind, plan: Plan, run: _Run) -> tuple[Gr
     states = {state.key: state for state in plan.objects}
     run.versions = {}
     for position, step in enumerate(plan.steps):
-        method, path, body, headers = parse_statement(step.statement)
+        method, path, body, headers = parse_statement(resolved(step.statement, run.ids))
         if body and "version" in body and step.target[0] in run.versions:
             body["version"] = run.versions[step.target[0]]
         state = states[step.target]
         try:
+            kind.prepare(step)
             answer = client.send(method, path, body, headers)
         except GrafanaError as error:
             run.unanswered = (step, state) if isinstance(error, Unanswered) else None
@@ -121,6 +130,10 @@ def _execute_once(client: Client, kind: Kind, plan: Plan, run: _Run) -> tuple[Gr
         changed = next((answer[key] for key in ("datasource", "result") if key in answer), answer) if isinstance(answer, dict) else {}
         if isinstance(changed, dict) and isinstance(changed.get("version"), int):
             run.versions[step.target[0]] = changed["version"]
+        try:
+            run.ids.update(kind.receive(step, answer))
+        except GrafanaError as error:
+            return error, step, len(plan.steps) - position - 1
         problem = kind.misread(step.statement, answer)
         if problem:
             return GrafanaError(problem), step, len(plan.steps) - position - 1
@@ -131,7 +144,6 @@ def _look_up_unanswered(run: _Run, plan: Plan) -> None:
     """A request whose answer was lost was executed if it is no longer planned."""
     if run.unanswered is not None:
         step, _state = run.unanswered
-        line = step.statement.partition("\n")[0]
-        if not any(other.target == step.target and other.statement.partition("\n")[0] == line for other in plan.steps):
+        if not any(other.target == step.target and other.shown == step.shown for other in plan.steps):
             run.done.append(run.unanswered)
         run.unanswered = None

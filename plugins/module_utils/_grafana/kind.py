@@ -11,11 +11,17 @@ import json
 import re
 import typing as t
 from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
 
 from .client import Client, GrafanaError
 
 Value = dict[str, t.Any]
 _UID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
+# Where a path or a body may refer to an object by its number, which a new one does not have yet.
+_REFERRING = ("userId", "teamId", "OrgId")
+_QUOTED_REFERENCE = re.compile(r"%3C.*?%3E")
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,16 @@ class Found:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the server has. C(content) says what is inside of an object that would be lost with it, C(extra) what only the kind knows."""
+    """What the server has. C(content) says what is inside of an object that would be lost with it, C(extra) what only the kind knows.
+
+    C(ids) are the server's numbers by C(reference). C(warnings) are for the user.
+    """
 
     have: t.Mapping[str, Found]
     content: t.Mapping[str, str] = field(default_factory=dict)
     extra: Value = field(default_factory=dict)
+    ids: t.Mapping[str, int] = field(default_factory=dict)
+    warnings: t.Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,7 @@ class Change:
 
     A name is taken below its parent by one object only. C(deletes) takes the object away.
     C(masked) stands in place of values of the body where the request is shown. C(headers) are sent beside those of the client.
+    C(prepare) is what the kind does before it. The path, and the body under the keys of ids, may hold a C(reference) in place of a number.
     """
 
     uid: str
@@ -73,6 +85,7 @@ class Change:
     lost: str = ""
     masked: Value = field(default_factory=dict)
     headers: t.Mapping[str, str] = field(default_factory=dict)
+    prepare: Operation | None = None
 
     @property
     def statement(self) -> str:
@@ -90,7 +103,9 @@ class Change:
         """The same without secrets, and without the version, which only guards against others who write."""
         body = {key: value for key, value in {**(self.body or {}), **self.masked}.items() if key != "version"}
         text = "" if self.body is None else json.dumps(body, sort_keys=True, ensure_ascii=False)
-        return f"{self._line} {text}".rstrip()
+        line = _QUOTED_REFERENCE.sub(lambda match: unquote(match[0]), self._line)
+        return f"{line} {text}".rstrip()
+
 
 
 def parse_statement(statement: str) -> tuple[str, str, t.Any, dict[str, str]]:
@@ -124,8 +139,9 @@ class Kind:
     objects. C(check) refuses what the server would refuse, or what would lose something. C(changes) are the requests for one object,
     C(detour) those that give it another name for a while and the declared one afterwards. C(place) is the parent and the name of a
     value. C(misread) says what is wrong with the answer to a request. C(order) puts the changes in order; by default that follows from
-    parents and names. C(observe) asks the server, C(declare) may read files; all others are pure. What is wrong raises
-    C(GrafanaError).
+    parents and names. C(observe) asks the server, C(declare) may read files; all others are pure, but for C(prepare), which does
+    something on this host before a request, and C(receive), which takes from the answer what has to be kept: it returns the numbers of
+    new objects by C(reference). C(result) is what the module returns beside the plan. What is wrong raises C(GrafanaError).
     """
 
     name: str
@@ -138,6 +154,32 @@ class Kind:
     place: t.Callable[[Value], tuple[str, str]] = no_place
     misread: t.Callable[[str, t.Any], str] = nothing_misread
     order: t.Optional[t.Callable[[t.Sequence[Change], t.Sequence[Declared], Observation], list[Change]]] = None
+    prepare: t.Callable[[Step], None] = lambda _step: None
+    receive: t.Callable[[Step, t.Any], t.Mapping[str, int]] = lambda _step, _answer: {}
+    result: t.Callable[[], Value] = dict
+
+
+def reference(kind: str, name: str) -> str:
+    """Stands for the number of an object in a request, which is not known before the object exists."""
+    return f"<{kind} {name}>"
+
+
+def resolved(statement: str, ids: t.Mapping[str, int]) -> str:
+    """A statement with numbers in place of the references that are known."""
+    if not ids:
+        return statement
+    line, newline, text = statement.partition("\n")
+    parts = [str(ids.get(unquote(part), part)) for part in line.split("/")]
+
+    def fill(value: t.Any, key: str = "") -> t.Any:
+        if isinstance(value, dict):
+            return {name: fill(part, name) for name, part in value.items()}
+        if isinstance(value, list):
+            return [fill(part) for part in value]
+        return ids.get(value, value) if key in _REFERRING and isinstance(value, str) else value
+
+    body = json.dumps(fill(json.loads(text)), sort_keys=True, ensure_ascii=False) if text else ""
+    return "/".join(parts) + newline + body
 
 
 def shown_value(value: Value | None) -> str:

@@ -9,7 +9,7 @@ import typing as t
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
 
 from .client import GrafanaError
-from .kind import Change, Declared, Found, Kind, Observation, Value, same_value, shown_value
+from .kind import Change, Declared, Found, Kind, Observation, Value, resolved, same_value, shown_value
 
 PRESENT, ABSENT = "present", "absent"
 CREATED, ALTERED, DELETED = "created", "altered", "deleted"
@@ -30,11 +30,11 @@ def make_plan(kind: Kind, want: t.Sequence[Declared], observation: Observation) 
         name, what = item.name or item.uid, item.kind or kind.name
         states.append(ObjectState(name, what, status, shown_value(before), shown_value(after), key=(item.uid,)))
     if kind.order:
-        return Plan(tuple(_step(change) for change in kind.order(pending, want, observation)), tuple(states))
+        return Plan(tuple(_step(change, observation.ids) for change in kind.order(pending, want, observation)), tuple(states))
     declared = {item.uid: item for item in want}
     places = {uid: kind.place(found.value) for uid, found in observation.have.items()}
     ordered = order_changes(pending, places, lambda uid, name: kind.detour(declared[uid], observation.have[uid], name))
-    return Plan(tuple(_step(change) for change in ordered), tuple(states))
+    return Plan(tuple(_step(change, observation.ids) for change in ordered), tuple(states))
 
 
 def final_value(item: Declared, found: Found | None) -> Value | None:
@@ -53,9 +53,10 @@ def _status(before: Value | None, after: Value | None) -> str:
     return PRESENT if same_value(before, after) else ALTERED
 
 
-def _step(change: Change) -> Step:
+def _step(change: Change, ids: t.Mapping[str, int]) -> Step:
     effect = "delete" if change.deletes else ""
-    return Step((change.uid,), change.statement, change.shown, effect=effect, lost=change.lost)
+    statement = resolved(change.statement, ids)
+    return Step((change.uid,), statement, change.shown, prepare=change.prepare, effect=effect, lost=change.lost)
 
 
 def order_changes(

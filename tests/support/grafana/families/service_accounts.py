@@ -102,6 +102,7 @@ def delete(request: Request) -> Any:
     if not request.store.drop("service_accounts", orgId=request.org, id=number(request)):
         raise Fail(500, "Service account deletion error", traced=True)
     request.store.drop("tokens", accountId=number(request))
+    request.store.drop("permissions", userId=number(request))
     return {"message": "Service account deleted"}
 
 
