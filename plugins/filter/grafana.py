@@ -11,8 +11,9 @@ import pathlib
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 Settings = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -145,6 +146,37 @@ def grafana_datasource_options(sources: t.Sequence[t.Mapping[str, t.Any]]) -> li
     return _checked(_grafana_content.datasource_options, sources)
 
 
+def grafana_alerting_options(content: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Options of M(groundwork.observability.grafana_alerting), and C(folders), the folders of the rules.
+
+    :param content: C(rule_groups), C(contact_points), C(policy), C(mute_timings), C(templates), C(datasources), the uids of data sources,
+        and C(dashboard_folders), the folders with dashboards.
+    :raises AnsibleFilterError: Grafana would refuse something of it, or it refers to what is not declared.
+    """
+    return _checked(lambda: _grafana_notifications.module_options(**_plain(content)))
+
+
+def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
+    """The file for Grafana's folder provisioning/alerting, as text.
+
+    :param options: what RV(grafana_alerting_options) returned.
+    :param previous: the text of the file that is there. What it has and what is not declared any more is deleted.
+    :raises AnsibleFilterError: contact points cannot be deleted safely.
+    """
+    made = _checked(_grafana_notifications.provisioning_file, _plain(options), yaml_load(previous) if previous else {})
+    # JSON is YAML.
+    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(value: t.Any) -> t.Any:
+    """The value without Ansible's own containers, which take their templates along when they are copied."""
+    if isinstance(value, t.Mapping):
+        return {str(key): _plain(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, str) else value
+
+
 def _checked(function: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
     try:
         return function(*arguments)
@@ -158,6 +190,8 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "controller_files": controller_files,
+            "grafana_alerting_file": grafana_alerting_file,
+            "grafana_alerting_options": grafana_alerting_options,
             "grafana_content": grafana_content,
             "grafana_datasource_options": grafana_datasource_options,
             "grafana_ldap_toml": grafana_ldap_toml,

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -285,8 +286,9 @@ def _grafana_content(host: Host) -> list[str]:
         found.append("grafana_content_url is for a Grafana that is not in group grafana: empty the group, or take the variable out")
     options = role_options("grafana")
     secrets = [host.text(name) for name in options if options[name].get("no_log") and options[name]["type"] == "str"]
+    folders = []
     try:
-        content.read_dashboards(host.text("grafana_content_dir"), secrets)
+        folders = content.read_dashboards(host.text("grafana_content_dir"), secrets)["folders"]
     except content.ContentError as error:
         found.append(f"grafana_content_dir: {error}")
     try:
@@ -294,4 +296,18 @@ def _grafana_content(host: Host) -> list[str]:
             content.datasource_options(_dictionaries(host.value("grafana_datasources")))
     except content.ContentError as error:
         found.append(f"grafana_datasources: {error}")
-    return found
+    return found + _grafana_alerting(host, folders)
+
+
+def _grafana_alerting(host: Host, folders: t.Sequence[t.Mapping[str, str]]) -> list[str]:
+    """Alert rules and policies that refer to what is not there. What is wrong with each alone is said elsewhere."""
+    names = ("alert_rule_groups", "contact_points", "mute_timings", "notification_templates")
+    groups, points, timings, templates = (_dictionaries(host.value(f"grafana_{name}")) for name in names)
+    policy = host.value("grafana_notification_policy")
+    sources = {"clickhouse", *(str(source.get("uid")) for source in _dictionaries(host.value("grafana_datasources")))}
+    tree = policy if isinstance(policy, dict) else None
+    try:
+        notifications.module_options(groups, points, tree, timings, templates, sources, folders)
+    except content.ContentError as error:
+        return [f"grafana_alert_rule_groups, grafana_contact_points or grafana_notification_policy: {error}"]
+    return []

@@ -19,7 +19,7 @@ import urllib.parse
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts, _grafana_notifications
 
 # Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
 _SYSTEM = re.compile(
@@ -349,6 +349,11 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "settings of grafana.ini": ini_problem,
     "secret settings of grafana.ini": secret_ini_problem,
     "an LDAP server": ldap_problem,
+    "a rule group": functools.partial(_grafana_notifications.problem, "rule_groups"),
+    "a contact point": functools.partial(_grafana_notifications.problem, "contact_points"),
+    "a notification policy tree": lambda tree: _grafana_notifications.problem("policy_tree", tree) if tree else "",
+    "a mute timing": functools.partial(_grafana_notifications.problem, "mute_timings"),
+    "a notification template": functools.partial(_grafana_notifications.problem, "templates"),
     "server settings of ClickHouse": clickhouse_problem,
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,

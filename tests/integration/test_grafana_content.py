@@ -18,7 +18,7 @@ from ansible.template import Templar, trust_as_template
 
 from tests.support.grafana_server import GrafanaServer, grafana_server
 from tests.support.inventory import SECRETS
-from tests.unit.test_rendered_values import BASE
+from tests.unit.test_rendered_values import BASE, ROLES
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +35,36 @@ SHOP = {
     "user": "grafana",
     "jsonData": {"database": "shop", "sslmode": "verify-full"},
     "secureJsonData": {"password": "shop-0123456789"},
+}
+PAGER_KEY = "pager-$x-0123456789"
+ALERTING: dict[str, Any] = {
+    "grafana_alert_rule_groups": [
+        {
+            "folder": "Shop alerts",
+            "name": "orders",
+            "interval": "1m",
+            "rules": [
+                {
+                    "uid": "no-orders",
+                    "title": "No orders",
+                    "condition": "A",
+                    "labels": {"cost": "$5"},
+                    "data": [{"refId": "A", "datasourceUid": "shop", "model": {"rawSql": "SELECT $__timeFilter(t)"}}],
+                }
+            ],
+        }
+    ],
+    "grafana_contact_points": [
+        {"uid": "mail", "name": "On call", "type": "email", "settings": {"addresses": "a@example.com"}},
+        {"uid": "pager", "name": "On call", "type": "pagerduty", "secure_settings": {"integrationKey": PAGER_KEY}},
+    ],
+    "grafana_notification_policy": {
+        "receiver": "On call",
+        "group_by": ["alertname"],
+        "routes": [{"object_matchers": ['severity="info"'], "mute_time_intervals": ["nights"], "repeat_interval": "1d"}],
+    },
+    "grafana_mute_timings": [{"name": "nights", "time_intervals": [{"times": [{"start_time": "00:00", "end_time": "06:00"}]}]}],
+    "grafana_notification_templates": [{"name": "text", "template": "costs $5"}],
 }
 PLAY = """
 - hosts: localhost
@@ -61,16 +91,19 @@ def values(tmp_path: Path) -> dict[str, Any]:
     boards = {"Shop & Orders/a.json": board("a", "A"), "Shop & Orders/b.json": board("b", "B"), "$Hosts/c.json": board("c", "A")}
     write(tmp_path / "content", boards)
     own = {"grafana_content_dir": str(tmp_path / "content"), "grafana_datasources": [SHOP], "grafana_clickhouse_host": "ch.example.com"}
-    return {**SECRETS, **own}
+    return {**SECRETS, **own, **ALERTING}
 
 
 def provisioned(values: dict[str, Any]) -> dict[str, str]:
     """The provisioning files that the role writes, by path."""
-    variables = {**BASE, **values, "common_tls_ca": "PEM", "__grafana_dashboards_dir": "<<provisioning>>/boards"}
+    where = {"groups": {}, "role_path": str(ROLES / "grafana")}
+    variables = {**BASE, **where, **values, "common_tls_ca": "PEM", "__grafana_dashboards_dir": "<<provisioning>>/boards"}
     templar = Templar(loader=DataLoader(), variables=variables)
     files = templar.template(trust_as_template("{{ __grafana_content_files }}"))
     made = {file["path"].removeprefix("provisioning/"): file["content"] for file in files["providers"]}
     made.update({f"boards/{file['path']}": file["content"] for file in files["dashboards"]})
+    (alerting,) = templar.template(trust_as_template("{{ __grafana_alerting_files }}"))
+    made[alerting["path"].removeprefix("provisioning/")] = alerting["content"]
     return {**made, "datasources/groundwork.yml": json.dumps(templar.template(trust_as_template("{{ __grafana_datasource_file }}")))}
 
 
@@ -93,7 +126,8 @@ def shown(server: GrafanaServer) -> dict[str, Any]:
     for hit in server.send("GET", "/api/search", auth=ADMIN)[1]:
         if hit["type"] == "dash-folder":
             folder = server.send("GET", f"/api/folders/{hit['uid']}", auth=ADMIN)[1]
-            found[f"folder {hit['uid']}"] = folder["title"]
+            # A folder of rules has a uid of its own where it is made by files.
+            found[f"folder {hit['title'] if 'alerts' in hit['title'] else hit['uid']}"] = folder["title"]
         else:
             answer = server.send("GET", f"/api/dashboards/uid/{hit['uid']}", auth=ADMIN)[1]
             model = {key: value for key, value in answer["dashboard"].items() if key not in ("id", "version")}
@@ -103,19 +137,43 @@ def shown(server: GrafanaServer) -> dict[str, Any]:
         json_data = {key: value for key, value in one["jsonData"].items() if not key.startswith("groundwork")}
         kept = {key: one[key] for key in ("name", "type", "access", "url", "user", "database", "isDefault", "secureJsonFields")}
         found[f"data source {one['uid']}"] = {**kept, "jsonData": json_data}
+    return {**found, **shown_alerting(server)}
+
+
+def shown_alerting(server: GrafanaServer) -> dict[str, Any]:
+    """Alert rules and where alerts are sent. In files a rule's folder has only a title."""
+    titles = {hit["uid"]: hit["title"] for hit in server.send("GET", "/api/search?type=dash-folder", auth=ADMIN)[1]}
+    own = ("id", "updated", "provenance", "folderUID", "version", "orgID")
+    found: dict[str, Any] = {}
+
+    def entries(kind: str) -> list[dict[str, Any]]:
+        answer = server.send("GET", f"/api/v1/provisioning/{kind}", auth=ADMIN)[1]
+        return answer if isinstance(answer, list) else [answer]
+
+    for one in entries("alert-rules"):
+        found[f"rule {one['uid']}"] = (titles[one["folderUID"]], {key: one[key] for key in one if key not in own})
+    for one in entries("contact-points"):
+        settings = {key: value for key, value in one["settings"].items() if not key.startswith("groundwork")}
+        found[f"contact point {one['uid']}"] = {**{key: one[key] for key in one if key not in own}, "settings": settings}
+    for kind, key in (("policies", "receiver"), ("mute-timings", "name"), ("templates", "name")):
+        found.update({f"{kind} {one[key]}": {name: one[name] for name in one if name not in own} for one in entries(kind)})
+    # What a new organisation has.
+    found.pop("contact point ", None)
+    found.pop("policies grafana-default-email", None)
     return found
 
 
 def test_both_ways_give_the_same(tmp_path: Path, values: dict[str, Any]) -> None:
     with grafana_server(INI, provisioned(values), PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
-        assert len(shown(by_files)) == 7
+        assert len([name for name in shown(by_files) if name.startswith(("folder", "dashboard", "data source"))]) == 9
+        assert len([name for name in shown(by_files) if name.startswith("rule ")]) > 10
         checked = deliver(tmp_path, by_api.url, values, "--check", "--diff")
-        assert checked.returncode == 0 and "changed=3" in checked.stdout, checked.stdout + checked.stderr
+        assert checked.returncode == 0 and "changed=4" in checked.stdout, checked.stdout + checked.stderr
         assert shown(by_api) == {}
-        for summary in ("changed=3", "changed=0"):
+        for summary in ("changed=4", "changed=0"):
             done = deliver(tmp_path, by_api.url, values, "--diff", "-vvv")
             assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
-            for secret in (PASSWORD, "shop-0123456789", values["clickhouse_grafana_password"]):
+            for secret in (PASSWORD, "shop-0123456789", values["clickhouse_grafana_password"], PAGER_KEY):
                 assert secret not in done.stdout + done.stderr
             assert shown(by_api) == shown(by_files)
 

@@ -10,6 +10,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _c
 
 ROLES = ("common", *_components.components())
 UNIT_LINE = "\nExecStartPre=/bin/true"
+RULE: dict[str, Any] = {"uid": "r", "title": "R", "condition": "A", "data": [{"refId": "A", "datasourceUid": "clickhouse", "model": {}}]}
 LDAP = {"host": "ldap.example.com", "search_base_dns": ["dc=example,dc=com"], "search_filter": "(cn=%s)"}
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
 BAD: dict[str, list[Any]] = {
@@ -58,6 +59,23 @@ BAD: dict[str, list[Any]] = {
         *({"server": "x"}, {"ser]ver": {}}, {"server": {"a = b\nc": 1}}, {"server": {"domain": "x\n[auth.anonymous]"}}),
         *({"users": {"login_hint": hint}} for hint in ("a # b", '"""a', "`a", None, [1])),
     ],
+    r"a rule group": [
+        *({}, {"folder": "F"}, {"folder": "F", "name": "g"}, {"folder": "é", "name": "g", "rules": [RULE]}),
+        {"folder": "F", "name": "g", "rules": [{**RULE, "uid": "a b"}]},
+        {"folder": "F", "name": "g", "rules": [{**RULE, "condition": "B"}]},
+        *({"folder": "F", "name": "g", "rules": [{**RULE, "fro": 1}]}, {"folder": "F", "name": "g", "rules": [{**RULE, "for": "x"}]}),
+        *({"folder": "F", "name": "g", "rules": ["x"]}, {"folder": "F", "name": "g", "interval": "7s", "rules": [RULE]}),
+    ],
+    r"a contact point": [
+        *({}, {"uid": "a b", "name": "A", "type": "email"}, {"uid": "a", "type": "email"}, {"uid": "a", "name": "A"}),
+        {"uid": "a", "name": "A", "type": "email", "setings": {}},
+        {"uid": "a", "name": "A", "type": "email", "secure_settings": {"x": ""}},
+    ],
+    r"a notification policy tree": [
+        *({"routes": []}, {"receiver": "A", "rotues": []}, {"receiver": "A", "routes": [{"object_matchers": ["x"]}]}),
+    ],
+    r"a mute timing": [{}, {"name": "n"}, {"name": "n", "time_intervals": [{"weekdays": ["someday"]}]}, {"name": "n", "time_interval": []}],
+    r"a notification template": [{}, {"name": "n"}, {"name": "n", "template": "{{ if }}"}, {"name": "n", "text": "x"}],
     r"secret settings of grafana.ini": [
         *({"smtp": "x"}, {"s/m": {}}, {"smtp": {"a/b": "x"}}, {"smtp": {"a.b": "x"}}),
         *({"smtp": {"user": ""}}, {"smtp": {"user": 1}}),

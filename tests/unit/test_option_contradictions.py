@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _across, _options
 
 from tests.support.inventory import Inventory
+from tests.support.wrong_values import RULE
 
 Change = Callable[[Inventory], Any]
 REPLICA = {"clickhouse_shard": 2, "clickhouse_replica": "a"}
@@ -18,6 +19,7 @@ GRAFANA_DATABASE = {
     "grafana_database_host": "db.example.com",
     "grafana_database_password": "psst-0123456789",
 }
+SHOP = {"refId": "A", "datasourceUid": "shop", "model": {}}
 ZK = [{"host": "zk.example.com"}]
 
 # What is wrong -> the change that makes it so, and what the one line about it says.
@@ -220,6 +222,14 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
     "a data source that the API cannot find again": (
         lambda i: i.set(grafana_content_delivery="api", grafana_datasources=[{"name": "Shop", "type": "postgres"}]),
         ("grafana_datasources: data source Shop: uid is missing",),
+    ),
+    "alerts to nobody": (
+        lambda i: i.set(grafana_notification_policy={"receiver": "On call"}),
+        ("grafana_notification_policy", "sends to On call, which grafana_contact_points does not have"),
+    ),
+    "a rule about nothing": (
+        lambda i: i.set(grafana_alert_rule_groups=[{"folder": "F", "name": "g", "rules": [{**RULE, "data": [SHOP]}]}]),
+        ("rule r asks data source shop, which grafana_datasources does not have",),
     ),
     "two Grafanas to deliver to": (lambda i: i.set(grafana_content_url="https://grafana.example.com"), ("grafana_content_url",)),
     "a data source twice": (

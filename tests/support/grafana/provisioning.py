@@ -129,6 +129,17 @@ def interpolate(value: Any) -> Any:
     return "$".join(ENVIRONMENT.sub(lambda match: os.environ.get(match[1] or match[2], ""), part) for part in parts)
 
 
+def interpolate_alerting(value: Any) -> Any:
+    """The same without queries and annotations of rules: Grafana's rules_types.go takes them as they are."""
+    if isinstance(value, dict):
+        return {
+            key: item if key in ("model", "annotations") else interpolate_alerting(item) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [interpolate_alerting(item) for item in value]
+    return interpolate(value)
+
+
 def provision_datasources(app: App) -> None:
     """`datasources`, `deleteDatasources` and `prune`."""
     wanted: list[Row] = []
@@ -193,7 +204,7 @@ def provision_alerting(app: App) -> None:
     contents = list(read_files(app, "alerting", "failure to parse file {}: "))
     for name, content in contents:
         _check_alerting(name, content)
-    files = [(name, interpolate(content)) for name, content in contents]
+    files = [(name, interpolate_alerting(content)) for name, content in contents]
     # In Grafana's order: policies come after what they name, and before its deletion.
     steps = (
         ("alert rules", _put_rules),
