@@ -9,8 +9,11 @@ of these macros was recorded for 4.18.0, and this function gave the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+# What Grafana has as the value of a dashboard variable that stands for all values.
+ALL = "$__all"
 MACRO = re.compile(r"\$__(\w+)")
 
 
@@ -84,3 +87,29 @@ def _one(name: str, arguments: list[str], start: datetime, end: datetime, interv
 
 def _between(column: str, times: list[str]) -> str:
     return f"{column} >= {times[0]} AND {column} <= {times[1]}"
+
+
+def with_variables(sql: str, values: Mapping[str, Sequence[str]]) -> str:
+    """The SQL of a panel in which dashboard variables have values, as the browser makes it before the backend expands macros.
+
+    Source: applyConditionalAll of src/data/CHDatasource.ts, and Grafana's format C(singlequote) of variables.
+
+    :param sql: the query with C(${name}), C(${name:singlequote}) and C($__conditionalAll(condition, $name)).
+    :param values: name -> the chosen values, [ALL], or [""] for a text box that is empty.
+    """
+    macro = "$__conditionalAll"
+    while (found := sql.rfind(f"{macro}(")) >= 0:
+        begin = found + len(macro)
+        (condition, variable), length = _arguments(sql[begin:])
+        everything = list(values[variable.strip("${}")]) in ([ALL], [""])
+        sql = sql[:found] + ("1=1" if everything else condition) + sql[begin + length :]
+
+    def written(match: re.Match[str]) -> str:
+        chosen = values[match["name"]]
+        if match["format"] == ":singlequote":
+            return ",".join("'" + value.replace("'", "\\'") + "'" for value in chosen)
+        if match["format"] or len(chosen) != 1:
+            raise MacroError(f"{match[0]} cannot be written into SQL")
+        return chosen[0]
+
+    return re.sub(r"\$\{(?P<name>(?!__)\w+)(?P<format>:?\w*)\}", written, sql)

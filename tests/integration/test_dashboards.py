@@ -1,0 +1,109 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every query of the dashboards on a real ClickHouse, with data that came through real collectors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support import dashboards
+from tests.support.dashboards import View
+from tests.support.platform import platform
+
+pytestmark = pytest.mark.integration
+
+DASHBOARDS = {uid: dashboards.built(spec) for uid, spec in dashboards.specs().items()}
+PANELS = [
+    pytest.param(uid, panel, id=f"{uid}-{panel['title']}")
+    for uid, dashboard in DASHBOARDS.items()
+    for panel in dashboards.panels(dashboard)
+]
+NUMBER = re.compile(r"(?:Nullable\()?(?:U?Int|Float|Decimal|Bool)")
+TEXT = re.compile(r"(?:LowCardinality\()?(?:Nullable\()?String")
+# Columns that panels of these kinds need, by what Grafana's documentation calls the data format of each.
+NEEDED = {
+    "logs": {"timestamp", "body"},
+    "traces": {"traceID", "spanID", "parentSpanID", "serviceName", "operationName", "startTime", "duration"},
+}
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
+    """A filled platform, and the last hour of it."""
+    with platform(tmp_path_factory.mktemp("platform")) as running:
+        dashboards.fill(running)
+        yield dashboards.view(running)
+
+
+@pytest.mark.parametrize(("uid", "panel"), PANELS)
+def test_query_returns_what_the_panel_shows(view: View, uid: str, panel: dict[str, Any]) -> None:
+    """Rows, in the form that this kind of panel needs, with the columns that its legend, links and units name."""
+    for name, answer in view.answers(panel, view.values(DASHBOARDS[uid])).items():
+        assert answer.rows, f"no rows: {answer.sql}"
+        columns = answer.columns
+        defaults = panel["fieldConfig"]["defaults"]
+        labels = {column for column, kind in columns.items() if TEXT.match(kind)}
+        numbers = {column for column, kind in columns.items() if NUMBER.match(kind)}
+        assert set(re.findall(r"\$\{__field\.labels\.(\w+)\}", str(defaults))) <= labels
+        assert set(re.findall(r"\$\{__data\.fields\.(\w+)\}", str(panel["fieldConfig"]))) <= set(columns)
+        assert {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]} <= set(columns)
+        if panel["type"] == "timeseries":
+            first = next(iter(columns))
+            assert first == "time" and columns[first].startswith("DateTime")
+            assert set(columns) - {"time"} == labels | numbers
+            assert len(numbers) == 1
+            # What the plugin makes series of must be in order of time.
+            times = [row[0] for row in answer.rows]
+            assert times == sorted(times)
+        elif panel["type"] == "stat":
+            assert len(answer.rows) == 1
+            assert len(numbers) == len(columns) == 1
+            assert answer.rows[0][0] is not None
+        elif panel["type"] == "bargauge":
+            assert len(numbers) == 1 and len(columns) == 2
+        elif panel["type"] == "nodeGraph":
+            assert {"nodes": {"id", "title"}, "edges": {"id", "source", "target"}}[name] <= set(columns)
+        assert NEEDED.get(panel["type"], set()) <= set(columns)
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_queries_run_with_a_value_of_each_variable(view: View, uid: str) -> None:
+    """Of those that show everything when the dashboard opens, and with text in text boxes that is no SQL."""
+    dashboard = DASHBOARDS[uid]
+    values = view.values(dashboard, choose=True)
+    typed = {variable["name"]: ["it's"] for variable in dashboard["templating"]["list"] if variable["type"] == "textbox"}
+    for panel in dashboards.panels(dashboard):
+        view.answers(panel, {**values, **typed})
+
+
+def test_one_trace_is_shown_with_its_records(view: View) -> None:
+    """Its id typed in, as the links do."""
+    dashboard = DASHBOARDS["groundwork-traces"]
+    found = view.ask("SELECT TraceId FROM otel.otel_traces WHERE ServiceName = 'payment' ORDER BY Timestamp DESC LIMIT 1", {}).rows[0][0]
+    values = {**view.values(dashboard), "trace": [found]}
+    shown = {panel["title"]: view.answers(panel, values)["A"] for panel in dashboards.panels(dashboard)}
+    spans = shown["Trace"].rows
+    assert {row[0] for row in spans} == {found}
+    assert {row[3] for row in spans} >= {"frontend", "checkout", "payment"}
+    assert len(shown["Log records of the trace"].rows) == len(spans) == len(shown["Spans"].rows)
+
+
+def test_records_are_found_by_a_word(view: View) -> None:
+    dashboard = DASHBOARDS["groundwork-logs"]
+    (panel,) = [panel for panel in dashboards.panels(dashboard) if panel["title"] == "Records"]
+    found = view.answers(panel, {**view.values(dashboard), "word": ["DECLINED"]})["A"].rows
+    assert {row[1] for row in found} == {"card was declined"}
+
+
+def test_rates_are_those_of_the_traffic(view: View) -> None:
+    """The counter of the node agent, added up over the hour, is what was sent to it."""
+    dashboard = DASHBOARDS["groundwork-pipeline"]
+    (panel,) = [panel for panel in dashboards.panels(dashboard) if panel["title"] == "Accepted"]
+    rows = view.answers(panel, view.values(dashboard))["A"].rows
+    metrics = sum(row[2] * 60 for row in rows if row[1] == "otelcol-node-agent metric_points")
+    assert metrics > 100

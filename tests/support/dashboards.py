@@ -1,0 +1,129 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""The role's dashboards, built as the role builds them, and their queries run on a platform as Grafana runs them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
+
+from tests.support.clickhouse import QueryError
+from tests.support.collector_files import CHECKOUT
+from tests.support.grafana_macros import ALL, expand, with_variables
+from tests.support.platform import CLUSTER, DATABASE, HOST, Platform
+from tests.support.shop_traffic import HOSTS, SERVICES, Traffic
+
+FOLDER = CHECKOUT / "roles" / "grafana" / "files" / "dashboards"
+HOUR = 3600
+# Requests of an hour's traffic.
+REQUESTS = 400
+
+
+def specs() -> dict[str, dict[str, Any]]:
+    """Uid -> the description of a dashboard."""
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
+
+
+def built(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Grafana's JSON of it, for the database and cluster of the tests' platform."""
+    return _dashboards.build(spec, DATABASE, CLUSTER, "clickhouse")
+
+
+def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Its panels that ask ClickHouse."""
+    yield from (panel for panel in dashboard["panels"] if "targets" in panel)
+
+
+def fill(platform: Platform) -> None:
+    """Let collectors read everything twice and an hour of a shop's traffic arrive; then cause what the remaining panels show."""
+    now = time.time()
+    traffic = Traffic(now - HOUR, now - 5, REQUESTS)
+    for signal, message in traffic.messages():
+        platform.send(signal, message)
+    shop = ", ".join(f"'{service}'" for service in SERVICES)
+    for table in ("otel_traces", "otel_logs"):
+        platform.wait_for(table, f"SELECT count() FROM {DATABASE}.{table} WHERE ServiceName IN ({shop})", len(traffic))
+    histograms = f"SELECT uniq(ServiceName) FROM {DATABASE}.otel_metrics_histogram WHERE MetricName = 'http.server.request.duration'"
+    platform.wait_for("histograms", histograms, len(SERVICES) - 1)
+    # Each job and the host itself, three times: a rate needs two samples.
+    jobs = "'otelcol-gateway', 'otelcol-node-agent', 'otelcol-cluster-agent', 'zookeeper', 'clickhouse', 'grafana'"
+    up = f"{DATABASE}.otel_metrics_gauge WHERE MetricName = 'up' AND ServiceName IN ({jobs})"
+    scraped = f"SELECT count() FROM (SELECT ServiceName FROM {up} GROUP BY ServiceName HAVING count() >= 3)"
+    platform.wait_for("scrapes", scraped, jobs.count(",") + 1)
+    hosts = f"SELECT count(DISTINCT TimeUnix) FROM {DATABASE}.otel_metrics_sum WHERE MetricName = 'system.network.io'"
+    platform.wait_for("the host", hosts, 3)
+    platform.write_log("sshd", "Accepted publickey for operator")
+    platform.wait_for("log file", f"SELECT count() FROM {DATABASE}.otel_logs WHERE `__otel_materialized_host.name` = '{HOST}'")
+    clickhouse = platform.clickhouse
+    clickhouse.query(f"ALTER TABLE {DATABASE}.otel_logs_local MATERIALIZE INDEX idx_severity SETTINGS mutations_sync = 1")
+    clickhouse.query(f"OPTIMIZE TABLE {DATABASE}.otel_traces_local FINAL")
+    with pytest.raises(QueryError, match="throwIf"):
+        clickhouse.query("SELECT throwIf(1)")
+    # A copy of a product's table, and a table that is read live.
+    copy = f"CREATE MATERIALIZED VIEW {DATABASE}.products REFRESH EVERY 1 HOUR ENGINE = MergeTree ORDER BY id"
+    clickhouse.query(f"{copy} AS SELECT number AS id, concat('product ', toString(number)) AS name FROM numbers(7)")
+    clickhouse.query(f"SYSTEM WAIT VIEW {DATABASE}.products")
+    live = f"CREATE TABLE {DATABASE}.live_products (id UInt64, name String)"
+    clickhouse.query(f"{live} ENGINE = PostgreSQL('db-1:5432', 'shop', 'products', 'reader', 'secret')")
+    clickhouse.query("SYSTEM FLUSH LOGS")
+
+
+@dataclass
+class Answer:
+    """Columns with their types, and rows, of one query; whole numbers of 64 bits are numbers."""
+
+    columns: dict[str, str]
+    rows: list[list[Any]]
+    sql: str
+
+
+@dataclass
+class View:
+    """A platform seen through a time range, with values of variables."""
+
+    platform: Platform
+    begin: datetime
+    end: datetime
+
+    def ask(self, sql: str, values: Mapping[str, Sequence[str]]) -> Answer:
+        """Run a query with its variables and macros."""
+        expanded = expand(with_variables(sql, values), self.begin, self.end)
+        said = self.platform.query(f"{expanded}\nFORMAT JSONCompact")
+        answer = json.loads(said)
+        return Answer({column["name"]: column["type"] for column in answer["meta"]}, answer["data"], expanded)
+
+    def values(self, dashboard: Mapping[str, Any], *, choose: bool = False) -> dict[str, list[str]]:
+        """The value of each variable when the dashboard opens: everything, the first or the default one. `choose` takes a value
+        where everything would be shown."""
+        found: dict[str, list[str]] = {}
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] != "query":
+                found[variable["name"]] = [variable["current"]["value"]]
+            elif variable["includeAll"] and not choose:
+                found[variable["name"]] = [ALL]
+            else:
+                rows = self.ask(variable["query"]["rawSql"], found).rows
+                assert rows, f"variable {variable['name']} has no values"
+                found[variable["name"]] = [str(next((row[0] for row in rows if row[0] in PREFERRED), rows[0][0]))]
+        return found
+
+    def answers(self, panel: Mapping[str, Any], values: Mapping[str, Sequence[str]]) -> dict[str, Answer]:
+        """RefId -> the answer to each of a panel's queries."""
+        return {target["refId"]: self.ask(target["rawSql"], values) for target in panel["targets"]}
+
+
+# What a person would look at first: a service and a host of which there is much to see.
+PREFERRED = ("checkout", HOST, *HOSTS)
+
+
+def view(platform: Platform, seconds: int = HOUR) -> View:
+    """The time until now."""
+    now = datetime.now(UTC)
+    return View(platform, now - timedelta(seconds=seconds), now)

@@ -1,0 +1,161 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Descriptions of dashboards, what is made of them, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.filter.dashboards import grafana_dashboard
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
+
+from tests.support import dashboards
+from tests.support.grafana_macros import ALL, expand, with_variables
+
+SPECS = dashboards.specs()
+BUILT = {uid: grafana_dashboard(spec) for uid, spec in SPECS.items()}
+PALETTE = {"green", "orange", "red"}
+SPEC: dict[str, Any] = {
+    "uid": "shop",
+    "title": "Shop",
+    "description": "The shop.",
+    "rows": [
+        {
+            "title": "Orders",
+            "panels": [
+                {
+                    "title": "Orders",
+                    "description": "Orders taken.",
+                    "kind": "timeseries",
+                    "unit": "short",
+                    "legend": "{region}",
+                    "sql": "SELECT $__timeInterval(t) AS time, region, count() FROM {database}.orders GROUP BY time, region ORDER BY time",
+                }
+            ],
+        }
+    ],
+}
+
+
+def changed(**panel: Any) -> dict[str, Any]:
+    """SPEC with other keys of its panel; None removes one."""
+    spec = deepcopy(SPEC)
+    only = spec["rows"][0]["panels"][0]
+    only.update(panel)
+    spec["rows"][0]["panels"][0] = {key: value for key, value in only.items() if value is not None}
+    return spec
+
+
+@pytest.mark.parametrize("key", ["title", "description", "kind", "unit", "legend", "sql"])
+def test_panel_without_a_key_is_refused_by_name(key: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=rf"dashboard shop, panel {'.' if key == 'title' else 'Orders'}.*{key} must be set"):
+        grafana_dashboard(changed(**{key: None}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (changed(colour="red"), "panel Orders: unknown: colour"),
+        (changed(kind="pie"), "panel Orders: kind must be one of timeseries"),
+        (changed(sql="SELECT $__timeGroup(t, 5m)"), r"panel Orders: \$__timeGroup is no macro"),
+        (changed(thresholds={"warning": 1}), "panel Orders, thresholds: critical must be set"),
+        (changed(links=[{"title": "x"}]), "panel Orders, link: dashboard must be set"),
+        (changed(columns={"region": {"size": 1}}), "panel Orders, column region: unknown: size"),
+        (changed(kind="alertlist"), "an alertlist has no sql"),
+        ({**SPEC, "uid": "the shop"}, "uid must be 1 to 40"),
+        ({**SPEC, "uid": "shop\n"}, "uid must be 1 to 40"),
+        ({**SPEC, "rows": []}, "dashboard shop: rows must be set"),
+        ({**SPEC, "rows": ["x"]}, "dashboard shop, row .: a mapping is needed"),
+        ({**SPEC, "variables": [{"name": "a"}]}, "dashboard shop, variable a: label must be set"),
+        ({**SPEC, "variables": [{"name": "a", "label": "A", "values": ["1"], "default": "2"}]}, "default must be one of its values"),
+        ("text", "dashboard: a mapping is needed"),
+    ],
+)
+def test_wrong_description_is_refused(spec: Any, message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=message):
+        grafana_dashboard(spec)
+
+
+@pytest.mark.parametrize("macro", sorted(_dashboards.MACROS - {"$__conditionalAll"}))
+def test_macros_that_are_accepted_are_those_that_tests_expand(macro: str) -> None:
+    arguments = "" if re.search(r"fromTime|toTime|interval_s", macro) else "(t, u)" if macro == "$__dateTimeFilter" else "(t)"
+    now = datetime.now(UTC)
+    assert "$__" not in expand(f"SELECT {macro}{arguments}", now, now)
+
+
+def test_names_of_database_cluster_and_data_source() -> None:
+    spec = changed(sql="SELECT 1 FROM clusterAllReplicas('{cluster}', {database}.t)")
+    panel = grafana_dashboard(spec, "telemetry", "main", "ch-2")["panels"][1]
+    assert panel["targets"][0]["rawSql"] == "SELECT 1 FROM clusterAllReplicas('main', telemetry.t)"
+    assert panel["targets"][0]["datasource"]["uid"] == panel["datasource"]["uid"] == "ch-2"
+
+
+def test_small_values_are_bad_where_critical_is_below_warning() -> None:
+    panel = grafana_dashboard(changed(thresholds={"warning": 30, "critical": 7}))["panels"][1]
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert [(step["color"], step["value"]) for step in steps] == [("red", None), ("orange", 7), ("green", 30)]
+
+
+def test_link_takes_columns_variables_and_text() -> None:
+    link = {"title": "Logs", "dashboard": "logs", "variables": {"host": "{region}", "service": "${service}", "severity": "ERROR"}}
+    for kind, column in (("timeseries", "${__field.labels.region}"), ("bargauge", "${__data.fields.region}")):
+        (made,) = grafana_dashboard(changed(kind=kind, links=[link]))["panels"][1]["fieldConfig"]["defaults"]["links"]
+        assert made["url"] == f"/d/logs?${{__url_time_range}}&var-host={column}&var-service=${{service}}&var-severity=ERROR"
+
+
+@pytest.mark.parametrize("uid", SPECS)
+def test_files_are_named_after_their_uid(uid: str) -> None:
+    assert BUILT[uid]["uid"] == uid
+    assert len({dashboard["title"] for dashboard in BUILT.values()}) == len(BUILT)
+
+
+@pytest.mark.parametrize("uid", SPECS)
+def test_panels_lie_side_by_side(uid: str) -> None:
+    """None covers another one, and none leaves the grid."""
+    taken: set[tuple[int, int]] = set()
+    for panel in BUILT[uid]["panels"]:
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert not cells & taken, panel["title"]
+        assert place["x"] + place["w"] <= 24, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in BUILT[uid]["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("uid", SPECS)
+def test_colours_are_those_of_the_theme(uid: str) -> None:
+    """Grafana has a shade of each for light and dark, and draws the background itself."""
+    text = json.dumps(BUILT[uid])
+    assert set(re.findall(r'"color": "([^"]*)"', text)) <= PALETTE
+    assert '"colorMode": "background"' not in text
+    assert not re.search(r"\"#[0-9a-fA-F]{3,8}\"|rgba?\(", text)
+
+
+@pytest.mark.parametrize("uid", SPECS)
+def test_links_lead_to_dashboards_and_their_variables(uid: str) -> None:
+    for target, rest in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(BUILT[uid])):
+        variables = {variable["name"] for variable in BUILT[target]["templating"]["list"]}
+        assert set(re.findall(r"&var-(\w+)=", rest)) <= variables
+        own = {variable["name"] for variable in BUILT[uid]["templating"]["list"]}
+        assert set(re.findall(r"\$\{(?!__)(\w+)", rest)) <= own
+
+
+def test_overview_leads_to_service_trace_logs_and_host() -> None:
+    leads = {uid: set(re.findall(r'"/d/([\w-]+)\?', json.dumps(dashboard))) for uid, dashboard in BUILT.items()}
+    path = ["groundwork-overview", "groundwork-service", "groundwork-traces", "groundwork-logs", "groundwork-host"]
+    assert [(one, other) for one, other in zip(path, path[1:], strict=False) if other not in leads[one]] == []
+
+
+def test_variables_are_written_as_grafana_writes_them() -> None:
+    sql = "a IN (${x:singlequote}) AND $__conditionalAll(f(b, ${y:singlequote}) > 0, $y) AND c > ${z}"
+    assert with_variables(sql, {"x": ["1", "it's"], "y": ["2"], "z": ["3"]}) == "a IN ('1','it\\'s') AND f(b, '2') > 0 AND c > 3"
+    for nothing in ([ALL], [""]):
+        assert with_variables(sql, {"x": ["1"], "y": nothing, "z": ["3"]}) == "a IN ('1') AND 1=1 AND c > 3"
