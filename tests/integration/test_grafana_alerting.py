@@ -529,6 +529,47 @@ def test_lost_answers(proxy: Proxy, run: ModuleRun) -> None:
     assert not run(ALL)["changed"]
 
 
+def test_concurrent_changes(proxy: Proxy, run: ModuleRun) -> None:
+    """Somebody changes a template, and deletes a contact point, between the module's read and its write: it reads again."""
+    run(ALL)
+
+    def interfere(method: str, _path: str, _position: int) -> Fault | None:
+        if method == "PUT" and len(proxy.writes) == 1:
+            run.ask("PUT", f"{API}/templates/plain", {"template": "theirs"})
+        if method == "PUT" and len(proxy.writes) == 3:
+            run.ask("DELETE", f"{API}/policies")
+            run.ask("DELETE", f"{API}/contact-points/mail")
+        return None
+
+    wanted = changed(templates=[{"name": "plain", "template": "ours"}])
+    wanted["contact_points"][0]["disable_resolve_message"] = True
+    proxy.reset(interfere)
+    done = run(wanted)
+    assert [line.split(" ")[0] + line.split("/")[4].split(" ")[0] for line in proxy.writes] == [
+        *["PUTtemplates"] * 2,
+        "PUTcontact-points",
+        "POSTcontact-points",
+        "PUTpolicies",
+    ]
+    assert len(done["statements"]) == 3 and not run(wanted)["changed"]
+
+
+def test_a_recording_rule(run: ModuleRun) -> None:
+    """It has neither condition nor states, whatever Grafana answers."""
+    record = {"metric": "up_last", "from": "B", "target_datasource_uid": "ds"}
+    wanted: Result = {"rule_groups": [group("A", rule("a1", record=record, condition=None))]}
+    assert run(wanted)["changed"] and not run(wanted)["changed"]
+    assert stored(run)["alert-rules"][0]["record"] == record
+    refused = run({"rule_groups": [group("A", rule("a1", record={**record, "from": "Z"}))]})
+    assert "record.from 'Z' is no refId of data" in refused["msg"]
+
+
+def test_who_may_not_see_data_sources(proxy: Proxy, run: ModuleRun) -> None:
+    """Then the server decides about the rules."""
+    proxy.reset(lambda _method, path, _position: (403, {}, b'{"message": "no"}') if path == "/api/datasources" else None)
+    assert run({"rule_groups": [group("A", rule("a1"))]})["changed"]
+
+
 def test_two_organisations_at_once(run: ModuleRun) -> None:
     """Two runs of one user, each request by turns: nothing lands in the other's organisation."""
     other = run.server.send("POST", "/api/orgs", {"name": "other"}, auth=ADMIN)[1]["orgId"]

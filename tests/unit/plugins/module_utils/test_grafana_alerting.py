@@ -210,6 +210,19 @@ def test_nested_settings() -> None:
     assert contact_points.get_leaf(settings, ("b", "x", "y")) == 3 and contact_points.get_leaf(settings, ("a", "x")) is None
 
 
+def test_settings_that_grafana_turns_out_to_hide() -> None:
+    """A secret of a type or version that is not known here is refused as soon as Grafana hides it."""
+    options: Tree = {"uid": "a", "name": "A", "type": "new", "disable_resolve_message": False, "secure_settings": None, "state": "present"}
+    options["settings"] = {"auth": {"password": "x"}}
+    params = {"contact_points": [options], "editable_in_ui": False, "update_secrets": "digest"}
+    (item,) = contact_points.declare(params)
+    raw = {"uid": "a", "name": "A", "type": "new", "settings": {"auth": {"password": "[REDACTED]"}}}
+    have = {"a": contact_points._found(raw, item)}
+    contact_points.check([item], Observation({}), params)
+    with pytest.raises(GrafanaError, match=r"auth\.password is a secret for Grafana: give it in secure_settings"):
+        contact_points.check([item], Observation(have), params)
+
+
 @pytest.mark.parametrize(
     ("key", "text", "is_range"),
     [
