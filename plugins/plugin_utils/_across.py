@@ -9,6 +9,7 @@ import pathlib
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
@@ -305,9 +306,14 @@ def _grafana_alerting(host: Host, folders: t.Sequence[t.Mapping[str, str]]) -> l
     groups, points, timings, templates = (_dictionaries(host.value(f"grafana_{name}")) for name in names)
     policy = host.value("grafana_notification_policy")
     sources = {"clickhouse", *(str(source.get("uid")) for source in _dictionaries(host.value("grafana_datasources")))}
-    tree = policy if isinstance(policy, dict) else None
+    tree = policy if isinstance(policy, dict) else {}
+    receivers = host.value("grafana_alert_receivers")
+    if tree and receivers:
+        return [f"grafana_alert_receivers and grafana_notification_policy both say where alerts go: set one of them {GRAFANA_FILE}"]
+    if isinstance(receivers, dict) and not alerts.receivers_problem(receivers):
+        tree = tree or alerts.policy_tree(receivers)
     try:
         notifications.module_options(groups, points, tree, timings, templates, sources, folders)
     except content.ContentError as error:
-        return [f"grafana_alert_rule_groups, grafana_contact_points or grafana_notification_policy: {error}"]
+        return [f"grafana_alert_rule_groups, grafana_contact_points, grafana_alert_receivers or grafana_notification_policy: {error}"]
     return []

@@ -357,6 +357,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "server settings of ClickHouse": clickhouse_problem,
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,
+    "receivers of alerts": _grafana_alerts.receivers_problem,
     "settings of alerts": lambda settings: _grafana_alerts.settings_problem(settings, _grafana_alerts.shipped()),
 }
 

@@ -13,7 +13,10 @@ from tests import run
 CHECKOUT = Path(__file__).parents[2]
 ROLES = sorted(CHECKOUT.glob("roles/*/README.md"))
 RUNBOOKS = sorted(CHECKOUT.glob("docs/runbooks/*.md"))
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/verification.md", *(str(path.relative_to(CHECKOUT)) for path in ROLES + RUNBOOKS)]
+DOCUMENTS = [
+    *("README.md", "CONTRIBUTING.md", "docs/notifications.md", "docs/verification.md"),
+    *(str(path.relative_to(CHECKOUT)) for path in ROLES + RUNBOOKS),
+]
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 

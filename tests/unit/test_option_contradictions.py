@@ -227,6 +227,16 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(grafana_notification_policy={"receiver": "On call"}),
         ("grafana_notification_policy", "sends to On call, which grafana_contact_points does not have"),
     ),
+    "alerts of a severity to nobody": (
+        lambda i: i.set(grafana_alert_receivers={"default": "grafana-default-email", "critical": ["pager"]}),
+        ("grafana_alert_receivers", "sends to pager, which grafana_contact_points does not have"),
+    ),
+    "alerts sent in two ways": (
+        lambda i: i.set(
+            grafana_alert_receivers={"default": "grafana-default-email"}, grafana_notification_policy={"receiver": "grafana-default-email"}
+        ),
+        ("grafana_alert_receivers and grafana_notification_policy both say where alerts go",),
+    ),
     "a rule about nothing": (
         lambda i: i.set(grafana_alert_rule_groups=[{"folder": "F", "name": "g", "rules": [{**RULE, "data": [SHOP]}]}]),
         ("rule r asks data source shop, which grafana_datasources does not have",),

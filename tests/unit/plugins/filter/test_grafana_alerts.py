@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts import grafana_alert_policy, grafana_alert_rules
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import notification_policies
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _constraints, _options
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
 
 RUNBOOKS = Path(__file__).parents[4] / "docs" / "runbooks"
@@ -36,7 +38,7 @@ VALUES = {"cluster": "o'tel", "hosts": ["a", "b"]}
 
 
 def test_each_alert_has_its_runbook_and_each_runbook_its_alert() -> None:
-    assert len(ALERTS) == len(alerts.shipped())
+    assert len(ALERTS) == len(alerts.shipped()) == len({alert["title"] for alert in alerts.shipped()})
     assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == sorted(ALERTS)
 
 
@@ -134,13 +136,19 @@ def test_value_that_is_not_there() -> None:
         grafana_alert_rules([GROUP], {"cluster": "otel"})
 
 
-def test_rules_of_the_role() -> None:
-    """The role's variables lead to rules for all alerts, with the hosts of the inventory, and no text is taken as a template of Ansible."""
+def role_variable(name: str, **values: Any) -> Any:
+    """A variable of the role, with the hosts of an inventory."""
     role = RUNBOOKS.parents[1] / "roles" / "grafana"
-    loader, known = DataLoader(), {"role_path": str(role), "groups": {"zookeeper": ["zk2", "zk1"], "node_agent": ["h1"]}}
+    loader = DataLoader()
+    known: dict[str, Any] = {"role_path": str(role), "groups": {"zookeeper": ["zk2", "zk1"], "node_agent": ["h1"]}}
     for path in ("defaults/main.yml", "vars/main/alerts.yml"):
         known |= loader.load_from_file(str(role / path), trusted_as_template=True)
-    groups = Templar(loader=loader, variables=known).template(trust_as_template("{{ __grafana_alert_rule_groups }}"))
+    return Templar(loader=loader, variables={**known, **values}).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
+def test_rules_of_the_role() -> None:
+    """The role's variables lead to rules for all alerts, with the hosts of the inventory, and no text is taken as a template of Ansible."""
+    groups = role_variable("__grafana_alert_rule_groups")
     rules = {rule["uid"]: rule for group in groups for rule in group["rules"]}
     assert list(rules) == list(ALERTS)
     assert "CAST(['zk1', 'zk2'], 'Array(String)')" in rules["zookeeper-followers"]["data"][0]["model"]["rawSql"]
@@ -183,3 +191,36 @@ def test_no_receivers_are_no_policy() -> None:
 def test_wrong_receivers(receivers: dict[str, Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=message):
         grafana_alert_policy(receivers)
+
+
+def test_example_of_notifications() -> None:
+    """The options in docs/notifications.md are ones that the role takes, and all that they name is there."""
+    text = (RUNBOOKS.parent / "notifications.md").read_text(encoding="utf-8")
+    inventory, secrets = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL))
+    points = inventory["grafana_contact_points"]
+    for point in points:
+        for name, value in point.get("secure_settings", {}).items():
+            point["secure_settings"][name] = secrets.pop(value.strip("{} "))
+    assert secrets == {}
+    options = _options.role_options("grafana")
+    assert [wrong for name, value in inventory.items() for wrong in _constraints.value_problems(name, options[name], value)] == []
+    tree = grafana_alert_policy(inventory["grafana_alert_receivers"])
+    assert {route["receiver"] for route in notification_policies.walk(tree)} <= {point["name"] for point in points}
+    assert {point["type"] for point in points} == {"pagerduty", "webhook", "opsgenie", "slack", "teams", "email"}
+
+
+def test_heartbeat_is_paused_until_somebody_gets_it() -> None:
+    for receivers, paused in (({}, True), ({"default": "mail"}, True), ({"default": "mail", "heartbeat": ["outside"]}, False)):
+        groups = role_variable("__grafana_alert_rule_groups", grafana_alert_receivers=receivers)
+        assert [rule["isPaused"] for group in groups for rule in group["rules"] if rule["uid"] == "heartbeat"] == [paused]
+        assert not any(rule["isPaused"] for group in groups for rule in group["rules"] if rule["uid"] != "heartbeat")
+    settings = {"heartbeat": {"enabled": True}}
+    groups = role_variable("__grafana_alert_rule_groups", grafana_alert_settings=settings)
+    assert not any(rule["isPaused"] for group in groups for rule in group["rules"])
+
+
+def test_policies_of_the_role() -> None:
+    assert role_variable("__grafana_notification_policy") == {}
+    assert role_variable("__grafana_notification_policy", grafana_alert_receivers={"default": "mail"})["receiver"] == "mail"
+    own = {"receiver": "chat"}
+    assert role_variable("__grafana_notification_policy", grafana_notification_policy=own) == own
