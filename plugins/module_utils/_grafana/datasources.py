@@ -7,13 +7,12 @@ The digest of all secrets is kept in C(jsonData), which the list of data sources
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import typing as t
 from urllib.parse import urlsplit
 
 from .client import Client, GrafanaError, Refused, path_of
-from .kind import FROM_FILE, Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique
+from .kind import FROM_FILE, Change, Declared, Found, Gathered, Kind, Observation, Value, check_uid, check_unique, matches_any
 from .planning import final_value, is_as_declared
 from .secret_digest import ALWAYS, DIGEST, MASK, ON_CREATE, OTHER, RECORD, make_record, matches, new_salt
 
@@ -158,12 +157,8 @@ def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mappi
     return [
         Declared(uid, None, "purge")
         for uid, found in (observation.have.items() if scope else ())
-        if uid not in declared and not found.raw.get("readOnly") and _matches(uid, scope["uids"]) and not _matches(uid, scope["keep"])
+        if uid not in declared and not found.raw.get("readOnly") and matches_any(uid, scope["uids"]) and not matches_any(uid, scope["keep"])
     ]
-
-
-def _matches(uid: str, patterns: t.Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(uid, pattern) for pattern in patterns)
 
 
 def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:

@@ -7,6 +7,7 @@ A kind is a table of functions. Its file says how objects are declared, read and
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import typing as t
@@ -209,6 +210,11 @@ def read_json(path: str, where: str) -> t.Any:
         raise GrafanaError(f"{where}: {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise GrafanaError(f"{where}: {path} is not JSON: {error}") from None
+
+
+def matches_any(name: str, patterns: t.Iterable[str]) -> bool:
+    """Whether a name is one of those that patterns with C(*) stand for."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def check_uid(uid: str, where: str) -> None:

@@ -8,11 +8,10 @@ A header makes what the API writes count as written by a person.
 
 from __future__ import annotations
 
-import fnmatch
 import typing as t
 
 from .client import GrafanaError
-from .kind import Declared, Found, Observation
+from .kind import Declared, Found, Observation, matches_any
 from .planning import is_as_declared
 
 API, FILE, PAGES = "api", "file", ""
@@ -56,5 +55,5 @@ def purged_by_pattern(option: str, want: t.Sequence[Declared], observation: Obse
     return [
         Declared(key, None, f"purge.{option}")
         for key, found in sorted(observation.have.items())
-        if key not in declared and found.raw.get("provenance") != FILE and any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+        if key not in declared and found.raw.get("provenance") != FILE and matches_any(key, patterns)
     ]

@@ -8,14 +8,13 @@ without a name by its matchers and comment. Silences that have expired count as 
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import re
 import typing as t
 from datetime import datetime, timedelta, timezone
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique, matches_any
 from .planning import final_value
 
 API = ("alertmanager", "grafana", "api", "v2")
@@ -197,12 +196,8 @@ def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mappi
     return [
         Declared(uid, None, "purge")
         for uid, found in (sorted(observation.have.items()) if scope else ())
-        if uid not in declared and found.raw["name"] and _matches(uid, scope["names"]) and not _matches(uid, scope["keep"])
+        if uid not in declared and found.raw["name"] and matches_any(uid, scope["names"]) and not matches_any(uid, scope["keep"])
     ]
-
-
-def _matches(name: str, patterns: t.Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
