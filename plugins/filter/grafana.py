@@ -118,14 +118,18 @@ def _toml(values: t.Mapping[str, t.Any]) -> list[str]:
     return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
 
 
-def grafana_content(directory: str, secrets: t.Sequence[str] = ()) -> _grafana_content.Content:
+def grafana_content(
+    directory: str, secrets: t.Sequence[str] = (), values: t.Mapping[str, str] | None = None, shipped: str = ""
+) -> _grafana_content.Content:
     """Folders and dashboards from files on the controller.
 
-    :param directory: folder on the controller with C(dashboards/<title of the folder>/<name>.json). Empty: there are none.
+    :param directory: folder on the controller with C(dashboards/<title of the folder>/<name>). Empty: there are none.
     :param secrets: texts that must not be in a dashboard.
+    :param values: C(database), C(cluster) and C(datasource) for descriptions of dashboards.
+    :param shipped: folder with the role's own descriptions.
     :raises AnsibleFilterError: a file is not fit for Grafana; the message names it.
     """
-    return _checked(_grafana_content.read_dashboards, directory, secrets)
+    return _checked(_grafana_content.read_dashboards, directory, secrets, values, shipped)
 
 
 def grafana_provisioning_files(content: _grafana_content.Content, root: str) -> dict[str, list[dict[str, str]]]:

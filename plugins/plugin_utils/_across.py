@@ -287,9 +287,12 @@ def _grafana_content(host: Host) -> list[str]:
         found.append("grafana_content_url is for a Grafana that is not in group grafana: empty the group, or take the variable out")
     options = role_options("grafana")
     secrets = [host.text(name) for name in options if options[name].get("no_log") and options[name]["type"] == "str"]
-    folders = []
+    directory = host.text("grafana_content_dir")
+    folders = [{"title": content.SHIPPED_FOLDER}]
     try:
-        folders = content.read_dashboards(host.text("grafana_content_dir"), secrets)["folders"]
+        # The role's own dashboards are right; they are read where others could take their uids or titles.
+        if directory:
+            folders = content.read_dashboards(directory, secrets, shipped=_shipped_dashboards(host))["folders"]
     except content.ContentError as error:
         found.append(f"grafana_content_dir: {error}")
     try:
@@ -298,6 +301,11 @@ def _grafana_content(host: Host) -> list[str]:
     except content.ContentError as error:
         found.append(f"grafana_datasources: {error}")
     return found + _grafana_alerting(host, folders)
+
+
+def _shipped_dashboards(host: Host) -> str:
+    wanted = str(host.value("grafana_platform_dashboards")).lower() not in ("false", "no", "0")
+    return str(components.ROLES / "grafana" / "files" / "dashboards") if wanted else ""
 
 
 def _grafana_alerting(host: Host, folders: t.Sequence[t.Mapping[str, str]]) -> list[str]:

@@ -14,10 +14,16 @@ import pathlib
 import re
 import typing as t
 
+from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import dashboards, folders
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import GrafanaError
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
+from yaml import YAMLError
 
 Content = dict[str, list[dict[str, t.Any]]]
+# Folder of the dashboards that the role has.
+SHIPPED_FOLDER = "Platform"
+_VALUES = {"database": "otel", "cluster": "otel", "datasource": "clickhouse"}
 # Keys that Grafana reads in a provisioning file and that are no options of the module grafana_datasources.
 _FILE_ONLY = ("editable", "orgId", "version", "correlations")
 # A text of fewer characters may be in a dashboard by chance.
@@ -39,45 +45,66 @@ def folder_uid(title: str) -> str:
     return uid
 
 
-def read_dashboards(directory: str, secrets: t.Iterable[str] = ()) -> Content:
-    """The folders and dashboards of a directory: C(dashboards/<title of the folder>/<name>.json).
+def read_dashboards(
+    directory: str, secrets: t.Iterable[str] = (), values: t.Mapping[str, str] | None = None, shipped: str = ""
+) -> Content:
+    """The folders and dashboards of a directory: C(dashboards/<title of the folder>/<name>), and those that the role has.
+
+    A file C(.json) is a dashboard as Grafana exports it, a file C(.yml) a description for the filter grafana_dashboard.
 
     :param directory: folder on the controller. Empty: there are none.
     :param secrets: texts that must not be in a dashboard, which every viewer can read.
+    :param values: C(database), C(cluster) and C(datasource), which descriptions are built with.
+    :param shipped: folder with the role's own descriptions. Empty: they are left out.
     :raises ContentError: a file cannot be read, or is not a dashboard, or has a secret in it, or two dashboards have the same uid or place.
     """
     content: Content = {"folders": [], "dashboards": []}
-    if not directory:
-        return content
-    top = pathlib.Path(directory)
-    if not top.is_dir():
-        raise ContentError(f"{directory} is not a folder on the controller")
     files: dict[str, str] = {}
     hidden = [secret for secret in secrets if len(secret) >= _SECRET_LENGTH]
-    for folder in sorted(path for path in top.glob("dashboards/*") if path.is_dir() and not path.name.startswith(".")):
-        uid = folder_uid(folder.name)
-        content["folders"].append({"uid": uid, "title": folder.name})
-        for path in sorted(folder.glob("*.json")):
-            model = _dashboard(path, hidden)
+    for title, paths in _sources(directory, shipped):
+        uid = folder_uid(title)
+        if {"uid": uid, "title": title} not in content["folders"]:
+            content["folders"].append({"uid": uid, "title": title})
+        for path in paths:
+            model = _dashboard(path, hidden, {**_VALUES, **(values or {})})
             if model["uid"] in files:
                 raise ContentError(f"{path}: uid {model['uid']} is also that of {files[model['uid']]}")
             files[model["uid"]] = str(path)
             content["dashboards"].append({"folder_uid": uid, "dashboard": model})
-    stray = sorted(str(path) for path in top.glob("dashboards/*") if path.is_file() and not path.name.startswith("."))
-    if stray:
-        raise ContentError(f"{stray[0]} is in no folder: put it into dashboards/<title of the folder>/")
     _check(directory, content)
     return content
 
 
-def _dashboard(path: pathlib.Path, secrets: t.Iterable[str]) -> dict[str, t.Any]:
+def _sources(directory: str, shipped: str) -> list[tuple[str, list[pathlib.Path]]]:
+    """Title of a folder -> its files."""
+    found = [(SHIPPED_FOLDER, _files(pathlib.Path(shipped)))] if shipped else []
+    if not directory:
+        return found
+    top = pathlib.Path(directory)
+    if not top.is_dir():
+        raise ContentError(f"{directory} is not a folder on the controller")
+    entries = sorted(path for path in top.glob("dashboards/*") if not path.name.startswith("."))
+    stray = [str(path) for path in entries if not path.is_dir()]
+    if stray:
+        raise ContentError(f"{stray[0]} is in no folder: put it into dashboards/<title of the folder>/")
+    return found + [(path.name, _files(path)) for path in entries]
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".yml", ".yaml"))
+
+
+def _dashboard(path: pathlib.Path, secrets: t.Iterable[str], values: t.Mapping[str, str]) -> dict[str, t.Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-        declared = dashboards.declare(_options([{"path": str(path)}]))[0]
+        entry = {"path": str(path)} if path.suffix == ".json" else {"dashboard": _dashboards.build(yaml_load(text), **values)}
+        declared = dashboards.declare(_options([entry]))[0]
     except (OSError, UnicodeDecodeError) as error:
         raise ContentError(f"{path} cannot be read: {error}") from error
-    except GrafanaError as error:
+    except (_dashboards.DashboardError, GrafanaError) as error:
         raise ContentError(f"{path}: {str(error).removeprefix('dashboards[0]: ')}") from error
+    except YAMLError as error:
+        raise ContentError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if any(secret in text or json.dumps(secret)[1:-1] in text for secret in secrets):
         raise ContentError(f"{path} has a secret of the inventory in it, which every viewer could read")
     assert declared.value is not None  # only an absent one has none

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import ContentError
 
@@ -66,6 +67,27 @@ def test_what_is_not_fit_is_refused_by_its_name(tmp_path: Path, files: dict[str,
 def test_a_folder_that_is_not_there_is_refused() -> None:
     with pytest.raises(ContentError, match="/nowhere/content is not a folder on the controller"):
         content.read_dashboards("/nowhere/content")
+
+
+def test_descriptions_are_built(tmp_path: Path) -> None:
+    shipped = str(_components.ROLES / "grafana/files/dashboards")
+    values = {"database": "telemetry", "cluster": "mine", "datasource": "ch"}
+    description = (_components.ROLES / "grafana/files/dashboards/groundwork-overview.yml").read_text()
+    mine = description.replace("uid: groundwork-overview", "uid: mine", 1)
+    own = write(tmp_path, {"Own/mine.yml": mine, "Platform/a.json": board("a", "A")})
+    found = content.read_dashboards(own, values=values, shipped=shipped)
+    assert [folder["title"] for folder in found["folders"]] == ["Platform", "Own"]
+    uids = {entry["dashboard"]["uid"] for entry in found["dashboards"]}
+    assert {"folder_uid": "platform", "dashboard": board("a", "A")} in found["dashboards"]
+    assert {"mine", "groundwork-overview", "groundwork-host"} <= uids and len(uids) > 10
+    text = json.dumps(found)
+    assert "telemetry.otel_metrics_gauge" in text and "{database}" not in text
+
+
+def test_a_broken_description_is_refused(tmp_path: Path) -> None:
+    for text, said in (("uid: [", "F/a.yml is not YAML"), ("uid: a\ntitle: A\n", "F/a.yml: dashboard a")):
+        with pytest.raises(ContentError, match=said):
+            content.read_dashboards(write(tmp_path, {"F/a.yml": text}))
 
 
 def test_files_for_a_server(tmp_path: Path) -> None:
