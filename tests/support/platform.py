@@ -7,12 +7,13 @@ The collectors measure this machine, each other, ZooKeeper, ClickHouse and the s
 from __future__ import annotations
 
 import hashlib
-import socket
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -74,9 +75,11 @@ class Process(Daemon):
         return self._argv
 
     def ready(self) -> bool:
-        """Whether the port is open: a collector's health check opens when all of it has started."""
+        """Whether it answers: a collector's health check says 503 until all of it has started, the relay knows no GET."""
         try:
-            socket.create_connection(("127.0.0.1", self._port), 1).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            return error.code != HTTPStatus.SERVICE_UNAVAILABLE
         except OSError:
             return False
         return True
