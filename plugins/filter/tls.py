@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters that decide which names hosts' certificates are for."""
+"""Filters that decide which names hosts' certificates are for, and tell when they end."""
 
 from __future__ import annotations
 
@@ -33,8 +33,21 @@ def certificate_hosts(hostvars: t.Mapping[str, t.Any], hosts: t.Iterable[str]) -
     return [{"name": host, "names": certificate_names(host, host_address(host, hostvars))} for host in hosts]
 
 
+def certificate_ends(hosts: t.Iterable[str], folder: str) -> list[str]:
+    """When the certificates of hosts end, each as the host, a space, and seconds since 1970. Hosts without a certificate are left out.
+
+    :param hosts: names of the hosts.
+    :param folder: the folder of the certificates on the controller.
+    """
+    # Few filters need what it imports.
+    from ansible_collections.groundwork.observability.plugins.module_utils._pki import Pki
+
+    ends = ((host, Pki(folder).end(host)) for host in hosts)
+    return [f"{host} {int(end.timestamp())}" for host, end in ends if end]
+
+
 class FilterModule:
-    """Registers the filter."""
+    """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"certificate_hosts": certificate_hosts}
+        return {"certificate_ends": certificate_ends, "certificate_hosts": certificate_hosts}

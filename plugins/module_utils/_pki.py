@@ -129,6 +129,13 @@ class Pki:
             or certificate.not_valid_after_utc - self.now() < datetime.timedelta(days=days)
         )
 
+    def end(self, host: str) -> t.Optional[datetime.datetime]:
+        """When a host's certificate ends; None if there is none, or if the file is no certificate."""
+        try:
+            return x509.load_pem_x509_certificate((self.folder / "hosts" / f"{host}.crt").read_bytes()).not_valid_after_utc
+        except (FileNotFoundError, ValueError):
+            return None
+
     def issue(self, host: str, names: t.Sequence[str], days: int) -> None:
         """A new key and a certificate for it, for use as a server and as a client."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,13 @@ pytestmark = pytest.mark.integration
 ROLES = Path(__file__).parents[2] / "roles"
 RUNBOOKS = ROLES.parent / "docs" / "runbooks"
 GROUPS = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(ROLES.glob("grafana/files/alerts/*.yml"))]
-VALUES = {"cluster": "otel", "zookeeper_hosts": ["zk1", "zk2", "zk3"], "node_agent_hosts": ["h1", "h2"], "slo_percent": 99.9}
+VALUES = {
+    "cluster": "otel",
+    "zookeeper_hosts": ["zk1", "zk2", "zk3"],
+    "node_agent_hosts": ["h1", "h2"],
+    "slo_percent": 99.9,
+    "certificates": ["h1 1900000000", "h2 1980000000"],
+}
 RULES = {rule["uid"]: rule for group in grafana_alert_rules(GROUPS, VALUES) for rule in group["rules"]}
 
 
@@ -512,6 +519,10 @@ CASES = {
             firing=({"host": "gr1", "integration": "slack"},),
         ),
         State([*grafana_counter("grafana_alerting_notifications_failed_total", "1", count=3, integration="slack")]),
+    ),
+    "certificate-expires": Case(
+        State(later=1900000000 - 20 * 86400 - int(time.time()), firing=({"host": "h1"},)),
+        State(later=1900000000 - 22 * 86400 - int(time.time())),
     ),
     "service-errors": Case(
         State([spans("shop", 100, "number < 6"), spans("rare", 10, "1")], firing=({"service": "shop"},)),

@@ -140,7 +140,8 @@ def role_variable(name: str, **values: Any) -> Any:
     """A variable of the role, with the hosts of an inventory."""
     role = RUNBOOKS.parents[1] / "roles" / "grafana"
     loader = DataLoader()
-    known: dict[str, Any] = {"role_path": str(role), "groups": {"zookeeper": ["zk2", "zk1"], "node_agent": ["h1"]}}
+    groups = {"zookeeper": ["zk2", "zk1"], "node_agent": ["h1"]}
+    known: dict[str, Any] = {"role_path": str(role), "common_pki_dir": "/nowhere", "groups": groups}
     for path in ("defaults/main.yml", "vars/main/alerts.yml"):
         known |= loader.load_from_file(str(role / path), trusted_as_template=True)
     return Templar(loader=loader, variables={**known, **values}).template(trust_as_template(f"{{{{ {name} }}}}"))
