@@ -11,7 +11,7 @@ version_added: 0.1.0
 description:
   - Creates, extends, changes and ends silences of Grafana's own Alertmanager.
   - Grafana makes the ids of silences itself. The module knows a silence by its name, which stands at the end of the comment, for example
-    C(Upgrade of the database [ansible: db-upgrade]). Without a name it knows it by its comment and its matchers.
+    C([ansible:db-upgrade]). Without a name it knows it by its comment and its matchers.
   - Silences that have expired count as missing. If nothing differs, the module writes nothing.
   - If a run is interrupted, the next run finishes its work.
 author:

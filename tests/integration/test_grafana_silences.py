@@ -80,7 +80,7 @@ def test_create_again_change_and_check_mode(proxy: Proxy, run: ModuleRun) -> Non
     by_comment, first, _second, third = held(run)
     assert instant(first["endsAt"]) - instant(first["startsAt"]) <= 2 * HOUR and first["createdBy"] == "Ansible"
     assert third["startsAt"] == "2030-01-31T08:00:00.000Z" and third["status"]["state"] == "pending"
-    assert third["comment"] == "Why: <b>'\" [ansible: c]" and by_comment["comment"] == "By its comment"
+    assert third["comment"] == "Why: <b>'\" [ansible:c]" and by_comment["comment"] == "By its comment"
     proxy.reset()
     again = run(ALL)
     assert not again["changed"] and not again["diff"] and not proxy.writes and len(proxy.requests) == 2
@@ -147,7 +147,7 @@ def test_drift_and_copies(run: ModuleRun) -> None:
     run(ALL)
     by_comment, first, second, third = held(run)
     post(run, first, endsAt=END)
-    post(run, third, startsAt="2030-01-31T09:00:00Z", comment="Other text [ansible: c]")
+    post(run, third, startsAt="2030-01-31T09:00:00Z", comment="Other text [ansible:c]")
     post(run, second, id=None, endsAt=LATER)
     run.ask("DELETE", f"{PATH[:-1]}/{by_comment['id']}")
     done = run(ALL)
@@ -237,7 +237,7 @@ WRONG: list[tuple[Result, Result, str]] = [
     (silence("x" * 65), {}, "must have 1 to 64 characters"),
     (silence("first"), {}, "silences[1]: its name, or without one its comment and matchers, is also that of silences[0]"),
     (silence(None, comment=""), {}, "give a name, or a comment"),
-    (silence("a", comment="Text [ansible: b]"), {}, "comment ends as if it had a name"),
+    (silence("a", comment="Text [ansible:b]"), {}, "comment ends as if it had a name"),
     (silence("a", matchers=[]), {}, "matchers must have at least one with a value"),
     (silence("a", matchers=None), {}, "matchers must have at least one with a value"),
     (silence("a", ""), {}, "matchers must have at least one with a value"),

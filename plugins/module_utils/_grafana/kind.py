@@ -108,7 +108,6 @@ class Change:
         return f"{line} {text}".rstrip()
 
 
-
 def parse_statement(statement: str) -> tuple[str, str, t.Any, dict[str, str]]:
     """Method, path, body and headers of a statement. There is at most one header."""
     line, _newline, text = statement.partition("\n")

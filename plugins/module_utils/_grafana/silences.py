@@ -20,7 +20,7 @@ from .planning import final_value
 API = ("alertmanager", "grafana", "api", "v2")
 CREATED_BY = "Ansible"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-_MARK = re.compile(r"(?:(?P<comment>.*)\s)?\[ansible: (?P<name>[A-Za-z0-9_.-]{1,64})\]\Z", re.DOTALL)
+_MARK = re.compile(r"(?:(?P<comment>.*)\s)?\[ansible:(?P<name>[A-Za-z0-9_.-]{1,64})\]\Z", re.DOTALL)
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:\d{1,9}[wdhms])+\Z")
 _LONGEST = timedelta(days=3650)
@@ -219,7 +219,7 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     value = final_value(item, found) or {}
     if found and {**found.value, "copies": 1} == value:
         return made
-    comment = f"{value['comment']} [ansible: {item.raw['name']}]".strip() if item.raw["name"] else value["comment"]
+    comment = f"{value['comment']} [ansible:{item.raw['name']}]".strip() if item.raw["name"] else value["comment"]
     body: Value = {"matchers": item.raw["matchers"], "comment": comment, "createdBy": value.get("created_by", CREATED_BY)}
     shown: Value = {}
     start = item.raw["now"]
