@@ -20,10 +20,12 @@ from ansible_collections.groundwork.observability.plugins.module_utils._grafana 
 from ansible_collections.groundwork.observability.plugins.modules import grafana_access
 
 from tests.support.grafana_module import ADMIN, PASSWORD, ModuleRun, Result
-from tests.support.grafana_proxy import FORWARD_AND_DROP, Fault, Proxy
+from tests.support.grafana_proxy import CUT, FORWARD_AND_DROP, Fault, Proxy
 
 pytestmark = pytest.mark.integration
 
+# Not in the organisation of the test.
+SERVER_ADMIN: Result = {"url_username": "admin", "url_password": PASSWORD}
 ANNA, OTHER = "anna's \"first\" password", "anna's other password"
 
 
@@ -147,6 +149,15 @@ def test_a_user_leaves_and_an_organization_is_renamed(run: ModuleRun) -> None:
     ]
     assert lower(users_of(run, "New")) == {"anna": "Admin", "admin": "Admin"} and "Berta" in users(run)
     assert not run(wanted)["changed"]
+
+
+def test_there_is_an_admin_at_any_time(run: ModuleRun) -> None:
+    """The only admin hands over, and leaves: the server would refuse the other order."""
+    run.ask("POST", "/api/admin/users", {**user("zora"), "OrgId": run.org})
+    for state in ({"role": "Viewer"}, {"state": "absent"}):
+        wanted: Result = {"organizations": [{"name": "test", "users": [{"login": "admin", **state}, {"login": "zora", "role": "Admin"}]}]}
+        assert run(wanted, as_user=SERVER_ADMIN)["changed"] and not run(wanted, as_user=SERVER_ADMIN)["changed"]
+        assert users_of(run, "test") == {"zora": "Admin", **({"admin": "Viewer"} if "role" in state else {})}
 
 
 def test_passwords(proxy: Proxy, run: ModuleRun) -> None:
@@ -804,6 +815,40 @@ def test_wrong_input_of_an_organization(proxy: Proxy, run: ModuleRun, declared: 
         else:
             assert refused["failed"] and message in refused["msg"] and "\n" not in refused["msg"] and not refused.get("changed")
         assert not proxy.writes
+
+
+READS = ("/orgs", "/users/search", "/org/users", "/teams/search", "/members", "/serviceaccounts/search", "/tokens", "/f/permissions")
+
+
+@pytest.mark.parametrize("read", READS)
+def test_broken_answers(proxy: Proxy, run: ModuleRun, tmp_path: Path, read: str) -> None:
+    """To each read: one line, and nothing is written."""
+    people(run, "anna", "berta")
+    run.ask("POST", "/api/folders", {"uid": "f", "title": "F"})
+    run(account(tmp_path / "token"))
+    run({"teams": [{"name": "SRE", "members": ["anna"]}]})
+    wanted: Result = {
+        "organizations": [{"name": "new"}],
+        "users": [user("carl")],
+        "teams": [{"name": "SRE", "members": ["berta"], "purge": True}],
+        **on_folder(user="anna", permission="View"),
+        **account(tmp_path / "token", state="absent"),
+    }
+    broken: list[tuple[Fault, str]] = [
+        ((500, {}, b'{"message": "boom"}'), "500: refused: boom"),
+        ((200, {}, b'{"no": "list"}'), "the answer is no list"),
+        ((200, {"Content-Type": "text/html"}, b"<html>"), "the answer is a page (HTML)"),
+        (CUT, "the answer broke off"),
+    ]
+    for fault, message in broken:
+
+        def answer(_method: str, path: str, _position: int, fault: Fault = fault) -> Fault | None:
+            return fault if path.partition("?")[0].endswith(read) else None
+
+        proxy.reset(answer)
+        refused = run(wanted)
+        assert refused["failed"] and message in refused["msg"] and "\n" not in refused["msg"]
+        assert not proxy.writes and not refused["changed"]
 
 
 def test_viewers_token_in_an_organization(proxy: Proxy, run: ModuleRun, tmp_path: Path) -> None:
