@@ -17,6 +17,7 @@ LONGEST = (
     "test_clickhouse_sets",
     *("test_clickhouse_alter", "test_preflight", "test_mirror", "test_clickhouse_replicas", "test_clickhouse_rebuild"),
     *("test_telemetry_schema", "test_clickhouse_corpus", "test_clickhouse_join", "test_collector_configs", "test_clickhouse_roundtrips"),
+    "test_grafana_alerts",
 )
 
 # How long an example takes says something of the machine, not of the code.

@@ -311,6 +311,7 @@ AGENT = "otelcol-node-agent"
 GATEWAY = {"host": "g1", "service": "otelcol-gateway"}
 LOAD, DISK = "system.cpu.load_average.1m", "system.filesystem.utilization"
 DATA = "map('mountpoint', '/data', 'mode', 'rw')"
+REFUSAL = "3 refused logs of shard 1 are in /var/lib/otelcol/gateway/dead_letters/1.otlp: code: 395"
 UPTIME, DROPPED, REFUSED = "otelcol_process_uptime", "otelcol_exporter_send_failed_log_records", "otelcol_receiver_refused_spans"
 CASES = {
     "clickhouse-down": Case(
@@ -505,6 +506,10 @@ CASES = {
         ),
         State([counter(UPTIME, 600, "g1", "otelcol-gateway"), counter(REFUSED, 2, "g1", "otelcol-gateway", receiver="otlp", count=2)]),
     ),
+    "gateway-dead-letters": Case(
+        State([log(REFUSAL, "otelcol-gateway-relay", "g1")], firing=({"host": "g1"},)),
+        State([log("serving", "otelcol-gateway-relay", "g1"), log(REFUSAL, "shop", "g2")]),
+    ),
     "grafana-down": Case(
         State([gauge("up", DOWN, "gr1", "grafana"), gauge("up", UP, "gr2", "grafana")], firing=({"host": "gr1"},)),
         State([gauge("up", UP, "gr1", "grafana"), gauge("up", UP, "gr2", "grafana")]),
@@ -681,6 +686,7 @@ LINES = {
     "kernel: [ 4711.1] Out of memory: Killed process 812 (shop) total-vm:2048kB": "host-oom",
     "kernel: [ 4711.2] blk_update_request: I/O error, dev sda, sector 4711": "host-storage-errors",
     "systemd[1]: shop.service: Failed with result 'exit-code'.": "host-unit-failed",
+    f"otelcol-gateway-relay[813]: {REFUSAL}": "gateway-dead-letters",
 }
 # Alerts that find nothing wrong with this machine and with the servers of the test, or do: that is not what is tested.
 WITH_ROWS = (
@@ -708,6 +714,7 @@ def test_telemetry_of_a_real_collector(empty: ClickHouse, zookeeper_metrics: int
         "host-oom": [{"host": "real"}],
         "host-storage-errors": [{"host": "real"}],
         "host-unit-failed": [{"host": "real", "unit": "shop.service"}],
+        "gateway-dead-letters": [{"host": "real"}],
     }
     assert {uid: firing[uid] for uid in DOWN_OR_UP} == {"clickhouse-down": [{"host": "ch1"}], "zookeeper-down": [], "collector-down": []}
     assert firing["collector-drops"] == [{"host": "real", "service": AGENT}]
