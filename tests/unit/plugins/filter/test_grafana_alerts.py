@@ -48,6 +48,12 @@ def test_runbook_is_complete(uid: str) -> None:
     assert text.startswith(f"# {ALERTS[uid]['title']}\n")
     assert re.findall(r"^## (.*)", text, flags=re.MULTILINE) == ["What it means", "What to look at", "What to do", "Silence it"]
     assert "```console" in text and f"__alert_rule_uid__={uid}" in text
+    ((kind, limit),) = ALERTS[uid]["threshold"].items()
+    fires = f"{'more' if kind == 'gt' else 'less'} than {limit} ({ALERTS[uid]['unit']}) is measured for {ALERTS[uid]['for']}."
+    assert f"Alert `{uid}`, {ALERTS[uid]['severity']}. It fires when {fires}" in " ".join(text.split())
+    low, high = ALERTS[uid].get("range", (None, None))
+    change = "{enabled: false}" if low is None else f"{{threshold: {limit}}}  # {low} to {high}, or {{enabled: false}}"
+    assert f"grafana_alert_settings:\n  {uid}: {change}\n" in text
 
 
 @pytest.mark.parametrize("uid", ALERTS)
@@ -225,3 +231,13 @@ def test_policies_of_the_role() -> None:
     assert role_variable("__grafana_notification_policy", grafana_alert_receivers={"default": "mail"})["receiver"] == "mail"
     own = {"receiver": "chat"}
     assert role_variable("__grafana_notification_policy", grafana_notification_policy=own) == own
+
+
+def test_table_of_severities() -> None:
+    """docs/notifications.md says how alerts are sent, as the policies have it."""
+    words = {"0s": "at once", "10s": "10 s", "1m": "1 min", "5m": "5 min"}
+    again = {"1m": "every minute", "1h": "every hour", "12h": "every 12 hours", "7d": "every 7 days"}
+    routes = grafana_alert_policy({"default": "mail", **{severity: ["mail"] for severity in alerts.SEVERITIES}})["routes"]
+    text = (RUNBOOKS.parent / "notifications.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, flags=re.MULTILINE)
+    assert rows == [(route["object_matchers"][0][2], words[route["group_wait"]], again[route["repeat_interval"]]) for route in routes]
