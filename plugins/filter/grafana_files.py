@@ -14,10 +14,14 @@ Info = t.Mapping[str, t.Any]
 File = dict[str, str]
 # What Ansible would take for a template.
 _TEMPLATES = ("{{", "{%", "{#")
-_SECTIONS = ("folders", "datasources", "library_panels", "silences", "alerting")
-_ALERTING = ("templates", "mute_timings", "contact_points", "policy_tree", "rule_groups")
+_SECTIONS = ("folders", "datasources", "library_panels", "silences", "alerting", "access")
+# What a section consists of, where that has names of its own.
+_PARTS = {
+    "alerting": ("templates", "mute_timings", "contact_points", "policy_tree", "rule_groups"),
+    "access": ("teams", "service_accounts", "permissions", "preferences"),
+}
 # The option that takes the secrets of a section.
-_SECRETS = {"datasources": "secure_json_data", "alerting": "secure_settings"}
+_SECRETS = {"datasources": "secure_json_data", "alerting": "secure_settings", "access": "tokens"}
 # Folder of the dashboards at the root. No folder of Grafana has this uid.
 _ROOT = "general"
 
@@ -69,9 +73,9 @@ def _dashboard(board: dict[str, t.Any]) -> File:
 def _variables(name: str, variables: dict[str, t.Any], info: Info) -> File:
     """A file of variables. Comments name what is not in it."""
     notes = []
-    for part in _ALERTING if name == "alerting" else (name,):
+    for part in _PARTS.get(name, (name,)):
         for uid, keys in sorted(info.get("secrets", {}).get(part, {}).items()):
-            notes.append(f"{uid}: {', '.join(keys)} set in Grafana, which does not show secrets. {_SECRETS[name]} takes all of an object.")
+            notes.append(f"{uid}: {', '.join(keys)} set in Grafana, which does not show it. {_SECRETS[name]} takes all of an object.")
         notes += [f"{uid} is left out: {reason}" for uid, reason in sorted(info.get("left_out", {}).get(part, {}).items())]
     # The paths of dashboards are templates, all other texts are Grafana's own.
     dumper = yaml.SafeDumper if name == "dashboards" else _Dumper

@@ -9,8 +9,8 @@ module: grafana_info
 short_description: Gather what a Grafana organisation has, as options of the other modules
 version_added: 0.1.0
 description:
-  - Returns folders, data sources, library panels, dashboards, silences and alerting in the form that the other modules take as options. If
-    these are given what this module returns, they change nothing. The module itself changes nothing.
+  - Returns folders, data sources, library panels, dashboards, silences, alerting and access in the form that the other modules take as
+    options. If these are given what this module returns, they change nothing. The module itself changes nothing.
   - The playbook C(adopt_grafana) writes the result into files, from which C(apply_grafana) manages a Grafana.
   - Secrets are not returned, because Grafana does not show them. RV(secrets) has the names of those that are set. The modules leave them as
     they are until they are given.
@@ -34,14 +34,15 @@ options:
       - Sections to return. V(all) stands for every section.
     type: list
     elements: str
-    choices: [all, folders, datasources, library_panels, dashboards, silences, alerting]
+    choices: [all, folders, datasources, library_panels, dashboards, silences, alerting, access]
     default: [all]
     aliases: [gather]
 notes:
-  - Dashboards and data sources take one request each, because lists do not say which of them come from provisioning files. The other
-    sections take as many requests as a run of their module that changes nothing.
+  - Dashboards and data sources take one request each, because lists do not say which of them come from provisioning files. Permissions
+    take one request for each folder and dashboard. The other sections take as many as a run of their module that changes nothing.
   - Only what Grafana treats as a secret is left out. A token in a dashboard, or in the URL of a webhook, is returned.
-  - Silences that have expired are not returned.
+  - Silences that have expired are not returned, and neither are users and organisations, which belong to the whole server. Teams and
+    permissions name users by their logins.
   - Tested against a stand-in that answers as recordings of Grafana 9.5 do, see C(docs/verification.md).
 """
 
@@ -163,6 +164,19 @@ alerting:
           type: email
           settings:
             addresses: team@example.com
+access:
+  description:
+    - Options of one call of M(groundwork.observability.grafana_access), which are C(teams), C(service_accounts), C(permissions) of folders
+      and dashboards, and C(preferences). One that the user may not read is missing.
+  returned: if chosen in O(filter), and not skipped
+  type: dict
+  sample:
+    teams:
+      - name: Shop
+        email: shop@example.com
+        members: [ann]
+        admins: []
+        purge: true
 secrets:
   description: Names of the secrets that are set, by section and uid.
   returned: success

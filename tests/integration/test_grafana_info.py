@@ -19,6 +19,7 @@ import pytest
 import yaml
 from ansible_collections.groundwork.observability.plugins.filter.grafana_files import grafana_files
 from ansible_collections.groundwork.observability.plugins.modules import (
+    grafana_access,
     grafana_alerting,
     grafana_dashboards,
     grafana_datasources,
@@ -102,6 +103,23 @@ def fill_alerting(ask: Callable[..., Any]) -> None:
     ask("PUT", f"{path}/policies", {"receiver": "grafana-default-email", "group_by": ["alertname"], "routes": [route]})
 
 
+def fill_access(run: ModuleRun, login: str) -> None:
+    """Teams, accounts, permissions and preferences. `login` is a new user's, who is in the first organisation from the beginning."""
+    ask = run.ask
+    user = ask("POST", "/api/admin/users", {"login": login, "email": f"{login}@example.com", "password": "longer than that"})["id"]
+    if run.org != 1:
+        ask("POST", "/api/org/users", {"loginOrEmail": login, "role": "Editor"})
+    team = ask("POST", "/api/teams", {"name": "Team ü", "email": "team@example.com"})["teamId"]
+    ask("POST", f"/api/teams/{team}/members", {"userId": user})
+    ask("PUT", f"/api/teams/{team}/preferences", {"theme": "light"})
+    ask("PUT", "/api/org/preferences", {"timezone": "utc", "homeDashboardUID": "root"})
+    account = ask("POST", "/api/serviceaccounts", {"name": "Robot", "role": "Viewer"})["id"]
+    ask("POST", f"/api/serviceaccounts/{account}/tokens", {"name": f"key of {login}"})
+    granted = [{"teamId": team, "permission": 4}, {"userId": user, "permission": 2}, {"userId": account, "permission": 1}]
+    ask("POST", "/api/folders/f/permissions", {"items": [*granted, {"role": "Viewer", "permission": 1}]})
+    ask("POST", "/api/dashboards/uid/root/permissions", {"items": [{"userId": user, "permission": 4}]})
+
+
 @pytest.fixture
 def run(run_in_grafana: Callable[[ModuleType], ModuleRun]) -> ModuleRun:
     made = run_in_grafana(grafana_info)
@@ -123,19 +141,31 @@ def apply(run: ModuleRun, found: Result, **options: Any) -> list[Result]:
     """What the modules say to what was gathered."""
     results = [manage(run, module, found[name], **options) for name, module in MODULES.items() if name != "silences"]
     results += [manage(run, grafana_alerting, call, **options) for call in found.get("alerting", ())]
+    results += [manage(run, grafana_access, found["access"], **options)]
     return [*results, manage(run, grafana_silences, found["silences"], **options)]
 
 
 def test_what_is_gathered_changes_nothing(proxy: Proxy, run: ModuleRun) -> None:
     fill(run.ask)
     fill_alerting(run.ask)
+    fill_access(run, "Ann")
     proxy.reset()
     found = info(run)
     assert not found["changed"] and found["skipped"] == {} and not proxy.writes and set(proxy.organisations) == {str(run.org)}
     assert found["organization"] == {"id": run.org, "name": "test"} and found["version"].startswith("12.")
     assert [item["uid"] for item in found["folders"]] == ["f", "g"] and found["folders"][1]["parent_uid"] == "f"
     assert [item["uid"] for item in found["dashboards"]] == ["inner", "other", "root"]
-    assert found["secrets"] == {"datasources": {"ds": ["basicAuthPassword"]}, "contact_points": {"hook": ["password"]}}
+    tokens = {"service_accounts": {"Robot": ["token key of Ann"]}}
+    assert found["secrets"] == {"datasources": {"ds": ["basicAuthPassword"]}, "contact_points": {"hook": ["password"]}, **tokens}
+    access = found["access"]
+    assert access["teams"] == [{"name": "Team ü", "email": "team@example.com", "members": ["ann"], "admins": ["admin"], "purge": True}]
+    assert access["service_accounts"] == [{"name": "Robot", "role": "Viewer", "disabled": False}]
+    granted = next(entry["permissions"] for entry in access["permissions"] if entry.get("folder_uid") == "f")
+    names = {"team": "Team ü"}, {"user": "ann"}, {"service_account": "Robot"}, {"role": "Viewer"}
+    for name, level in zip(names, ("Admin", "Edit", "View", "View"), strict=True):
+        assert {**name, "permission": level} in granted
+    assert {"timezone": "utc", "home_dashboard_uid": "root"} in access["preferences"]
+    assert {"team": "Team ü", "theme": "light"} in access["preferences"]
     assert found["left_out"] == {"contact_points": {"email receiver": "it has no uid"}}
     assert info(run, check=True) == found
     for result in apply(run, found):
@@ -146,6 +176,9 @@ def test_what_is_gathered_changes_nothing(proxy: Proxy, run: ModuleRun) -> None:
 def test_a_fresh_grafana_becomes_the_same(run: ModuleRun) -> None:
     fill(run.ask)
     fill_alerting(run.ask)
+    run.ask("PUT", "/api/org/preferences", {"timezone": "utc", "homeDashboardUID": "root"})
+    run.ask("POST", "/api/teams", {"name": "Team", "email": "team@example.com"})
+    run.ask("POST", "/api/folders/f/permissions", {"items": [{"role": "Editor", "permission": 1}]})
     found = info(run)
     other = run.server.send("POST", "/api/orgs", {"name": "copy"}, auth=("admin", PASSWORD))[1]["orgId"]
     first, run.org = run.org, other
@@ -160,7 +193,7 @@ def test_a_fresh_grafana_becomes_the_same(run: ModuleRun) -> None:
     for call in (*found["alerting"], *copied["alerting"]):
         call.pop("editable_in_ui")
     assert copied["alerting"] == found["alerting"]
-    assert copied["secrets"] == {}
+    assert copied["access"] == found["access"] and copied["secrets"] == {}
     run.server.send("DELETE", f"/api/orgs/{other}", auth=("admin", PASSWORD))
     run.org = first
 
@@ -205,10 +238,11 @@ def test_sections_and_who_may_see_them(proxy: Proxy, run: ModuleRun) -> None:
     viewer, editor = run.tokens("Viewer", "Editor")
     fill(run.ask)
     proxy.reset()
-    assert set(info(run, filter=["folders"])) & {*MODULES, "alerting"} == {"folders"} and len(proxy.requests) == 4
+    assert set(info(run, filter=["folders"])) & {*MODULES, "alerting", "access"} == {"folders"} and len(proxy.requests) == 4
     seen = info(run, as_user={"token": viewer})
     assert "alerting" not in seen and "403: the user or token may not do this" in seen["skipped"]["alerting"]
-    assert seen["warnings"] == [f"alerting is missing: {seen['skipped']['alerting']}"] and set(MODULES) <= set(seen)
+    assert seen["warnings"] == [f"{name} is missing: {reason}" for name, reason in seen["skipped"].items()] and set(MODULES) <= set(seen)
+    assert "access.permissions" in seen["skipped"] and "permissions" not in seen["access"]
     assert len(seen["dashboards"]) == 3 == len(info(run, as_user={"token": editor})["dashboards"])
 
 
@@ -263,6 +297,7 @@ def test_playbooks_adopt_and_apply(grafana: Any, proxy: Proxy, run: ModuleRun, t
     run.tokens("Viewer")
     fill(run.ask)
     fill_alerting(run.ask)
+    fill_access(run, "Bob")
     files = tmp_path / "files"
     planned = play(grafana, tmp_path, "adopt_grafana.yml", "--check", "--diff")
     assert planned.returncode == 0 and "changed=1" in planned.stdout and not files.exists(), planned.stdout + planned.stderr
@@ -270,9 +305,10 @@ def test_playbooks_adopt_and_apply(grafana: Any, proxy: Proxy, run: ModuleRun, t
     assert adopted.returncode == 0 and "changed=1" in adopted.stdout, adopted.stdout + adopted.stderr
     names = sorted(str(path.relative_to(files)) for path in files.rglob("*") if path.is_file())
     boards = ["dashboards/g/inner.json", "dashboards/g/other.json", "dashboards/general/root.json"]
-    assert names == sorted([*boards, *(f"{name}.yml" for name in (*MODULES, "alerting"))])
+    assert names == sorted([*boards, *(f"{name}.yml" for name in (*MODULES, "alerting", "access"))])
     assert "# ds: basicAuthPassword set in Grafana" in (files / "datasources.yml").read_text()
     assert "# file is left out: it comes from a provisioning file" in (files / "dashboards.yml").read_text()
+    assert "# Robot: token key of Bob set in Grafana" in (files / "access.yml").read_text()
     assert "displayName: !unsafe '{{ host }}'" in (files / "library_panels.yml").read_text()
     refused = play(grafana, tmp_path, "adopt_grafana.yml")
     assert refused.returncode != 0 and "has files already. Set grafana_files_overwrite=true" in refused.stdout

@@ -18,12 +18,18 @@ from . import (
     mute_timings,
     notification_policies,
     notification_templates,
+    permissions,
+    preferences,
     rule_groups,
+    service_accounts,
     silences,
+    teams,
 )
+from .access import Access
 from .alerting import ALERTING
 from .argument_specs import (
     Spec,
+    access_spec,
     alerting_spec,
     dashboards_spec,
     datasources_spec,
@@ -63,7 +69,16 @@ ALERTING_SOURCES = {
     TREE: Source(notification_policies.gather, ALERTING, alerting_spec),
     "rule_groups": Source(rule_groups.gather, ALERTING, alerting_spec),
 }
-SECTIONS = (*SOURCES, "alerting")
+# Options of one module, but for what belongs to the server and not to the organisation.
+ACCESS_SOURCES = {
+    "teams": Source(teams.gather, Access(hidden=False).kind(), access_spec),
+    "service_accounts": Source(service_accounts.gather, Access(hidden=False).kind(), access_spec),
+    "permissions": Source(permissions.gather, Access(hidden=False).kind(), access_spec),
+    "preferences": Source(preferences.gather, Access(hidden=False).kind(), access_spec),
+}
+SECTIONS = (*SOURCES, "alerting", "access")
+# How Grafana answers who may not see something, and for what it does not have in all editions and versions.
+_NOT_FOR_YOU = (403, 404)
 
 
 @dataclass
@@ -89,10 +104,14 @@ def gather(client: Client, names: t.Collection[str]) -> Report:
         if name not in names and "all" not in names:
             continue
         try:
-            report.found[name] = _alerting(client, report) if name == "alerting" else _usable(client, name, SOURCES[name], report)
+            if name == "alerting":
+                report.found[name] = _alerting(client, report)
+            elif name == "access":
+                report.found[name] = _access(client, report)
+            else:
+                report.found[name] = _usable(client, name, SOURCES[name], report)
         except Refused as error:
-            # Some routes do not exist in all editions and versions.
-            if error.status not in (403, 404):
+            if error.status not in _NOT_FOR_YOU:
                 raise
             report.skipped[name] = str(error)
     return report
@@ -143,3 +162,16 @@ def _alerting(client: Client, report: Report) -> list[Value]:
                 calls[editable].setdefault(name, []).append(options)
     filled = [{"editable_in_ui": editable, **options} for editable, options in calls.items() if options]
     return sorted(filled, key=lambda options: TREE in options)
+
+
+def _access(client: Client, report: Report) -> Value:
+    """The options of one call, as far as the user may see them."""
+    options: Value = {}
+    for name, source in ACCESS_SOURCES.items():
+        try:
+            options[name] = _usable(client, name, source, report)
+        except Refused as error:
+            if error.status not in _NOT_FOR_YOU:
+                raise
+            report.skipped[f"access.{name}"] = str(error)
+    return options

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .client import GrafanaError, path_of
+from .client import Client, GrafanaError, path_of
 from .directory import SERVICE_ACCOUNT, TEAM, USER, Directory, Part, checked_name, login_of, uid_of
-from .kind import Change, Declared, Found, Observation, Value, check_uid, check_unique
+from .kind import Change, Declared, Found, Gathered, Observation, Value, check_uid, check_unique
 from .organizations import members_after
 
 PERMISSION, ROLE = "permission", "role"
@@ -197,6 +197,29 @@ def _who(holder: str) -> Value:
     if kind == ROLE:
         return {"role": name}
     return {"teamId" if kind == TEAM else "userId": f"<{holder}>"}
+
+
+def gather(client: Client) -> Gathered:
+    """The own permissions of all folders and dashboards, as a whole. Those of data sources are of some editions only."""
+    directory = Directory(client)
+    accounts = {account["id"]: name for name, found in directory.service_accounts().items() for account in found}
+    gathered = Gathered({})
+    for option, kind in (("folder_uid", "dash-folder"), ("dashboard_uid", "dash-db")):
+        for uid in sorted({hit["uid"] for hit in client.pages("search", type=kind)}):
+            item = Declared(uid, None, "", {"resource": _RESOURCES[option], "uid": uid})
+            entries = _entries(directory, item)
+            if entries is None:
+                continue
+            held = [(_found_holder(entry, accounts), entry["permission"]) for entry in entries]
+            # Users with this role always have all permissions, so that they are not declared.
+            granted = [{**_options_of(holder), "permission": level} for holder, level in held if holder != f"{ROLE} Admin"]
+            gathered.options[f"{_RESOURCES[option]} {uid}"] = {option: uid, "permissions": granted, "purge": len(granted) == len(held)}
+    return gathered
+
+
+def _options_of(holder: str) -> Value:
+    """The option that names a holder."""
+    return {option: holder[len(kind) + 1 :] for option, kind in _HOLDERS.items() if holder.startswith(f"{kind} ")}
 
 
 PERMISSIONS = Part(PERMISSION, declare, observe, check, changes)

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .client import GrafanaError, path_of
+from .client import Client, GrafanaError, path_of
 from .directory import ORGANIZATION, TEAM, Directory, Part, checked_name, uid_of
-from .kind import Change, Declared, Found, Observation, check_uid, check_unique, reference
+from .kind import Change, Declared, Found, Gathered, Observation, check_uid, check_unique, reference
 
 PREFERENCES = "preferences"
 # Names in requests, by option.
@@ -72,6 +72,19 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
     value = {**(found.value if found else {}), **(item.value or {})}
     path = path_of("org", "preferences") if item.raw["team"] is None else path_of("teams", reference(TEAM, item.raw["team"]), "preferences")
     return [Change(item.uid, "PUT", path, {_KEYS[key]: part for key, part in value.items() if part})]
+
+
+def gather(client: Client) -> Gathered:
+    """The preferences of the organisation and of all teams, where some are set."""
+    directory = Directory(client)
+    gathered = Gathered({})
+    for team in (None, *sorted(directory.teams())):
+        owner = ORGANIZATION if team is None else f"{TEAM} {team}"
+        (found,) = observe(directory, [Declared(owner, None, "", {"team": team})], {"teams": []}).values()
+        value = {key: part for key, part in found.value.items() if part}
+        if value:
+            gathered.options[owner] = {**({} if team is None else {"team": team}), **value}
+    return gathered
 
 
 PREFERENCES_OF = Part(PREFERENCES, declare, observe, check, changes)

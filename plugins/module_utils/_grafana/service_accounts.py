@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
 
-from .client import GrafanaError, path_of
+from .client import Client, GrafanaError, path_of
 from .directory import SERVICE_ACCOUNT, Directory, Part, checked_name, name_of, uid_of
-from .kind import Change, Declared, Found, Observation, Value, check_unique, reference
+from .kind import Change, Declared, Found, Gathered, Observation, Value, check_unique, reference
 
 # What the option replace may list.
 LOST, EXPIRED, ALWAYS = "lost", "expired", "always"
@@ -231,6 +231,21 @@ def _write(path: str, text: str) -> None:
             raise
     except OSError as error:
         raise GrafanaError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def gather(client: Client) -> Gathered:
+    """All service accounts. Their tokens are secrets."""
+    gathered = Gathered({})
+    for name, accounts in Directory(client).service_accounts().items():
+        if len(accounts) > 1:
+            gathered.left_out[name] = f"{len(accounts)} service accounts have this name"
+            continue
+        (raw,) = accounts
+        gathered.options[name] = {"name": name, "role": raw["role"], "disabled": raw["isDisabled"]}
+        if raw["tokens"]:
+            tokens = client.get_list("serviceaccounts", str(raw["id"]), "tokens")
+            gathered.secrets[name] = [f"token {token['name']}" for token in tokens]
+    return gathered
 
 
 SERVICE_ACCOUNTS = Part(SERVICE_ACCOUNT, declare, observe, check, changes)

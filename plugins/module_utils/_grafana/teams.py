@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import typing as t
 
-from .client import GrafanaError, path_of
+from .client import Client, GrafanaError, path_of
 from .directory import TEAM, USER, Directory, Part, checked_name, login_of, name_of, uid_of
-from .kind import Change, Declared, Found, Observation, Value, check_unique, reference
+from .kind import Change, Declared, Found, Gathered, Observation, Value, check_unique, reference
 from .organizations import members_after
 
 MEMBER, ADMIN = "Member", "Admin"
 _LEVELS = {MEMBER: 0, ADMIN: 4}
+# Options that list members, and their level.
+_LISTS = (("members", MEMBER), ("admins", ADMIN))
 
 
 def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
@@ -29,7 +31,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
             continue
         value: Value = {} if options["email"] is None else {"email": options["email"]}
         members: dict[str, str] = {}
-        for key, level in (("members", MEMBER), ("admins", ADMIN)):
+        for key, level in _LISTS:
             for number, member in enumerate(options[key] or ()):
                 login = login_of(checked_name(member, f"{where}.{key}[{number}]", "login"))
                 if login in members:
@@ -118,6 +120,17 @@ def changes(item: Declared, found: Found | None, observation: Observation) -> li
             made.append(Change(item.uid, "PUT", path_of("teams", team, "members", user), {"permission": _LEVELS[level]}))
     gone = sorted(set(before) - set(after))
     return made + [Change(item.uid, "DELETE", path_of("teams", team, "members", reference(USER, login))) for login in gone]
+
+
+def gather(client: Client) -> Gathered:
+    """All teams with their members."""
+    directory = Directory(client)
+    gathered = Gathered({})
+    for name, raw in directory.teams().items():
+        levels, _names = _members(directory, raw)
+        logins = {key: sorted(login for login, found in levels.items() if found == level) for key, level in _LISTS}
+        gathered.options[name] = {"name": name, "email": raw["email"], **logins, "purge": True}
+    return gathered
 
 
 TEAMS = Part(TEAM, declare, observe, check, changes)
