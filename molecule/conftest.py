@@ -103,6 +103,23 @@ def playbook(inventories: list[Path]) -> Callable[..., subprocess.CompletedProce
 
 
 @pytest.fixture(scope="session")
+def send(inventory: Path, platform: Platform) -> Callable[..., dict[str, Any]]:
+    """Sends log records and spans, a number of each, to the node agent of a host; returns what otlp_probe says."""
+
+    def send(host: str, probe: str, count: int) -> dict[str, Any]:
+        token = platform.secrets["otel_collector_agent_token"]
+        arguments = {"probe_id": probe, "count": count, "signals": ["logs", "traces"], "token": token}
+        program = Path(sys.executable).with_name("ansible")
+        argv = [program, "-i", inventory, host, "--one-line", "-m", "groundwork.observability.otlp_probe", "-a", json.dumps(arguments)]
+        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=60, cwd=CHECKOUT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout.split("=>", 1)[1])
+        return answer
+
+    return send
+
+
+@pytest.fixture(scope="session")
 def ansible_log() -> str:
     """All that Ansible printed in this scenario, with diffs; at -vvv in scenario default."""
     return Path(os.environ["ANSIBLE_LOG_PATH"]).read_text(encoding="utf-8", errors="replace")

@@ -9,6 +9,8 @@ Pure functions from what is wanted and what is there to a frozen plan; reading, 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import glob
 import os
 import typing as t
 
@@ -64,6 +66,27 @@ def plan(want: t.Sequence[File], have: t.Mapping[str, File], purgeable: t.Iterab
     return tuple(sorted(changes, key=lambda change: change.path))
 
 
+def reloadable(root: str, patterns: t.Sequence[str], paths: t.Iterable[str]) -> frozenset[str]:
+    """Those paths below the root that a pattern matches; C(*) matches any characters, C(/) as well."""
+    return frozenset(path for path in paths if any(fnmatch.fnmatchcase(path, f"{glob.escape(root)}/{pattern}") for pattern in patterns))
+
+
+def due(
+    modified: t.Mapping[str, float], changed: t.Iterable[str], reloads: t.Container[str], started: float, reloaded: float
+) -> tuple[bool, bool]:
+    """Whether a service has to be restarted, and if not, whether it has to read files again.
+
+    :param modified: path -> modification time of what the service reads, in epoch seconds, as all other times.
+    :param changed: paths that this run changes.
+    :param reloads: paths that the service reads again without a restart.
+    :param started: when the service started, infinity if it is not running: then neither is needed.
+    :param reloaded: when the service last read its files again, 0 if it has not.
+    """
+    now = {**modified, **dict.fromkeys(changed, float("inf"))}
+    restart = any(time > started for path, time in now.items() if path not in reloads)
+    return restart, not restart and any(time > max(started, reloaded) for path, time in now.items() if path in reloads)
+
+
 def _side(file: t.Optional[File], secret: bool) -> str:
     if file is None:
         return ""
@@ -84,6 +107,14 @@ def diff(changes: t.Iterable[Change]) -> list[dict[str, str]]:
             {"before_header": change.path, "after_header": change.path, "before": before, "after": after},
         )
     return result
+
+
+def reload_problems(root: str, patterns: t.Sequence[str], stamp: str) -> list[str]:
+    """Errors in what the service reads again: a pattern that matches nothing below the root, a stamp among the configuration."""
+    found = [f"files are patterns of paths below {root}, not {pattern!r}" for pattern in patterns if pattern.startswith("/")]
+    if not os.path.isabs(stamp) or stamp.startswith(root + "/"):
+        found.append(f"stamp must be an absolute path outside of {root}, not {stamp!r}")
+    return found
 
 
 def problems(root: str, paths: t.Sequence[str]) -> list[str]:

@@ -11,8 +11,8 @@ version_added: 0.1.0
 description:
   - Compares the declared files with those on the host, has the program that reads them check all of them in a temporary folder, and
     then replaces the files that differ, each by an atomic rename. If the check fails, no file is changed.
-  - Reports whether the running service started before its configuration changed. The report is also right after an earlier run that was
-    interrupted between writing and restarting. The module itself never restarts a service.
+  - Reports whether the running service started before its configuration changed, or has to read changed files again. The report is also
+    right after an earlier run that was interrupted between writing and restarting. The module itself never restarts or reloads a service.
 author:
   - groundwork.observability maintainers (@groundwork)
 attributes:
@@ -103,7 +103,7 @@ options:
   validate:
     description:
       - Command that checks the files, as a list of arguments. V({root}) in an argument stands for the folder with the files to check.
-      - It runs if a file below O(root) would change, and if the files that O(unit) reads changed after its start, such as by an upgrade.
+      - It runs if a file below O(root) would change, and if O(unit) has not read the present files yet, such as after an upgrade.
       - Check mode skips it if its program is not installed yet.
     type: list
     elements: str
@@ -122,6 +122,24 @@ options:
   unit:
     description: The systemd unit that reads the configuration.
     type: str
+  reload:
+    description:
+      - Files that O(unit) reads again while it runs. If only these change, RV(reload_needed) is true instead of RV(restart_needed).
+    type: dict
+    suboptions:
+      files:
+        description:
+          - Patterns of paths below O(root), such as V(users.d/*), also for files that O(purge) removes.
+          - V(*) matches any characters, C(/) as well.
+        type: list
+        elements: str
+        required: true
+      stamp:
+        description:
+          - Absolute path of a file whose modification time says when O(unit) last read these files again. Touch it after each reload.
+          - The file is outside of O(root), and may be missing. A start of O(unit) counts as well.
+        type: path
+        required: true
   watch:
     description:
       - Further paths that count as configuration when RV(restart_needed) is computed, such as the symlink to the installed version.
@@ -158,6 +176,31 @@ EXAMPLES = r"""
         content: "{{ gateway_configuration | ansible.builtin.to_nice_yaml }}"
     validate: [/opt/otelcol/current/otelcol-contrib, validate, "--config={root}/config.yaml"]
     unit: otelcol-gateway.service
+
+- name: Write the users of a server that reads them again on request
+  groundwork.observability.config_tree:
+    root: /etc/clickhouse-server
+    secret_files:
+      - path: users.d/application.xml
+        content: "{{ application_users_xml }}"
+    unit: clickhouse-server.service
+    reload:
+      files: [users.d/*]
+      stamp: /run/clickhouse-server.reloaded
+  register: server_config
+
+- name: Have the server read its files again
+  when: server_config.reload_needed
+  block:
+    - name: Ask the server
+      ansible.builtin.command: clickhouse-client --query "SYSTEM RELOAD CONFIG"
+      changed_when: true
+
+    - name: Remember that the server has read its files
+      ansible.builtin.file:
+        path: /run/clickhouse-server.reloaded
+        state: touch
+        mode: "0644"
 """
 
 RETURN = r"""
@@ -168,7 +211,13 @@ changed_files:
   elements: str
   sample: [/etc/zookeeper/zoo.cfg]
 restart_needed:
-  description: Whether O(unit) started before its configuration changed. False if it is not running.
+  description: Whether O(unit) started before its configuration changed, other than in files of O(reload). False if it is not running.
+  returned: always
+  type: bool
+reload_needed:
+  description:
+    - Whether O(unit) has not read a change of O(reload.files) yet.
+    - False if it is not running, and if RV(restart_needed) is true, because a restart reads all files.
   returned: always
   type: bool
 daemon_reload_needed:
@@ -185,6 +234,7 @@ enabled:
   type: bool
 """
 
+import functools
 import grp
 import os
 import pwd
@@ -199,8 +249,11 @@ from ansible_collections.groundwork.observability.plugins.module_utils._config_t
     Change,
     File,
     diff,
+    due,
     plan,
     problems,
+    reload_problems,
+    reloadable,
 )
 
 
@@ -351,9 +404,9 @@ def unit_state(module: AnsibleModule, unit: str | None) -> dict[str, t.Any]:
     }
 
 
-def newest(paths: t.Iterable[str]) -> float:
-    """The latest modification time of those paths that exist, in epoch seconds."""
-    return max((os.lstat(path).st_mtime for path in paths if os.path.lexists(path)), default=0.0)
+def modified(paths: t.Iterable[str]) -> dict[str, float]:
+    """Path -> modification time of those paths that exist, in epoch seconds."""
+    return {path: os.lstat(path).st_mtime for path in paths if os.path.lexists(path)}
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
@@ -363,6 +416,9 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     wrong = problems(root, [entry["path"] for option in ("files", "secret_files") for entry in params[option]])
     if wrong:
         raise TreeError("files: " + "; ".join(wrong))
+    wrong = reload_problems(root, params["reload"]["files"], params["reload"]["stamp"]) if params["reload"] else []
+    if wrong:
+        raise TreeError("reload: " + "; ".join(wrong))
     want = wanted(params, ("files", "secret_files"), lenient=module.check_mode)
     top = {"path": root, "mode": params["folder_mode"], "owner": None, "group": None}
     folders = wanted({**params, "folders": [top, *params["folders"]]}, ("folders",), lenient=module.check_mode)
@@ -375,9 +431,16 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     command = params["validate"]
     within = any(change.rewrites and change.path.startswith(root + "/") for change in changes)
     state = unit_state(module, params["unit"])
-    watched = [file.path for file in want] + params["watch"]
-    older = state["active"] and newest(watched) > state["started"]
-    if (within or older) and command and (not module.check_mode or os.path.exists(command[0])):
+    changed, times = [change.path for change in changes], modified([*(file.path for file in want), *params["watch"]])
+    reload = params["reload"] or {"files": [], "stamp": ""}
+    needed = functools.partial(
+        due,
+        times,
+        reloads=reloadable(root, reload["files"], [*times, *changed]),
+        started=state["started"] if state["active"] else float("inf"),
+        reloaded=modified([reload["stamp"]]).get(reload["stamp"], 0.0),
+    )
+    if (within or any(needed(changed=[]))) and command and (not module.check_mode or os.path.exists(command[0])):
         tree.validate(module, [*want, *wanted(params, ("validate_files",), lenient=module.check_mode)], command)
     if not module.check_mode:
         for folder in missing:
@@ -386,13 +449,15 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             os.chown(folder.path, folder.uid, folder.gid)
         for change in changes:
             tree.apply(change)
+    restart_needed, reload_needed = needed(changed=changed)
     unit_changed = any(params["unit"] and os.path.basename(change.path) == params["unit"] for change in changes)
     return {
         "changed": bool(changes or missing),
-        "changed_files": [folder.path for folder in missing] + [change.path for change in changes],
+        "changed_files": [folder.path for folder in missing] + changed,
         "active": state["active"],
         "enabled": state["enabled"],
-        "restart_needed": older or (state["active"] and bool(changes)),
+        "restart_needed": restart_needed,
+        "reload_needed": reload_needed,
         "daemon_reload_needed": unit_changed or state["reload"],
         "diff": diff([*(Change(folder.path, None, folder, False) for folder in missing), *changes]),
     }
@@ -433,8 +498,16 @@ def main() -> None:
             "validate_files": {"type": "list", "elements": "dict", "default": [], "options": entry(False)},
             "validate_options": {"type": "list", "elements": "str", "default": []},
             "unit": {"type": "str"},
+            "reload": {
+                "type": "dict",
+                "options": {
+                    "files": {"type": "list", "elements": "str", "required": True},
+                    "stamp": {"type": "path", "required": True},
+                },
+            },
             "watch": {"type": "list", "elements": "path", "default": []},
         },
+        required_by={"reload": "unit"},
         supports_check_mode=True,
     )
     try:

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -136,7 +137,7 @@ def documents(values: dict[str, Any]) -> dict[str, str]:
             render(f"otel_collector/{mode}/{file}", template, otel_collector_mode=mode)
         secret = "{{ __otel_collector_secret_files[0].content }}"
         render(f"otel_collector/{mode}/secret.yaml", secret, otel_collector_mode=mode)
-    for what in ("settings", "users", "secret_settings", "secret_users"):
+    for what in ("start_settings", "cluster_settings", "users", "secret_settings", "secret_users"):
         render(f"clickhouse/{what}.xml", f"{{{{ __clickhouse_{what} {XML} }}}}")
     render("grafana/datasources.yml", "{{ {'datasources': __grafana_datasources} | to_nice_yaml }}")
     for database in ("postgres", "mysql"):
@@ -194,6 +195,30 @@ def test_the_samples_are_accepted_and_arrive() -> None:
     everything = "\n".join(documents(SAMPLED).values())
     for value in (SAMPLES["a name"], SAMPLES["an identifier"], SAMPLES["a folder of its own"], SAMPLES["a heap size"], SAMPLES["a label"]):
         assert value in everything
+
+
+def test_clusters_and_macros_are_in_a_file_of_their_own() -> None:
+    """The server reads that file again while it runs. What users add to it is there, too."""
+    cluster = {"shard": {"replica": {"host": "ch9", "port": 1}}}
+    added = {"clickhouse_config": {"remote_servers": {"more": cluster}, "macros": {"rack": "r1"}, "max_concurrent_queries": 7}}
+    made = documents({**SAMPLED, **added})
+    own, others = (ET.fromstring(made[f"clickhouse/{name}_settings.xml"]) for name in ("cluster", "start"))
+    assert sorted(element.tag for element in own) == ["macros", "remote_servers"]
+    assert own.findtext("remote_servers/more/shard/replica/host") == "ch9"
+    assert own.find(f"remote_servers/{SAMPLED['clickhouse_cluster']}/shard") is not None
+    assert own.findtext("macros/rack") == "r1"
+    assert own.findtext("macros/cluster") == SAMPLED["clickhouse_cluster"]
+    assert others.findtext("max_concurrent_queries") == "7"
+    assert {"macros", "remote_servers"}.isdisjoint(element.tag for element in others)
+
+
+def test_a_new_shard_changes_no_other_file_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = documents(SAMPLED)
+    hosts = {**BASE["hostvars"], "ch3": {**BASE["hostvars"]["ch1"], "clickhouse_shard": 2, "ansible_host": "192.0.2.99"}}
+    monkeypatch.setitem(BASE, "hostvars", hosts)
+    monkeypatch.setitem(BASE, "groups", {**BASE["groups"], "clickhouse": [*BASE["groups"]["clickhouse"], "ch3"]})
+    after = documents(SAMPLED)
+    assert {name for name in after if name.startswith("clickhouse/") and after[name] != before[name]} == {"clickhouse/cluster_settings.xml"}
 
 
 # Without shrinking, which takes minutes here: an example names each value anyway.

@@ -61,7 +61,7 @@ def test_secrets_are_hidden(role: str) -> None:
 
 
 SERVICES = [role for role, component in _components.components().items() if "group" in component]
-KEYS = {"group", "groups", "unit", "health", "archives", "paths", "unchanged", "account_groups", "state_folder"}
+KEYS = {"group", "groups", "unit", "health", "reload", "archives", "paths", "unchanged", "account_groups", "state_folder"}
 
 
 @pytest.mark.parametrize("role", _components.components())
@@ -84,6 +84,8 @@ def test_service_declares_the_keys_that_common_reads(role: str) -> None:
     assert component["group"] in component["groups"] or component["group"] == "{{ otel_collector_mode }}"
     assert component["unit"] and component["archives"]
     assert {"url", "seconds"} <= set(component["health"]) <= {"url", "seconds", "expect", "user", "password", "ca_path"}
+    if "reload" in component:
+        assert set(component["reload"]) == {"url", "body", "user", "password", "ca_path", "seconds", "stamp"}
 
 
 def test_every_role_with_options_of_an_inventory_is_a_component() -> None:

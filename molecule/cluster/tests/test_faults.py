@@ -7,12 +7,9 @@ import base64
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,22 +240,13 @@ def test_random_faults_lose_nothing(hosts: dict[str, Any], platform: Any, load: 
     assert_roll_ups_are_exact(platform, load.run)
 
 
-def send(inventory: Path, probe: str, token: str) -> dict[str, Any]:
-    """Send records to the node agent of the application's host."""
-    arguments = {"probe_id": probe, "count": COUNT, "signals": ["logs", "traces"], "token": token}
-    program = Path(sys.executable).with_name("ansible")
-    argv = [program, "-i", inventory, "app1", "--one-line", "-m", "groundwork.observability.otlp_probe", "-a", json.dumps(arguments)]
-    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[3])
-    assert done.returncode == 0, done.stdout + done.stderr
-    answer: dict[str, Any] = json.loads(done.stdout.split("=>", 1)[1])
-    return answer
-
-
-def test_writes_continue_without_one_zookeeper(hosts: dict[str, Any], platform: Any, inventory: Path, until: Callable[..., Any]) -> None:
+def test_writes_continue_without_one_zookeeper(
+    hosts: dict[str, Any], platform: Any, send: Callable[..., dict[str, Any]], until: Callable[..., Any]
+) -> None:
     """Two of three serve; the third comes back by itself."""
     probe = f"fault-{time.time_ns()}"
     hosts["zk1"].check_output("systemctl kill --signal=KILL zookeeper")
-    answer = send(inventory, probe, platform.secrets["otel_collector_agent_token"])
+    answer = send("app1", probe, COUNT)
     assert answer["accepted"] == {"logs": COUNT, "traces": COUNT}
     for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
         query = (

@@ -13,7 +13,11 @@ from tests.testbed.demo import recap
 # What happens -> how, a question, and its answer once repaired.
 DAMAGE = {
     "a file was edited": ("echo '# x' >> /etc/zookeeper/zoo.cfg", "grep -c '# x' /etc/zookeeper/zoo.cfg", "0"),
-    "a file was added": ("touch /etc/clickhouse-server/config.d/stray.xml", "ls /etc/clickhouse-server/config.d", "secrets.xml"),
+    "a file was added": (
+        "touch /etc/clickhouse-server/config.d/stray.xml",
+        "cd /etc/clickhouse-server/config.d && echo *",
+        "cluster.xml secrets.xml",
+    ),
     "a secret was opened": ("chmod 644 /etc/otelcol/gateway/secret.yaml", "stat -c %a /etc/otelcol/gateway/secret.yaml", "640"),
     "a unit was disabled": (
         "systemctl disable --now otelcol-prometheus-agent 2>&1",
@@ -21,6 +25,7 @@ DAMAGE = {
         "active",
     ),
 }
+PROCESS = "systemctl show clickhouse-server --property=MainPID"
 TAGS = "zookeeper,clickhouse,gateway,prometheus_agent"
 
 
@@ -30,6 +35,7 @@ def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[.
     def answers() -> dict[str, str]:
         return {what: host.run(question).stdout.strip() for what, (_command, question, _answer) in DAMAGE.items()}
 
+    process = host.check_output(PROCESS)
     for command, _question, _answer in DAMAGE.values():
         host.check_output(command)
     damaged = answers()
@@ -40,6 +46,8 @@ def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[.
     repaired = playbook("playbooks/site.yml", "--tags", TAGS)
     assert repaired.returncode == 0, repaired.stdout
     assert answers() == {what: answer for what, (_command, _question, answer) in DAMAGE.items()}
+    # The added file is none that the server reads again while it runs.
+    assert host.check_output(PROCESS) != process
     again = playbook("playbooks/site.yml", "--tags", TAGS)
     assert recap(again.stdout)[1] == 0, again.stdout
 

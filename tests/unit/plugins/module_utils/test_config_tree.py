@@ -65,3 +65,71 @@ def test_dangerous_paths_are_refused(paths: list[str], word: str) -> None:
 
 def test_safe_paths_are_accepted() -> None:
     assert config_tree.problems("/etc/x", ["a", "b/c", "b/d", "/etc/systemd/system/x.service"]) == []
+
+
+RELOADS = config_tree.reloadable("/etc/x", ["users.xml", "users.d/*"], ["/etc/x/users.xml", "/etc/x/users.d/a", "/etc/x/config.xml"])
+
+
+@pytest.mark.parametrize(
+    ("path", "matches"),
+    [
+        ("/etc/x/users.xml", True),
+        ("/etc/x/users.d/secrets.xml", True),
+        ("/etc/x/users.d/deeper/a", True),
+        ("/etc/x/users_xml", False),
+        ("/etc/x/old/users.xml", False),
+        ("/etc/xx/users.xml", False),
+        ("/etc/systemd/system/users.xml", False),
+    ],
+)
+def test_patterns_match_paths_below_the_root(path: str, matches: bool) -> None:
+    assert config_tree.reloadable("/etc/x", ["users.xml", "users.d/*"], [path]) == ({path} if matches else set())
+
+
+def test_characters_of_the_root_are_no_pattern() -> None:
+    assert config_tree.reloadable("/etc/[x]", ["*"], ["/etc/[x]/a", "/etc/x/a"]) == {"/etc/[x]/a"}
+
+
+# The service started at 100.
+@pytest.mark.parametrize(
+    ("modified", "changed", "reloaded", "due"),
+    [
+        ({"config.xml": 50, "users.xml": 50}, [], 0, (False, False)),
+        ({"config.xml": 50, "users.xml": 50}, ["users.xml"], 0, (False, True)),
+        ({"config.xml": 50, "users.xml": 50}, ["users.d/a"], 200, (False, True)),
+        ({"config.xml": 50, "users.xml": 50}, ["config.xml"], 0, (True, False)),
+        # A restart reads all files.
+        ({"config.xml": 50, "users.xml": 50}, ["config.xml", "users.xml"], 0, (True, False)),
+        ({"config.xml": 150, "users.xml": 150}, [], 0, (True, False)),
+        # An earlier run was interrupted after it wrote, or was not.
+        ({"config.xml": 50, "users.xml": 150}, [], 0, (False, True)),
+        ({"config.xml": 50, "users.xml": 150}, [], 140, (False, True)),
+        ({"config.xml": 50, "users.xml": 150}, [], 160, (False, False)),
+        # A stamp from before the start says nothing.
+        ({"config.xml": 50, "users.xml": 95}, [], 90, (False, False)),
+        # A reload does not make a restart unnecessary.
+        ({"config.xml": 150, "users.xml": 50}, [], 160, (True, False)),
+    ],
+)
+def test_what_a_service_has_to_do(modified: dict[str, float], changed: list[str], reloaded: float, due: tuple[bool, bool]) -> None:
+    times = {f"/etc/x/{name}": time for name, time in modified.items()}
+    paths = [f"/etc/x/{name}" for name in changed]
+    assert config_tree.due(times, paths, RELOADS, 100, reloaded) == due
+    assert config_tree.due(times, paths, RELOADS, float("inf"), reloaded) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "stamp", "word"),
+    [
+        (["/etc/x/users.xml"], "/run/x", "not '/etc/x/users.xml'"),
+        (["users.xml"], "/etc/x/stamp", "stamp"),
+        (["users.xml"], "stamp", "stamp"),
+    ],
+)
+def test_a_reload_that_would_never_be_seen_is_refused(patterns: list[str], stamp: str, word: str) -> None:
+    (problem,) = config_tree.reload_problems("/etc/x", patterns, stamp)
+    assert word in problem
+
+
+def test_a_pattern_and_a_stamp_are_accepted() -> None:
+    assert config_tree.reload_problems("/etc/x", ["users.d/*"], "/run/x.reloaded") == []

@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import pwd
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,65 @@ def test_a_service_that_is_older_than_its_program_is_checked_again(write: Write,
     assert "is wrong" in write("no\n")["msg"]
     monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: {**running, "started": 4e9})
     assert write("no\n")["changed"] is False
+
+
+def test_a_reload_is_due_until_the_stamp_is_newer(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp, asked = tmp_path / "run" / "stamp", {"files": ["a"], "stamp": str(tmp_path / "run" / "stamp")}
+    stamp.parent.mkdir()
+    running = {"active": True, "enabled": True, "started": time.time() + 60, "reload": False}
+    monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: running)
+
+    def needed(content: str, **more: Any) -> tuple[bool, bool, bool]:
+        answer = write(content, unit="x.service", reload=asked, **more)
+        return answer["changed"], answer["restart_needed"], answer["reload_needed"]
+
+    assert needed("yes 1\n") == (True, False, True)
+    running["started"] = 1.0
+    # Interrupted, or not yet asked for.
+    assert needed("yes 1\n") == (False, False, True)
+    assert needed("yes 1\n", _ansible_check_mode=True) == (False, False, True)
+    stamp.touch()
+    os.utime(stamp, (time.time() + 1, time.time() + 1))
+    assert needed("yes 1\n") == (False, False, False)
+    assert needed("yes 2\n", _ansible_check_mode=True) == (True, False, True)
+    assert (tmp_path / "etc/a").read_text() == "yes 1\n"
+    # Refused as any other file, and then it is not due.
+    assert "is wrong" in write("no\n", unit="x.service", reload=asked)["msg"]
+    assert needed("yes 1\n") == (False, False, False)
+    # With a file that is read at the start only.
+    other = [{"path": "a", "content": "yes 3\n"}, {"path": "b", "content": ""}]
+    assert needed("yes 3\n", files=other) == (True, True, False)
+
+
+def test_a_removed_file_is_a_change_of_its_pattern(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = {"active": True, "enabled": True, "started": time.time() + 60, "reload": False}
+    monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: running)
+    write("yes\n")
+    for pattern, needed in (("users.d/*", (False, True)), ("users.xml", (True, False))):
+        (tmp_path / "etc/users.d").mkdir(exist_ok=True)
+        (tmp_path / "etc/users.d/stray").touch()
+        answer = write("yes\n", purge=True, unit="x.service", reload={"files": [pattern], "stamp": "/run/x"})
+        assert (answer["restart_needed"], answer["reload_needed"]) == needed
+        assert not (tmp_path / "etc/users.d/stray").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"reload": {"files": ["a"], "stamp": "/run/x"}}, "unit"),
+        ({"reload": {"files": ["/a"], "stamp": "/run/x"}, "unit": "x.service"}, "reload: files"),
+        ({"reload": {"files": ["a"], "stamp": "x"}, "unit": "x.service"}, "reload: stamp"),
+    ],
+)
+def test_a_reload_that_cannot_be_seen_is_refused(write: Write, tmp_path: Path, more: dict[str, Any], word: str) -> None:
+    answer = write("yes\n", **more)
+    assert answer["failed"] is True and word in answer["msg"]
+    assert not (tmp_path / "etc").exists()
+
+
+def test_a_service_that_does_not_run_needs_neither(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = {"active": False, "enabled": True, "started": 1.0, "reload": False}
+    monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: stopped)
+    for pattern in ("a", "b"):
+        answer = write(f"yes {pattern}\n", unit="x.service", reload={"files": [pattern], "stamp": "/run/x"})
+        assert (answer["changed"], answer["restart_needed"], answer["reload_needed"]) == (True, False, False)
