@@ -81,7 +81,8 @@ options:
     type: int
   org_name:
     description:
-      - Name of the organisation, instead of O(org_id). The user must be a member of it.
+      - Name of the organisation, instead of O(org_id). The user must be a member of it. In check mode one that does not exist is taken for
+        an empty one, with a warning, because a task before this one may be about to make it.
     type: str
 """
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: grafana_access
-short_description: Manage organizations, users, teams, service accounts, permissions and preferences of Grafana
+short_description: Manage organisations, users, teams, service accounts, permissions and preferences of Grafana
 version_added: 0.1.0
 description:
-  - Creates, changes and deletes organizations with their users, users of the server, teams with their members, and service accounts with
-    their tokens. Sets permissions on folders, dashboards and data sources, and preferences of an organization and of teams.
+  - Creates, changes and deletes organisations with their users, users of the server, teams with their members, and service accounts with
+    their tokens. Sets permissions on folders, dashboards and data sources, and preferences of an organisation and of teams.
   - The module reads and checks everything before it writes. If nothing differs, it writes nothing.
-  - Organizations, users, teams and service accounts are read by one list each. One more request is made for each organization that declares
+  - Organisations, users, teams and service accounts are read by one list each. One more request is made for each organisation that declares
     users, each team that declares members, each service account that has tokens and declares some, each resource that declares
     permissions, and each owner of preferences, because the API has no lists of these.
   - If a run is interrupted, the next run finishes its work.
@@ -30,26 +30,26 @@ attributes:
 options:
   organizations:
     description:
-      - Organizations, in any order. They need a server administrator, who signs in with O(url_username) or O(client_cert). O(org_id) and
+      - Organisations, in any order. They need a server administrator, who signs in with O(url_username) or O(client_cert). O(org_id) and
         O(org_name) do not matter for them.
-      - An organization that a task makes can be the O(org_name) of the next task, not of the same.
+      - An organisation that a task makes can be the O(org_name) of the next task, not of the same.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
         description:
-          - Name, 1 to 190 characters without control characters. It identifies the organization unless O(organizations[].id) is given.
+          - Name, 1 to 190 characters without control characters. It identifies the organisation unless O(organizations[].id) is given.
         type: str
         required: true
       id:
         description:
-          - Number of an organization that exists and is renamed if its name differs. The main organization has the number 1.
+          - Number of an organisation that exists and is renamed if its name differs. The main organisation has the number 1.
         type: int
       users:
         description:
-          - Users of the organization. By default they stay as they are.
-          - The user who makes an organization becomes one of its users with the role Admin. Grafana does that, and the result says so.
+          - Users of the organisation. By default they stay as they are.
+          - The user who makes an organisation becomes one of its users with the role Admin. Grafana does that, and the result says so.
         type: list
         elements: dict
         suboptions:
@@ -60,26 +60,26 @@ options:
             required: true
           role:
             description:
-              - Role in the organization. V(None) exists since Grafana 10.2.
+              - Role in the organisation. V(None) exists since Grafana 10.2.
             type: str
             choices: [Viewer, Editor, Admin, None]
             default: Viewer
           state:
             description:
-              - V(absent) removes the user from the organization. The user itself stays, even without any organization.
+              - V(absent) removes the user from the organisation. The user itself stays, even without any organisation.
             type: str
             choices: [present, absent]
             default: present
       purge:
         description:
-          - Whether users that are not declared are removed from the organization. The user who signs in always stays unless declared
+          - Whether users that are not declared are removed from the organisation. The user who signs in always stays unless declared
             absent. One user with the role Admin must be left.
         type: bool
         default: false
       state:
         description:
-          - V(present) makes the organization exist as declared, V(absent) deletes it with all that is in it.
-          - The main organization and the current one of the user are not deleted.
+          - V(present) makes the organisation exist as declared, V(absent) deletes it with all that is in it.
+          - The main organisation and the current one of the user are not deleted.
         type: str
         choices: [present, absent]
         default: present
@@ -132,13 +132,13 @@ options:
           - V(present) makes the user exist as declared, V(absent) deletes it.
           - The user who signs in cannot be deleted or disabled, and stays a server administrator.
           - A new user is made in the first of O(organizations) that declares it. If none does, Grafana chooses (C(auto_assign_org_id)), and
-            the user becomes a Viewer of the main organization unless configured otherwise.
+            the user becomes a Viewer of the main organisation unless configured otherwise.
         type: str
         choices: [present, absent]
         default: present
   teams:
     description:
-      - Teams of the organization, in any order.
+      - Teams of the organisation, in any order.
     type: list
     elements: dict
     default: []
@@ -154,7 +154,7 @@ options:
         type: str
       members:
         description:
-          - Logins or mail addresses of members, who must be users of the organization. If neither this nor O(teams[].admins) is given, the
+          - Logins or mail addresses of members, who must be users of the organisation. If neither this nor O(teams[].admins) is given, the
             members stay as they are.
           - A user who makes a team becomes its admin. Grafana does that, and the result says so. With O(teams[].purge=true) the module
             removes that user again unless declared.
@@ -179,7 +179,7 @@ options:
         default: present
   service_accounts:
     description:
-      - Service accounts of the organization, in any order.
+      - Service accounts of the organisation, in any order.
     type: list
     elements: dict
     default: []
@@ -191,7 +191,7 @@ options:
         required: true
       role:
         description:
-          - Role in the organization. By default it stays as it is, and is V(Viewer) for a new account. V(None) exists since Grafana 10.2.
+          - Role in the organisation. By default it stays as it is, and is V(Viewer) for a new account. V(None) exists since Grafana 10.2.
         type: str
         choices: [Viewer, Editor, Admin, None]
       disabled:
@@ -208,7 +208,7 @@ options:
         suboptions:
           name:
             description:
-              - Name, which the organization has once. It identifies the token.
+              - Name, which the organisation has once. It identifies the token.
             type: str
             required: true
           path:
@@ -251,13 +251,14 @@ options:
         default: false
       state:
         description:
-          - V(present) makes the service account exist as declared, V(absent) deletes it with its tokens.
+          - V(present) makes the service account exist as declared, V(absent) deletes it with its tokens. The module cannot know whether the
+            O(token) that it uses is one of them.
         type: str
         choices: [present, absent]
         default: present
   permissions:
     description:
-      - Permissions on resources of the organization, in any order. Permissions that come from the folders above are not looked at.
+      - Permissions on resources of the organisation, in any order. Permissions that come from the folders above are not looked at.
     type: list
     elements: dict
     default: []
@@ -280,7 +281,7 @@ options:
         default: []
         suboptions:
           user:
-            description: Login or mail address of a user of the organization. Give one of user, team, service account and role.
+            description: Login or mail address of a user of the organisation. Give one of user, team, service account and role.
             type: str
           team:
             description: Name of a team.
@@ -312,13 +313,13 @@ options:
         default: false
   preferences:
     description:
-      - Preferences of the organization, and of teams. What is not given stays as it is. An empty text is Grafana's default.
+      - Preferences of the organisation, and of teams. What is not given stays as it is. An empty text is Grafana's default.
     type: list
     elements: dict
     default: []
     suboptions:
       team:
-        description: Name of the team. By default these are the preferences of the organization.
+        description: Name of the team. By default these are the preferences of the organisation.
         type: str
       theme:
         description: Theme of pages.
@@ -340,7 +341,7 @@ options:
 notes:
   - Teams, service accounts, permissions and preferences are those of O(org_id) or O(org_name). They need the role Admin there, of a user
     or a token.
-  - Users and organizations are written first, then teams, service accounts, permissions and preferences, so that each can refer to what is
+  - Users and organisations are written first, then teams, service accounts, permissions and preferences, so that each can refer to what is
     declared before it. Folders, dashboards and data sources must exist.
   - In check mode it is no error that a user, team, service account or resource does not exist, because a task before this one may be about
     to make it.
@@ -349,7 +350,7 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Manage organizations and users of the server
+- name: Manage organisations and users of the server
   groundwork.observability.grafana_access:
     url: https://grafana.example.com
     url_username: admin
@@ -379,7 +380,7 @@ EXAMPLES = r"""
         state: absent
   delegate_to: localhost
 
-- name: Manage teams, service accounts, permissions and preferences of one organization
+- name: Manage teams, service accounts, permissions and preferences of one organisation
   groundwork.observability.grafana_access:
     url: https://grafana.example.com
     url_username: admin
@@ -425,7 +426,7 @@ EXAMPLES = r"""
   no_log: true
   register: reports_account
 
-- name: Rename the main organization
+- name: Rename the main organisation
   groundwork.observability.grafana_access:
     url: https://grafana.example.com
     url_username: admin

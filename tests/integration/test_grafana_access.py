@@ -265,12 +265,12 @@ WRONG: list[tuple[Result, str]] = [
     ({"organizations": [{"name": "x" * 191}]}, "1 to 190 characters"),
     ({"organizations": [{"name": "a"}, {"name": " a"}]}, "organizations[1]: name is also that of organizations[0]"),
     ({"organizations": [{"name": "a", "id": 1}, {"name": "b", "id": 1}]}, "organizations[1]: id is also that of organizations[0]"),
-    ({"organizations": [{"name": "a", "id": 99999}]}, "there is no organization with id 99999"),
-    ({"organizations": [{"name": "test", "id": 1}]}, "organizations[0]: the name is that of the organization with id"),
-    ({"organizations": [{"name": "Main Org.", "state": "absent"}]}, "is the main organization of this Grafana, which must not be deleted"),
+    ({"organizations": [{"name": "a", "id": 99999}]}, "there is no organisation with id 99999"),
+    ({"organizations": [{"name": "test", "id": 1}]}, "organizations[0]: the name is that of the organisation with id"),
+    ({"organizations": [{"name": "Main Org.", "state": "absent"}]}, "is the main organisation of this Grafana, which must not be deleted"),
     ({"organizations": [{"name": "other", "id": 1, "state": "absent"}]}, "is called 'Main Org.'; it is not deleted"),
-    ({"organizations": [{"name": "test", "state": "absent"}]}, "is the current organization of the user"),
-    ({"organizations": [{"name": "a", "state": "absent", "users": []}]}, "an organization that is absent has no users"),
+    ({"organizations": [{"name": "test", "state": "absent"}]}, "is the current organisation of the user"),
+    ({"organizations": [{"name": "a", "state": "absent", "users": []}]}, "an organisation that is absent has no users"),
     ({"organizations": [{"name": "a", "users": [{"login": "x", "role": "Chief"}]}]}, "value of role must be one of"),
     ({"organizations": [{"name": "a", "users": [{"login": "theirs"}, {"login": "Theirs"}]}]}, "user 'theirs' is declared twice"),
     ({"organizations": [{"name": "a", "users": [{"login": "nobody"}]}]}, "user 'nobody' does not exist; declare it in users"),
@@ -326,10 +326,29 @@ def test_who_may_not(proxy: Proxy, run: ModuleRun) -> None:
             assert message in refused["msg"] and not refused["changed"] and not proxy.writes
 
 
+EVERYTHING: Result = {
+    **PEOPLE,
+    "teams": [{"name": "SRE", "members": ["anna"], "purge": True}],
+    "service_accounts": [{"name": "deploy", "tokens": [{"name": "t", "path": "/no/such/folder/token"}]}],
+    "permissions": [{"folder_uid": "f", "permissions": [{"team": "SRE", "permission": "Edit"}]}],
+    "preferences": [{"team": "SRE", "theme": "dark"}, {"home_dashboard_uid": "home"}],
+}
+
+
 def test_check_mode_without_a_server(run: ModuleRun) -> None:
-    planned = run(PEOPLE, check=True, url="http://127.0.0.1:1")
+    planned = run({**EVERYTHING, "users": [{"login": "is there"}]}, check=True, url="http://127.0.0.1:1")
     assert planned["changed"] and [text for text in planned["warnings"] if "planned as for an empty server" in text]
-    assert ADMIN == ("admin", PASSWORD) and ANNA not in json.dumps(planned)
+    assert ANNA not in json.dumps(planned)
+
+
+def test_check_mode_before_there_is_the_organization(proxy: Proxy, run: ModuleRun) -> None:
+    """A task before this one may be about to make it."""
+    there = {**SERVER_ADMIN, "org_name": "new"}
+    planned = run(EVERYTHING, check=True, as_user=there)
+    assert [text for text in planned["warnings"] if "planned as for an empty organisation" in text] and not proxy.writes
+    assert {state["kind"] for state in planned["objects"]} >= {"team", "service account", "permission", "preferences"}
+    refused = run(EVERYTHING, as_user=there)
+    assert "the user is not a member of an organisation 'new'" in refused["msg"] and not proxy.writes
 
 
 def people(run: ModuleRun, *logins: str) -> None:
@@ -753,7 +772,7 @@ WRONG_HERE: list[tuple[Result, str]] = [
     ({"teams": [{"name": "a"}, {"name": "a"}]}, "teams[1]: name is also that of teams[0]"),
     ({"teams": [{"name": "a", "members": ["anna"], "admins": ["Anna"]}]}, "teams[0].admins[0]: user 'anna' is declared twice"),
     ({"teams": [{"name": "a", "members": ["anna", "anna@example.com"]}]}, "user 'anna' is declared twice, by login and by mail address"),
-    ({"teams": [{"name": "a", "members": ["nobody"]}]}, "'nobody' is neither login nor mail address of a user of this organization"),
+    ({"teams": [{"name": "a", "members": ["nobody"]}]}, "'nobody' is neither login nor mail address of a user of this organisation"),
     ({"teams": [{"name": "a", "admins": ["elsewhere"]}]}, "'elsewhere' is neither login nor mail address"),
     ({"teams": [{"name": "a", "members": [""]}]}, "teams[0].members[0]: login must have 1 to 190"),
     ({"teams": [{"name": "a", "state": "absent", "members": []}]}, "a team that is absent has no members"),
@@ -770,7 +789,7 @@ WRONG_HERE: list[tuple[Result, str]] = [
     (of_account(path="/etc"), "/etc is no file"),
     (of_account(path="/etc/passwd"), "/etc/passwd holds something else than the key of a token; it is not overwritten"),
     (of_account(name=" "), "service_accounts[0].tokens[0]: name must have 1 to 190"),
-    ({"service_accounts": [{"name": n, "tokens": [{"name": "t", "path": f"/tmp/{n}"}]} for n in "ab"]}, "which the organization has once"),
+    ({"service_accounts": [{"name": n, "tokens": [{"name": "t", "path": f"/tmp/{n}"}]} for n in "ab"]}, "which the organisation has once"),
     ({"service_accounts": [{"name": "a", "tokens": [{"name": n, "path": "/tmp/x"} for n in "tu"]}]}, "path is also that of"),
     ({"permissions": [{"permissions": []}]}, "permissions[0]: give one of folder_uid, dashboard_uid, datasource_uid"),
     ({"permissions": [{"folder_uid": "a", "dashboard_uid": "b"}]}, "give one of folder_uid"),
@@ -783,16 +802,16 @@ WRONG_HERE: list[tuple[Result, str]] = [
     (on_folder(user="anna"), "permission must be one of View, Edit, Admin for a folder"),
     (on_folder(user="anna", permission="Query"), "permission must be one of View, Edit, Admin for a folder"),
     (on_folder(role="Admin", permission="View"), "users with the role Admin always have all permissions"),
-    (on_folder(user="nobody", permission="View"), "'user nobody' does not exist in this organization"),
-    (on_folder(team="none", permission="View"), "'team none' does not exist in this organization"),
-    (on_folder(service_account="none", permission="View"), "'service account none' does not exist in this organization"),
+    (on_folder(user="nobody", permission="View"), "'user nobody' does not exist in this organisation"),
+    (on_folder(team="none", permission="View"), "'team none' does not exist in this organisation"),
+    (on_folder(service_account="none", permission="View"), "'service account none' does not exist in this organisation"),
     ({**on_folder(team="Here", permission="View"), "teams": [{"name": "Here", "state": "absent"}]}, "'team Here' does not exist"),
     ({"preferences": [{}]}, "preferences[0]: give at least one of theme"),
     ({"preferences": [{"theme": "pink"}]}, "value of theme must be one of"),
     ({"preferences": [{"theme": "dark"}, {"timezone": "utc"}]}, "preferences[1]: owner is also that of preferences[0]"),
-    ({"preferences": [{"home_dashboard_uid": "none"}]}, "dashboard 'none' does not exist in this organization"),
+    ({"preferences": [{"home_dashboard_uid": "none"}]}, "dashboard 'none' does not exist in this organisation"),
     ({"preferences": [{"home_dashboard_uid": "no ne"}]}, "home_dashboard_uid: uid 'no ne' must have"),
-    ({"preferences": [{"team": "none", "theme": "dark"}]}, "team 'none' does not exist in this organization"),
+    ({"preferences": [{"team": "none", "theme": "dark"}]}, "team 'none' does not exist in this organisation"),
 ]
 IN_CHECK_MODE = ("does not exist", "neither login nor mail address")
 

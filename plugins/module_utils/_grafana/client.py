@@ -51,6 +51,10 @@ class GrafanaError(Exception):
         return {**status, **uncertain, "changed": bool(self.done or self.uncertain), "statements": list(self.done)}
 
 
+class NoOrganisation(GrafanaError):
+    """The user is not a member of an organisation with the name of the option org_name."""
+
+
 class Refused(GrafanaError):
     """The server answered that it does not do it."""
 
@@ -170,7 +174,7 @@ class Client:
         if org_id is None and not self.connection.token:
             orgs = [org["orgId"] for org in self.get(path_of("user", "orgs")) if org["name"] == name]
             if not orgs:
-                raise GrafanaError(f"org_name: the user is not a member of an organisation {name!r}")
+                raise NoOrganisation(f"org_name: the user is not a member of an organisation {name!r}")
             org_id = orgs[0]
         if org_id is not None:
             self._headers["X-Grafana-Org-Id"] = str(org_id)

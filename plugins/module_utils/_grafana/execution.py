@@ -14,7 +14,7 @@ from dataclasses import replace
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan, Step
 
-from .client import Client, Connection, GrafanaError, Refused, Unanswered, Unreachable
+from .client import Client, Connection, GrafanaError, NoOrganisation, Refused, Unanswered, Unreachable
 from .kind import Declared, Kind, Observation, parse_statement, resolved
 from .planning import make_plan
 
@@ -59,10 +59,11 @@ def converge(module: AnsibleModule, client: Client, kind: Kind, want: t.Sequence
     try:
         client.enter_organisation()
         plan = read_and_plan()
-    except Unreachable as error:
+    except (Unreachable, NoOrganisation) as error:
+        # In check mode a task before this one may be about to start the server, or to make the organisation.
         if not module.check_mode:
             raise
-        module.warn(f"{error}; planned as for an empty server")
+        module.warn(f"{error}; planned as for an empty {'server' if isinstance(error, Unreachable) else 'organisation'}")
         kind.check(want, Observation({}), params)
         return make_plan(kind, want, Observation({}))
     return plan if module.check_mode else execute(client, kind, plan, read_and_plan)

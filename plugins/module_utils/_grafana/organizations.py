@@ -34,12 +34,12 @@ def observe(directory: Directory, want: t.Sequence[Declared], params: t.Mapping[
         key, wanted = ("name", name_of(item.uid)) if item.raw["id"] is None else ("id", item.raw["id"])
         raw = next((org for org in directory.organizations() if org[key] == wanted), None)
         if raw is None and key == "id" and item.value is not None:
-            raise GrafanaError(f"{item.where}: there is no organization with id {wanted}")
+            raise GrafanaError(f"{item.where}: there is no organisation with id {wanted}")
         if raw:
             have[item.uid] = Found(item.uid, {"name": raw["name"]}, raw)
             directory.ids[reference(ORGANIZATION, name_of(item.uid))] = raw["id"]
             if item.value is None and item.raw["id"] is not None and raw["name"] != name_of(item.uid):
-                raise GrafanaError(f"{item.where}: the organization with id {wanted} is called {raw['name']!r}; it is not deleted")
+                raise GrafanaError(f"{item.where}: the organisation with id {wanted} is called {raw['name']!r}; it is not deleted")
     return have
 
 
@@ -52,11 +52,11 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
         found = observation.have.get(item.uid)
         if item.value is not None:
             if item.value["name"] in kept:
-                raise GrafanaError(f"{item.where}: the name is that of the organization with id {kept[item.value['name']]}")
+                raise GrafanaError(f"{item.where}: the name is that of the organisation with id {kept[item.value['name']]}")
         elif found and found.raw["id"] == _MAIN:
-            raise GrafanaError(f"{item.where}: {found.value['name']!r} is the main organization of this Grafana, which must not be deleted")
+            raise GrafanaError(f"{item.where}: {found.value['name']!r} is the main organisation of this Grafana, which must not be deleted")
         elif found and found.raw["id"] == observation.extra["organization"]["id"]:
-            raise GrafanaError(f"{item.where}: it is the current organization of the user; set org_id or org_name to another one")
+            raise GrafanaError(f"{item.where}: it is the current organisation of the user; set org_id or org_name to another one")
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
@@ -78,7 +78,7 @@ def declare_users(params: t.Mapping[str, t.Any]) -> list[Declared]:
         if options["users"] is None and not options["purge"]:
             continue
         if options["state"] == "absent":
-            raise GrafanaError(f"{where}: an organization that is absent has no users")
+            raise GrafanaError(f"{where}: an organisation that is absent has no users")
         users: dict[str, str] = {}
         gone: dict[str, str] = {}
         for number, user in enumerate(options["users"] or ()):
@@ -134,7 +134,7 @@ def check_users(
             continue  # No server answers: it is not known who would make the organisation.
         stay = [login for login, role in users.items() if role == "Admin" and uid_of(USER, login) not in absent]
         if not stay:
-            raise GrafanaError(f"{item.where}: organization {name_of(item.uid)!r} would be left without a user with the role Admin")
+            raise GrafanaError(f"{item.where}: organisation {name_of(item.uid)!r} would be left without a user with the role Admin")
 
 
 def changes_users(item: Declared, found: Found | None, observation: Observation) -> list[Change]:

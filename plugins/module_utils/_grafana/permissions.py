@@ -171,7 +171,7 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
         if item.raw.get("missing"):
             raise GrafanaError(f"{item.where}: {item.raw['resource']} {item.raw['uid']!r} does not exist")
         for holder in item.raw.get("unknown", ()):
-            raise GrafanaError(f"{item.where}: {holder!r} does not exist in this organization")
+            raise GrafanaError(f"{item.where}: {holder!r} does not exist in this organisation")
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:

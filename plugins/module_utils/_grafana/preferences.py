@@ -64,7 +64,7 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
     """Raises C(GrafanaError) for teams and dashboards that do not exist. In check mode tasks before this one may be about to make them."""
     for item in want:
         if item.raw.get("unknown") and not params.get("check_mode"):
-            raise GrafanaError(f"{item.where}: {item.raw['unknown']} does not exist in this organization")
+            raise GrafanaError(f"{item.where}: {item.raw['unknown']} does not exist in this organisation")
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:

@@ -59,7 +59,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
             value["tokens"] = {key: _PRESENT for key, token in tokens.items() if token["state"] == "present"}
         want.append(Declared(uid_of(SERVICE_ACCOUNT, name), value, where, {"tokens": tokens, "purge": options["purge"]}))
     check_unique(((item.where, item.uid) for item in want), "name")
-    check_unique(names, "name of a token, which the organization has once,")
+    check_unique(names, "name of a token, which the organisation has once,")
     check_unique(paths, "path")
     return want
 

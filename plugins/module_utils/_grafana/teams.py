@@ -93,7 +93,7 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
                 raise GrafanaError(f"{item.where}: user {login!r} is declared absent")
         unknown = item.raw.get("unknown")
         if unknown and not params.get("check_mode"):
-            raise GrafanaError(f"{item.where}: {unknown[0]!r} is neither login nor mail address of a user of this organization")
+            raise GrafanaError(f"{item.where}: {unknown[0]!r} is neither login nor mail address of a user of this organisation")
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:

@@ -78,7 +78,7 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
             raise GrafanaError(f"{item.where}: user {login!r} is the one who signs in here, and would be {what}")
         if item.value is None:
             continue
-        if item.uid not in observation.have and not item.secrets:
+        if item.uid not in observation.have and not item.secrets and "users" in observation.extra:
             raise GrafanaError(f"{item.where}: user {login!r} is new and needs a password")
         address = item.value.get("email", "").casefold()
         for other, user in known.items():
