@@ -118,8 +118,8 @@ def _looked_up(holder: str, directory: Directory, params: t.Mapping[str, t.Any])
         login = members_after(directory, params).get(name)
         return f"{USER} {login}" if login else None
     lists: dict[str, t.Callable[[], t.Collection[str]]] = {
-        TEAM: lambda: directory.teams(),
-        SERVICE_ACCOUNT: lambda: directory.service_accounts(),
+        TEAM: directory.teams,
+        SERVICE_ACCOUNT: directory.service_accounts,
     }
     declared = {TEAM: "teams", SERVICE_ACCOUNT: "service_accounts"}
     if kind in lists:

@@ -80,7 +80,7 @@ def gather(client: Client) -> Gathered:
     gathered = Gathered({})
     for team in (None, *sorted(directory.teams())):
         owner = ORGANIZATION if team is None else f"{TEAM} {team}"
-        (found,) = observe(directory, [Declared(owner, None, "", {"team": team})], {"teams": []}).values()
+        found = observe(directory, [Declared(owner, None, "", {"team": team})], {"teams": []})[owner]
         value = {key: part for key, part in found.value.items() if part}
         if value:
             gathered.options[owner] = {**({} if team is None else {"team": team}), **value}
