@@ -133,6 +133,8 @@ options:
           - The user who signs in cannot be deleted or disabled, and stays a server administrator.
           - A new user is made in the first of O(organizations) that declares it. If none does, Grafana chooses (C(auto_assign_org_id)), and
             the user becomes a Viewer of the main organisation unless configured otherwise.
+          - If Grafana's setting C(auto_assign_org) is off, Grafana makes an organisation for each new user instead. A run that then gives
+            the user a role in another organisation fails, and the next run finishes.
         type: str
         choices: [present, absent]
         default: present
