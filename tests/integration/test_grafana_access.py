@@ -20,7 +20,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._grafana 
 from ansible_collections.groundwork.observability.plugins.modules import grafana_access
 
 from tests.support.grafana_module import ADMIN, PASSWORD, ModuleRun, Result
-from tests.support.grafana_proxy import CUT, FORWARD_AND_DROP, Fault, Proxy
+from tests.support.grafana_proxy import CUT, FORWARD_AND_DROP, WRITES, Fault, Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -407,6 +407,33 @@ def test_teams(proxy: Proxy, run: ModuleRun) -> None:
     assert teams(run)["SRE / 'x'"] == ("", {"anna": 0, "berta": 4, "carl": 4}) and "Empty" not in teams(run)
     gone: Result = {"teams": [{"name": name, "state": "absent"} for name in wanted]}
     assert len(run(gone)["statements"]) == 2 and teams(run) == {} and not run(gone)["changed"]
+
+
+def test_lost_answers_and_others_who_write(proxy: Proxy, run: ModuleRun) -> None:
+    """The module reads again, and reports each request once; what somebody else has made meanwhile is not made twice."""
+    people(run, "anna", "berta", "carl")
+    expected = run(TEAMS, check=True)["statements"]
+    lost: set[int] = set()
+
+    def lose_every_other(method: str, _path: str, _position: int) -> Fault | None:
+        if method in WRITES and len(proxy.writes) % 2 and len(proxy.writes) not in lost and len(lost) < 4:
+            lost.add(len(proxy.writes))
+            return FORWARD_AND_DROP
+        return None
+
+    proxy.reset(lose_every_other)
+    done = run(TEAMS)
+    assert len(lost) == 4 and sorted(done["statements"]) == sorted(expected) and len(proxy.writes) == len(expected)
+    assert not run(TEAMS)["changed"]
+
+    def interfere(method: str, _path: str, _position: int) -> Fault | None:
+        if method == "POST" and len(proxy.writes) == 1:
+            run.ask("POST", "/api/teams", {"name": "new", "email": "theirs@example.com"})
+        return None
+
+    proxy.reset(interfere)
+    done = run({"teams": [{"name": "new", "email": "ours@example.com"}]})
+    assert proxy.writes[0] == "POST /api/teams" and len(done["statements"]) == 1 and teams(run)["new"][0] == "ours@example.com"
 
 
 def test_users_and_their_teams_in_one_task(run: ModuleRun) -> None:
