@@ -12,6 +12,7 @@ import typing as t
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import version_of
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
 
 # Of a host whose inventory does not say.
@@ -76,11 +77,19 @@ def wanted_artifacts(
     for artifact, spec in artifacts.items():
         for name in dict.fromkeys(name for group in spec["groups"] for name in groups.get(group, [])):
             host = hosts.get(name) or hosts.setdefault(name, Host(name, hostvars, groups))
-            version = str(host.value(spec["version_variable"], spec["version"]))
+            version = _version(host, spec)
+            if version is None:
+                continue
             needed.setdefault((artifact, version, str(host.value("observability_arch", DEFAULT_ARCH))), []).append(name)
             if spec.get("controller"):
                 needed.setdefault((artifact, version, controller), []).append(CONTROLLER)
     return _wanted(needed, artifacts)
+
+
+def _version(host: Host, spec: t.Mapping[str, t.Any]) -> str | None:
+    """The version that a host wants, None where it does not want the archive."""
+    value = host.value(spec["version_variable"], spec["version"])
+    return version_of(spec["plugin"], value) if "plugin" in spec else str(value)
 
 
 def mirrored_artifacts(
@@ -110,6 +119,8 @@ def _wanted(needed: t.Mapping[tuple[str, str, str], list[str]], artifacts: t.Map
             arch = "any"
         archive = _artifacts.release(artifacts[artifact], version, arch)["archive"]
         entry = found.setdefault(archive, {"artifact": artifact, "version": version, "arch": arch, "archive": archive, "hosts": []})
+        if artifacts[artifact].get("sha256", {}).get(version):
+            entry["sha256"] = artifacts[artifact]["sha256"][version]
         entry["hosts"] = list(dict.fromkeys(entry["hosts"] + hosts))
     return list(found.values())
 
@@ -144,6 +155,8 @@ def lock_problems(lock: t.Any, mirror_lock: t.Any, wanted: t.Sequence[Wanted]) -
                 f"{archive} has no SHA-256 in observability_lock_file: run the playbook groundwork.observability.mirror, "
                 f"or correct the version of {item['artifact']}"
             )
+        elif item.get("sha256", pinned[archive]["sha256"]) != pinned[archive]["sha256"]:
+            found.append(f"the checksum of {archive} is wrong: pinned is {pinned[archive]['sha256']}, grafana_plugins has {item['sha256']}")
         elif mirror_lock:
             offered = _locked(mirror_lock).get(archive)
             if offered is None:
@@ -170,7 +183,7 @@ def mirror_downloads(
     found = []
     for item in wanted:
         release = _artifacts.release(artifacts[item["artifact"]], item["version"], item["arch"])
-        pinned = _locked(lock).get(item["archive"], {})
+        pinned = _locked(lock).get(item["archive"], {"sha256": item["sha256"]} if "sha256" in item else {})
         if mirror:
             if item["archive"] not in _locked(mirror_lock):
                 raise AnsibleFilterError(f"{item['archive']} is not on {mirror}: fill that mirror first")

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import name_of
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 Settings = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -172,6 +173,23 @@ def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
 
+def grafana_plugin_settings(plugins: t.Sequence[t.Mapping[str, t.Any]], folder: str) -> dict[str, t.Any]:
+    """What the role needs of the plugins of grafana_plugins.
+
+    :param plugins: the plugins.
+    :param folder: the folder on the host that archives are unpacked below.
+    :returns: C(versions), name of the archive -> version; C(homes), the folders of the versions in use; C(settings), sections of
+        grafana.ini that name these folders.
+    """
+    names = {plugin["id"]: name_of(plugin["id"]) for plugin in plugins}
+    homes = {plugin: f"{folder}/{name.replace('_', '-')}/current" for plugin, name in names.items()}
+    return {
+        "versions": {names[plugin["id"]]: plugin["version"] for plugin in plugins},
+        "homes": list(homes.values()),
+        "settings": {f"plugin.{plugin}": {"path": home} for plugin, home in homes.items()},
+    }
+
+
 def _plain(value: t.Any) -> t.Any:
     """The value without Ansible's own containers, which take their templates along when they are copied."""
     if isinstance(value, t.Mapping):
@@ -200,6 +218,7 @@ class FilterModule:
             "grafana_datasource_options": grafana_datasource_options,
             "grafana_ldap_toml": grafana_ldap_toml,
             "grafana_peers": grafana_peers,
+            "grafana_plugin_settings": grafana_plugin_settings,
             "grafana_provisioning_files": grafana_provisioning_files,
             "grafana_secret_files": grafana_secret_files,
             "grafana_secret_settings": grafana_secret_settings,

@@ -9,8 +9,8 @@ short_description: The archives that the roles of this collection install
 version_added: 0.1.0
 author: groundwork.observability maintainers (@groundwork)
 description:
-  - Each role declares its archives in C(vars/main/component.yml). This plugin returns those of all roles as one table, which role
-    common has as C(common_artifacts).
+  - Each role declares its archives in C(vars/main/component.yml). This plugin returns those of all roles, and the plugins of
+    C(grafana_plugins), as one table, which role common has as C(common_artifacts).
 """
 
 EXAMPLES = r"""
@@ -32,6 +32,8 @@ import typing as t
 
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.groundwork.observability.plugins.plugin_utils._components import archives
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import plugin_archives
+from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
 
 
 class LookupModule(LookupBase):
@@ -39,4 +41,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: t.Sequence[str], variables: t.Mapping[str, t.Any] | None = None, **kwargs: t.Any) -> list[t.Any]:
         """The table, whatever is asked for."""
-        return [archives()]
+        known = variables or {}
+        groups, hostvars = known.get("groups", {}), known.get("hostvars", {})
+        hosts = [Host(name, hostvars, groups) for name in groups.get("grafana", []) if name in hostvars]
+        return [{**archives(), **plugin_archives(host.value("grafana_plugins") for host in hosts)}]

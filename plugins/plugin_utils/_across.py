@@ -232,6 +232,8 @@ def _grafana(host: Host, server: Host | None) -> list[str]:
             found += _differs(host, "grafana_clickhouse_port", server, "clickhouse_https_port", "the servers listen there")
             found += _differs(host, "grafana_clickhouse_database", server, "telemetry_schema_database", "the tables are there")
             found += _stranger(host, "grafana_clickhouse_user", server, "clickhouse_grafana_user")
+    plugins = [str(plugin.get("id")) for plugin in _dictionaries(host.value("grafana_plugins"))]
+    found += [f"grafana_plugins has {name} twice: leave one of them" for name in sorted(set(plugins)) if plugins.count(name) > 1]
     found += _grafana_database(host) + _grafana_logins(host) + _grafana_content(host)
     sources = [{"name": "ClickHouse", "uid": "clickhouse"}, *_dictionaries(host.value("grafana_datasources"))]
     for key in ("name", "uid"):

@@ -19,14 +19,14 @@ import urllib.parse
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts, _grafana_notifications
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts, _grafana_notifications, _grafana_plugins
 
 # Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
 _SYSTEM = re.compile(
     r"/(bin|boot|dev|etc|home|lib|lib32|lib64|libx32|lost\+found|proc|root|run|sbin|sys|tmp|usr|var/(lock|run|tmp))(/.*)?"
     r"|/(media|mnt|opt|srv|var)|/var/(backups|cache|lib|local|log|mail|opt|spool|www)"
     r"|/var/(cache|lib)/(apt|containerd|dnf|docker|dpkg|mysql|pacman|postgresql|private|rpm|systemd|yum)(/.*)?|/var/log/(apt|journal)(/.*)?"
-    r"|/opt/(clickhouse|grafana|grafana-clickhouse-datasource|otelcol|zookeeper)(/.*)?"
+    r"|/opt/(clickhouse|grafana|grafana-clickhouse-datasource|grafana-plugin-[a-z0-9-]+|otelcol|zookeeper)(/.*)?"
 )
 _PATH = re.compile(r"(/[A-Za-z0-9_+@][A-Za-z0-9._+@-]*)+")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
@@ -349,6 +349,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "settings of grafana.ini": ini_problem,
     "secret settings of grafana.ini": secret_ini_problem,
     "an LDAP server": ldap_problem,
+    "a Grafana plugin": _grafana_plugins.plugin_problem,
     "a rule group": functools.partial(_grafana_notifications.problem, "rule_groups"),
     "a contact point": functools.partial(_grafana_notifications.problem, "contact_points"),
     "a notification policy tree": lambda tree: _grafana_notifications.problem("policy_tree", tree) if tree else "",

@@ -10,6 +10,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _c
 
 ROLES = ("common", *_components.components())
 UNIT_LINE = "\nExecStartPre=/bin/true"
+PLUGIN: dict[str, Any] = {"id": "a-b", "version": "1.0"}
 RULE: dict[str, Any] = {"uid": "r", "title": "R", "condition": "A", "data": [{"refId": "A", "datasourceUid": "clickhouse", "model": {}}]}
 LDAP = {"host": "ldap.example.com", "search_base_dns": ["dc=example,dc=com"], "search_filter": "(cn=%s)"}
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
@@ -58,6 +59,12 @@ BAD: dict[str, list[Any]] = {
     r"settings of grafana.ini": [
         *({"server": "x"}, {"ser]ver": {}}, {"server": {"a = b\nc": 1}}, {"server": {"domain": "x\n[auth.anonymous]"}}),
         *({"users": {"login_hint": hint}} for hint in ("a # b", '"""a', "`a", None, [1])),
+    ],
+    r"a Grafana plugin": [
+        *({}, {"id": "a-b"}, {"id": "a-b", "version": "latest"}, {"id": "../a-b", "version": "1.0"}, {"id": "a-b", "version": 1.0}),
+        *({**PLUGIN, "id": "grafana-clickhouse-datasource"}, {**PLUGIN, "sha256": "x"}, {**PLUGIN, "backend": "yes"}),
+        {**PLUGIN, "verison": 1},
+        *({**PLUGIN, "url": "file:///x"}, {**PLUGIN, "url": "https://u:psst@x/y.zip"}, {**PLUGIN, "url": "https://x/ y"}),
     ],
     r"a rule group": [
         *({}, {"folder": "F"}, {"folder": "F", "name": "g"}, {"folder": "é", "name": "g", "rules": [RULE]}),

@@ -11,7 +11,9 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from tests.support.grafana.app import App
 from tests.support.grafana.config import Config
+from tests.support.grafana.log import Log
 from tests.unit.test_rendered_values import BASE, ROLES
 
 DATABASE = {"grafana_database_host": "db.example.com", "grafana_database_password": "database-0123456789"}
@@ -25,7 +27,7 @@ def grafana_ini(folder: Path, **values: Any) -> Config:
     for file in templar.template(trust_as_template("{{ __grafana_secrets }}")):
         (folder / file["path"]).parent.mkdir(exist_ok=True)
         (folder / file["path"]).write_text(file["content"])
-    (folder / "conf").mkdir()
+    (folder / "conf").mkdir(exist_ok=True)
     shutil.copy(Path(__file__).parents[1] / "support/grafana/defaults.ini", folder / "conf/defaults.ini")
     return Config(folder, [folder / "grafana.ini"])
 
@@ -89,3 +91,16 @@ def test_nothing_is_on_by_default(tmp_path: Path) -> None:
     assert section(config, "database", "type", "password") == ("sqlite3", "")
     for name in ("smtp", "auth.generic_oauth", "auth.ldap", "auth.anonymous"):
         assert not config.flag(name, "enabled"), name
+
+
+def test_plugins_are_loaded_from_their_folders(tmp_path: Path) -> None:
+    """By the stand-in, which looks for plugins where grafana.ini says."""
+    plugins = [{"id": "pie-panel", "version": "1.0.0"}]
+    folders = {"common_install_dir": str(tmp_path / "opt"), "grafana_data_dir": str(tmp_path / "data")}
+    config = grafana_ini(tmp_path, grafana_plugins=plugins, **folders)
+    home = tmp_path / "opt/grafana-plugin-pie-panel/current"
+    assert section(config, "plugin.pie-panel", "path") == (str(home),)
+    (home / "pie-panel").mkdir(parents=True)
+    (home / "pie-panel/plugin.json").write_text('{"id": "pie-panel"}')
+    assert set(App(config, Log([], "error", tmp_path)).plugins) == {"pie-panel"}
+    assert App(grafana_ini(tmp_path, **folders), Log([], "error", tmp_path)).plugins == {}

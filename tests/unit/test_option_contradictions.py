@@ -242,6 +242,10 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("rule r asks data source shop, which grafana_datasources does not have",),
     ),
     "two Grafanas to deliver to": (lambda i: i.set(grafana_content_url="https://grafana.example.com"), ("grafana_content_url",)),
+    "a plugin twice": (
+        lambda i: i.set(grafana_plugins=[{"id": "a-panel", "version": "1.0.0"}, {"id": "a-panel", "version": "1.1.0"}]),
+        ("grafana_plugins has a-panel twice",),
+    ),
     "a data source twice": (
         lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}] * 2),
         ("grafana_datasources: name Shop",),

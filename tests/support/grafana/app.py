@@ -44,7 +44,10 @@ class App:
         config.path("data").mkdir(parents=True, exist_ok=True)
         self.store = Store(config.path("data") / FILE_NAME)
         self.routes = load_routes()
-        self.plugins = find_plugins(config.path("plugins"), log)
+        # Source: pkg/services/pluginsintegration, where the section of a plugin may name its folder.
+        named = [config.text(name, "path") for name in config.sections if name.startswith("plugin.")]
+        folders = [config.path("plugins"), *(Path(name) for name in named if name)]
+        self.plugins = {name: plugin for folder in folders for name, plugin in find_plugins(folder, log).items()}
         self.dashboard_providers: list[Row] = []
         self.sessions: dict[str, int] = {}
         self.requests: Counter[tuple[str, str, int]] = Counter()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter import artifacts
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import plugin_archives
 
 Spec = dict[str, t.Any]
 TABLE: dict[str, Spec] = {
@@ -147,4 +148,34 @@ def test_markers_name_the_pinned_archives() -> None:
     assert artifacts.artifact_markers({"grafana_plugin": "2.0", "otelcol": "1.1"}, specs, pinned, "arm64", "/srv") == [
         "/srv/grafana-plugin/current/.sha256-aa",
         "/srv/otelcol/current/.sha256-bb",
+    ]
+
+
+PLUGINS = [
+    {"id": "pie-panel", "version": "1.0.0", "sha256": "0" * 64},
+    {"id": "search-datasource", "version": "2.0.0", "backend": True, "url": "https://example.com/{version}/{arch}.zip"},
+]
+
+
+def test_plugins_of_grafana_are_archives_of_the_hosts_that_want_them() -> None:
+    hostvars: dict[str, t.Any] = {
+        "g1": {"grafana_plugins": PLUGINS},
+        "g2": {"grafana_plugins": [{"id": "pie-panel", "version": "1.1.0"}], "observability_arch": "arm64"},
+        "g3": {},
+    }
+    table = plugin_archives(hostvars[host].get("grafana_plugins", []) for host in hostvars)
+    entries = artifacts.wanted_artifacts(hostvars, {"grafana": list(hostvars)}, table, "amd64")
+    assert [(entry["archive"], entry["hosts"], entry.get("sha256")) for entry in entries] == [
+        ("pie-panel-1.0.0.zip", ["g1"], "0" * 64),
+        ("pie-panel-1.1.0.zip", ["g2"], None),
+        ("search-datasource-2.0.0.linux_amd64.zip", ["g1"], None),
+    ]
+    downloads = {entry["archive"]: entry for entry in artifacts.mirror_downloads(entries, table, {})}
+    pie, search = downloads["pie-panel-1.0.0.zip"], downloads["search-datasource-2.0.0.linux_amd64.zip"]
+    assert pie["url"] == "https://grafana.com/api/plugins/pie-panel/versions/1.0.0/download"
+    assert (pie["checksum"]["package"], pie["checksum"]["version"], pie["lock"]) == ("any", "1.0.0", {"sha256": "0" * 64})
+    assert (search["url"], search["checksum"], search["lock"]) == ("https://example.com/2.0.0/amd64.zip", {}, {})
+    lock = {"artifacts_lock": {entry["archive"]: {"sha256": "1" * 64} for entry in entries}}
+    assert artifacts.lock_problems(lock, None, entries) == [
+        f"the checksum of pie-panel-1.0.0.zip is wrong: pinned is {'1' * 64}, grafana_plugins has {'0' * 64}"
     ]
