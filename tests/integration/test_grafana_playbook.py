@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.groundwork.observability.plugins.modules import grafana_alerting
+from ansible_collections.groundwork.observability.plugins.modules import grafana_alerting, grafana_library_panels, grafana_silences
 
 from tests.support.grafana_server import grafana_server
 
@@ -21,14 +23,15 @@ pytestmark = pytest.mark.integration
 
 CHECKOUT = Path(__file__).parents[2]
 SECRETS = ("hunter2-login", "hunter2-source", "hunter2-pager", "hunter2-user", "glsa_")
-CONNECTION = ("url", "url_username", "url_password", "org_name")
-ALERTING = {
-    "groundwork.observability.grafana_alerting": {
-        key: value
-        for key, value in yaml.safe_load(grafana_alerting.EXAMPLES)[0]["groundwork.observability.grafana_alerting"].items()
-        if key not in CONNECTION
-    }
-}
+CONNECTION = ("url", "token", "url_username", "url_password", "org_name")
+
+
+def first_example(module: ModuleType) -> dict[str, Any]:
+    """The task of a module's documentation, without its connection."""
+    (task,) = ((name, options) for name, options in yaml.safe_load(module.EXAMPLES)[0].items() if name.startswith("groundwork."))
+    return {task[0]: {key: value for key, value in task[1].items() if key not in CONNECTION}}
+
+
 PLAY = f"""
 - hosts: localhost
   gather_facts: false
@@ -41,14 +44,17 @@ PLAY = f"""
     shop_pagerduty_key: {SECRETS[2]}
   tasks:
     - groundwork.observability.grafana_folders:
-        folders: [{{uid: a, title: A}}, {{uid: b, title: B, parent_uid: a}}, {{uid: shop, title: Shop}}]
+        folders: [{{uid: a, title: A}}, {{uid: b, title: B, parent_uid: a}}, {{uid: shop, title: Shop}}, {{uid: platform, title: P}}]
     - groundwork.observability.grafana_datasources:
         datasources:
           - {{uid: p, name: P, type: prometheus, url: "http://p", secure_json_data: {{httpHeaderValue1: {SECRETS[1]}}}}}
           - {{uid: shop-postgres, name: Shop, type: postgres, url: db, database: shop}}
     - groundwork.observability.grafana_dashboards:
         dashboards: [{{dashboard: {{uid: d, title: D, panels: []}}, folder: A/B}}]
-    - {json.dumps(ALERTING)}
+    - {json.dumps(first_example(grafana_alerting))}
+    - {json.dumps(first_example(grafana_library_panels))}
+    - {json.dumps(first_example(grafana_silences))}
+    - groundwork.observability.grafana_info:
     - groundwork.observability.grafana_access:
         users: [{{login: anna, password: {SECRETS[3]}, update_password: always}}]
         organizations: [{{name: Main Org., users: [{{login: anna, role: Editor}}]}}]
@@ -74,10 +80,10 @@ def test_check_run_and_second_run(tmp_path: Path) -> None:
     variables = {"ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
     with grafana_server(f"[security]\nadmin_password = {SECRETS[0]}\n") as server:
         given = ["-e", f"url={server.url} folder={tmp_path}", "-e", f"ansible_python_interpreter={sys.executable}"]
-        for mode, summary in ((["--check"], "ok=7    changed=6"), ([], "ok=7    changed=6"), ([], "ok=7    changed=0")):
+        for mode, summary in ((["--check"], "ok=10   changed=8"), ([], "ok=10   changed=8"), ([], "ok=10   changed=0")):
             done = subprocess.run([*command, *given, *mode], env={**os.environ, **variables}, capture_output=True, text=True)
             assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
             assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
             folders = server.send("GET", "/api/search?type=dash-folder", auth=("admin", SECRETS[0]))[1]
-            assert len(folders) == (0 if mode else 3) and (tmp_path / "token").exists() != bool(mode)
+            assert len(folders) == (0 if mode else 4) and (tmp_path / "token").exists() != bool(mode)
         assert server.send("GET", "/api/org", auth=(tmp_path / "token").read_text())[0] == 200
