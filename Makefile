@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-controller lint unit
+.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -39,6 +39,9 @@ bench-controller: ## What a run without changes costs the controller with 10, 10
 
 lint: ## ansible-lint, yamllint, ruff, mypy, ansible-test sanity
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run lint
+
+dashboards: ## Draw all dashboards without Grafana, on data of real collectors; pictures go to docs/dashboards (about 2 minutes, needs chromium and pngquant)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.previews
 
 unit: ## Unit tests only
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run unit

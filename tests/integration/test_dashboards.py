@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests import previews
 from tests.support import dashboards
 from tests.support.dashboards import View
 from tests.support.platform import platform
@@ -79,6 +81,19 @@ def test_queries_run_with_a_value_of_each_variable(view: View, uid: str) -> None
     typed = {variable["name"]: ["it's"] for variable in dashboard["templating"]["list"] if variable["type"] == "textbox"}
     for panel in dashboards.panels(dashboard):
         view.answers(panel, {**values, **typed})
+
+
+@pytest.mark.parametrize("uid", DASHBOARDS)
+def test_preview_shows_every_panel(view: View, uid: str) -> None:
+    """And says what it is."""
+    dashboard = DASHBOARDS[uid]
+    values = view.values(dashboard)
+    answers = {panel["id"]: view.answers(panel, values) for panel in dashboards.panels(dashboard)}
+    drawn = previews.Page(dashboard, "dark", view.begin, view.end).draw(answers, values)
+    assert previews.PREVIEW in drawn
+    assert [panel["title"] for panel in dashboard["panels"] if f">{html.escape(panel['title'])}<" not in drawn] == []
+    # The page needs nothing from elsewhere.
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", drawn)
 
 
 def test_one_trace_is_shown_with_its_records(view: View) -> None:

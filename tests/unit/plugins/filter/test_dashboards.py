@@ -21,6 +21,7 @@ from tests.support.grafana_macros import ALL, expand, with_variables
 
 SPECS = dashboards.specs()
 BUILT = {uid: grafana_dashboard(spec) for uid, spec in SPECS.items()}
+PICTURES = dashboards.CHECKOUT / "docs" / "dashboards"
 PALETTE = {"green", "orange", "red"}
 SPEC: dict[str, Any] = {
     "uid": "shop",
@@ -114,6 +115,15 @@ def test_link_takes_columns_variables_and_text() -> None:
 def test_files_are_named_after_their_uid(uid: str) -> None:
     assert BUILT[uid]["uid"] == uid
     assert len({dashboard["title"] for dashboard in BUILT.values()}) == len(BUILT)
+
+
+@pytest.mark.parametrize("uid", SPECS)
+def test_page_has_each_dashboard_and_its_picture(uid: str) -> None:
+    """Pictures are small, so that the repository stays so: `make dashboards` makes them."""
+    page = (PICTURES / "README.md").read_text(encoding="utf-8")
+    assert f"`{uid}`" in page
+    assert f"({uid}.png)" in page
+    assert (PICTURES / f"{uid}.png").stat().st_size < 150_000
 
 
 @pytest.mark.parametrize("uid", SPECS)
