@@ -303,6 +303,7 @@ def test_playbooks_adopt_and_apply(grafana: Any, proxy: Proxy, run: ModuleRun, t
     assert planned.returncode == 0 and "changed=1" in planned.stdout and not files.exists(), planned.stdout + planned.stderr
     adopted = play(grafana, tmp_path, "adopt_grafana.yml")
     assert adopted.returncode == 0 and "changed=1" in adopted.stdout, adopted.stdout + adopted.stderr
+    assert "[WARNING]" not in adopted.stdout + adopted.stderr
     names = sorted(str(path.relative_to(files)) for path in files.rglob("*") if path.is_file())
     boards = ["dashboards/g/inner.json", "dashboards/g/other.json", "dashboards/general/root.json"]
     assert names == sorted([*boards, *(f"{name}.yml" for name in (*MODULES, "alerting", "access"))])
