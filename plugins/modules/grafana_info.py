@@ -178,21 +178,21 @@ access:
         admins: []
         purge: true
 secrets:
-  description: Names of the secrets that are set, by section and uid.
+  description: Names of the secrets that are set, by list (such as C(datasources) or C(contact_points)) and uid or name.
   returned: success
   type: dict
   sample:
     datasources:
       metrics: [basicAuthPassword]
 left_out:
-  description: Why objects are not returned, by section and uid or name.
+  description: Why objects are not returned, by list (such as C(dashboards) or C(rule_groups)) and uid or name.
   returned: success
   type: dict
   sample:
     dashboards:
       home: it comes from a provisioning file
 skipped:
-  description: Why sections are not returned.
+  description: Why sections, or lists of them (such as C(access.permissions)), are not returned.
   returned: success
   type: dict
   sample: {}
