@@ -11,7 +11,6 @@ import pathlib
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import name_of
@@ -166,9 +165,16 @@ def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
 
     :param options: what RV(grafana_alerting_options) returned.
     :param previous: the text of the file that is there. What it has and what is not declared any more is deleted.
-    :raises AnsibleFilterError: contact points cannot be deleted safely.
+    :raises AnsibleFilterError: contact points cannot be deleted safely, or the file that is there is not the role's.
     """
-    made = _checked(_grafana_notifications.provisioning_file, _plain(options), yaml_load(previous) if previous else {})
+    try:
+        there = json.loads(previous or "{}")
+    except ValueError as error:
+        raise AnsibleFilterError(
+            f"provisioning/alerting/groundwork.yml on the host is not as the role wrote it ({error}): remove it; what has left the "
+            "inventory since then has to be deleted in Grafana's pages"
+        ) from error
+    made = _checked(_grafana_notifications.provisioning_file, _plain(options), there)
     # JSON is YAML.
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 

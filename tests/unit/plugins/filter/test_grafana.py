@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.template import trust_as_template
 from ansible_collections.groundwork.observability.plugins.filter import grafana
 
 
@@ -52,6 +54,17 @@ def test_ldap_toml_is_what_the_data_say() -> None:
     }
     text = grafana.grafana_ldap_toml([server, {"host": "second", "use_ssl": False}], {"use_ssl": True})
     assert tomllib.loads(text) == {"servers": [{"use_ssl": True, **server}, {"use_ssl": False, "host": "second"}]}
+
+
+def test_alerts_that_left_the_file_of_a_host_are_deleted() -> None:
+    """The text of the host's file is one of Ansible's own kind."""
+    template = {"name": "t", "template": "x"}
+    first = grafana.grafana_alerting_file(grafana.grafana_alerting_options({"templates": [template]}))
+    second = grafana.grafana_alerting_file(grafana.grafana_alerting_options({}), trust_as_template(first))
+    assert json.loads(second)["deleteTemplates"] == [{"orgId": 1, "name": "t"}]
+    assert grafana.grafana_alerting_file(grafana.grafana_alerting_options({}), trust_as_template(second)) == second
+    with pytest.raises(AnsibleFilterError, match="is not as the role wrote it"):
+        grafana.grafana_alerting_file(grafana.grafana_alerting_options({}), trust_as_template("x: ["))
 
 
 def test_files_of_the_controller(tmp_path: Path) -> None:
