@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).parents[1]
 # The newest that the Python package index has: ansible-core 2.21, which needs Python 3.12. Debian 13 has 3.13.
 ANSIBLE, PYTHON = "ansible==14.5.0", "3.13"
 # Of requirements.txt: what tests import. The others are lint, or run in the controller of `make test`.
-NEEDED = ("clickhouse-connect", "cryptography", "grpcio", "hypothesis", "opentelemetry-proto", "pytest", "pytest-testinfra", "pytest-xdist")
+NEEDED = ("clickhouse-connect", "cryptography", "grpcio", "hypothesis", "opentelemetry-proto", "pytest", "pytest-testinfra")
 NAME = "newest"
 SITE_PACKAGES = f"lib/python{PYTHON}/site-packages"
 
@@ -70,7 +70,7 @@ def controller(*words: str | Path, network: str = "none") -> subprocess.Complete
 
 def unit() -> subprocess.CompletedProcess[str]:
     """The unit tests on that controller."""
-    return controller("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "tests/unit")
+    return controller("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit")
 
 
 def site() -> str:

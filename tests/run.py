@@ -26,8 +26,8 @@ from tests.testbed.core import CACHE, TestbedError, heartbeat, locked, say
 
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
-# A file's tests share servers, so a file stays in one process; tests/conftest.py puts them in order.
-PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
+# Integration tests that are a stage of their own, because they take half of the time of all.
+OF_CLICKHOUSE = "test_clickhouse_*.py"
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
@@ -193,11 +193,17 @@ def site_newest() -> Result:
     return Result(passed=not problem, failed=bool(problem))
 
 
+def integration_clickhouse() -> Result:
+    """ClickHouse's modules against the real engine on loopback."""
+    clickhouse.engine_library()
+    return pytest("integration tests of ClickHouse", *map(str, sorted((CHECKOUT / "tests" / "integration").glob(OF_CLICKHOUSE))))
+
+
 def integration() -> Result:
-    """Modules and stand-ins against real engines on loopback."""
+    """All other modules, and stand-ins, against real engines on loopback."""
     mirror.fill(mirror.default_source())
     clickhouse.engine_library()
-    return pytest("integration tests", "tests/integration", *PROCESSES)
+    return pytest("integration tests", "tests/integration", f"--ignore-glob=*/{OF_CLICKHOUSE}")
 
 
 def soak() -> Result:
@@ -220,7 +226,7 @@ def soak_one(what: tuple[str, ...]) -> Result:
     name, *arguments = what
     seed = f"--hypothesis-seed={random.randrange(2**32)}"
     result = pytest(
-        f"{name} {seed}", f"tests/integration/test_clickhouse_{name}.py", *arguments, seed, "--hypothesis-show-statistics", "-p", "no:xdist"
+        f"{name} {seed}", f"tests/integration/test_clickhouse_{name}.py", *arguments, seed, "--hypothesis-show-statistics"
     )
     say(f"{name} {seed}: {result.passed} passed, {result.failed} failed, {result.skipped} skipped")
     for line in re.findall(
@@ -263,17 +269,19 @@ def molecule(scenario: str) -> Callable[[], Result]:
     return stage
 
 
+# The longest first: the first ones run two at a time.
 STAGES: dict[str, Callable[[], Result]] = {
-    "lint": lint,
+    "integration-clickhouse": integration_clickhouse,
     "molecule-default": molecule("default"),
+    "integration": integration,
+    "molecule-alternative": molecule("alternative"),
+    "lint": lint,
     "unit": unit,
     "unit-newest": unit_newest,
-    "molecule-alternative": molecule("alternative"),
-    "integration": integration,
     "molecule-cluster": molecule("cluster"),
 }
-# They keep one core busy each, so two of them run at a time: the default scenario first, as it takes the longest.
-SIDE_BY_SIDE = {"lint", "unit", "unit-newest", "molecule-default", "molecule-alternative"}
+# Each keeps one core busy. The cluster needs all.
+SIDE_BY_SIDE = STAGES.keys() - {"molecule-cluster"}
 
 
 def grouped(names: Sequence[str]) -> list[list[str]]:
