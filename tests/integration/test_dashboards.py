@@ -8,13 +8,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import previews
-from tests.support import dashboards
+from tests.support import dashboards, large_day
 from tests.support.dashboards import View
+from tests.support.grafana_macros import ALL
 from tests.support.platform import platform
 
 pytestmark = pytest.mark.integration
@@ -94,6 +97,36 @@ def test_preview_shows_every_panel(view: View, uid: str) -> None:
     assert [panel["title"] for panel in dashboard["panels"] if f">{html.escape(panel['title'])}<" not in drawn] == []
     # The page needs nothing from elsewhere.
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", drawn)
+
+
+def test_no_query_reads_much_more_than_its_time_range(view: View) -> None:
+    """One hour of a day: of the raw tables, which have 1,564 granules or more each, no query reads more than 150."""
+    server = view.platform.clickhouse
+    granules = large_day.create(server)
+    assert min(granules.values()) >= 1500
+    begin = large_day.BEGIN + timedelta(hours=12)
+    large = View(large_day.Reader(server, "", Path()), begin, begin + timedelta(hours=1))
+    for uid, spec in dashboards.specs().items():
+        dashboard = dashboards.built(spec, large_day.NAME)
+        variables = dashboard["templating"]["list"]
+        values = {
+            variable["name"]: [variable["current"]["value"]]
+            if variable["type"] != "query"
+            else [ALL]
+            if variable["includeAll"]
+            else large_day.CHOSEN[variable["name"]]
+            for variable in variables
+        }
+        for panel in dashboards.panels(dashboard):
+            for target in panel["targets"]:
+                large.ask(target["rawSql"], values, f"{uid} {panel['title']} {target['refId']}")
+    server.query("SYSTEM FLUSH LOGS")
+    log = "system.query_log WHERE type = 'QueryFinish' AND query_id LIKE 'groundwork-%'"
+    lines = server.query(f"SELECT query_id, ProfileEvents['SelectedMarks'] FROM {log}").splitlines()
+    read = {name: int(marks) for name, marks in (line.split("\t") for line in lines)}
+    # Those that read the raw tables did read them.
+    assert sum(marks >= 10 for marks in read.values()) > 20
+    assert {name: marks for name, marks in read.items() if marks > 150} == {}
 
 
 def test_one_trace_is_shown_with_its_records(view: View) -> None:

@@ -31,9 +31,9 @@ def specs() -> dict[str, dict[str, Any]]:
     return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 
 
-def built(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Grafana's JSON of it, for the database and cluster of the tests' platform."""
-    return _dashboards.build(spec, DATABASE, CLUSTER, "clickhouse")
+def built(spec: Mapping[str, Any], database: str = DATABASE) -> dict[str, Any]:
+    """Grafana's JSON of it, for a database and the cluster of the tests' platform."""
+    return _dashboards.build(spec, database, CLUSTER, "clickhouse")
 
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -92,10 +92,10 @@ class View:
     begin: datetime
     end: datetime
 
-    def ask(self, sql: str, values: Mapping[str, Sequence[str]]) -> Answer:
+    def ask(self, sql: str, values: Mapping[str, Sequence[str]], query_id: str = "") -> Answer:
         """Run a query with its variables and macros."""
         expanded = expand(with_variables(sql, values), self.begin, self.end)
-        said = self.platform.query(f"{expanded}\nFORMAT JSONCompact")
+        said = self.platform.query(f"{expanded}\nFORMAT JSONCompact", query_id)
         answer = json.loads(said)
         return Answer({column["name"]: column["type"] for column in answer["meta"]}, answer["data"], expanded)
 

@@ -91,9 +91,9 @@ class Platform:
     def __init__(self, clickhouse: ClickHouse, otlp: str, log: Path) -> None:
         self.clickhouse, self._otlp, self._log = clickhouse, otlp, log
 
-    def query(self, sql: str) -> str:
+    def query(self, sql: str, query_id: str = "") -> str:
         """Run one statement as the user that dashboards read as, with that user's rights and limits."""
-        return self.clickhouse.query(sql, user="grafana", password=GRAFANA_PASSWORD)
+        return self.clickhouse.query(sql, user="grafana", password=GRAFANA_PASSWORD, query_id=query_id)
 
     def send(self, signal: str, message: bytes) -> None:
         """Hand an OTLP request for C(logs), C(traces) or C(metrics) to the node agent, as an application does."""
