@@ -173,7 +173,7 @@ def _named(keys: t.Sequence[str], users: _Users) -> t.Iterator[tuple[str, str, s
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
     """The requests that make one object as declared."""
-    (plain,) = _by_kind([item])[item.kind]
+    plain = _by_kind([item])[item.kind][0]
     made = KINDS[item.kind].changes(plain, found, observation.extra.get(item.kind, _NOTHING))
     return [replace(change, uid=item.uid) for change in made]
 
