@@ -107,8 +107,8 @@ def _dashboard(path: pathlib.Path, secrets: t.Iterable[str], values: t.Mapping[s
         raise ContentError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if any(secret in text or json.dumps(secret)[1:-1] in text for secret in secrets):
         raise ContentError(f"{path} has a secret of the inventory in it, which every viewer could read")
-    assert declared.value is not None  # only an absent one has none
-    return {"uid": declared.uid, **declared.value["dashboard"]}
+    value = t.cast("dict[str, t.Any]", declared.value)  # only an absent one has none
+    return {"uid": declared.uid, **value["dashboard"]}
 
 
 def _options(entries: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
