@@ -247,6 +247,27 @@ def info_spec(sections: t.Sequence[str]) -> Spec:
 
 def access_spec() -> Spec:
     """Options of C(grafana_access)."""
+    lists = {
+        **_people_options(),
+        "service_accounts": _service_account_options(),
+        "permissions": _permission_options(),
+        "preferences": {
+            "team": _TEXT,
+            "theme": {**_TEXT, "choices": ["light", "dark", "system", ""]},
+            "timezone": _TEXT,
+            "week_start": {**_TEXT, "choices": ["saturday", "sunday", "monday", "browser", ""]},
+            "language": _TEXT,
+            "home_dashboard_uid": _TEXT,
+        },
+    }
+    return {
+        **connection_spec(),
+        **{name: {"type": "list", "elements": "dict", "default": [], "options": options} for name, options in lists.items()},
+    }
+
+
+def _people_options() -> dict[str, Spec]:
+    """Organizations, users and teams."""
     member = {"login": {**_TEXT, "required": True}, "role": {**_TEXT, "choices": list(ROLES), "default": "Viewer"}, "state": _STATE}
     organization = {
         "name": {**_TEXT, "required": True},
@@ -273,6 +294,10 @@ def access_spec() -> Spec:
         "purge": {**_PURGE, "aliases": ["enforce_members"]},
         "state": _STATE,
     }
+    return {"organizations": organization, "users": user, "teams": team}
+
+
+def _service_account_options() -> Spec:
     token = {
         "name": {**_TEXT, "required": True},
         "path": {"type": "path"},
@@ -281,7 +306,7 @@ def access_spec() -> Spec:
         "replace": {**_TEXTS, "choices": ["lost", "expired", "always"], "default": []},
         "state": _STATE,
     }
-    account = {
+    return {
         "name": {**_TEXT, "required": True},
         "role": {**_TEXT, "choices": list(ROLES)},
         "disabled": {"type": "bool"},
@@ -289,34 +314,17 @@ def access_spec() -> Spec:
         "purge": _PURGE,
         "state": _STATE,
     }
+
+
+def _permission_options() -> Spec:
     grant = {
         **dict.fromkeys(("user", "team", "service_account"), _TEXT),
         "role": {**_TEXT, "choices": ["Viewer", "Editor", "Admin"]},
         "permission": {**_TEXT, "choices": ["View", "Query", "Edit", "Admin"]},
         "state": _STATE,
     }
-    permission = {
+    return {
         **dict.fromkeys(("folder_uid", "dashboard_uid", "datasource_uid"), _TEXT),
         "permissions": {"type": "list", "elements": "dict", "default": [], "options": grant},
         "purge": _PURGE,
-    }
-    preferences = {
-        "team": _TEXT,
-        "theme": {**_TEXT, "choices": ["light", "dark", "system", ""]},
-        "timezone": _TEXT,
-        "week_start": {**_TEXT, "choices": ["saturday", "sunday", "monday", "browser", ""]},
-        "language": _TEXT,
-        "home_dashboard_uid": _TEXT,
-    }
-    lists = {
-        "organizations": organization,
-        "users": user,
-        "teams": team,
-        "service_accounts": account,
-        "permissions": permission,
-        "preferences": preferences,
-    }
-    return {
-        **connection_spec(),
-        **{name: {"type": "list", "elements": "dict", "default": [], "options": options} for name, options in lists.items()},
     }
