@@ -65,8 +65,8 @@ def order_changes(
     """The changes so that each is possible after those before it.
 
     Nothing is put below what is not there yet, or below itself. No name is given that another object still has: where two exchange
-    their names, one gets another name for a while (C(detour)). Objects are deleted as late as possible. C(places) is where each
-    object stands today: its parent and its name.
+    their names, or one cannot be moved and renamed in either order, one gets another name for a while (C(detour)). Objects are
+    deleted as late as possible. C(places) is where each object stands today: its parent and its name.
     """
     pending = [change for change in changes if not change.deletes] + [change for change in changes if change.deletes]
     now: Places = dict(places)
@@ -74,20 +74,38 @@ def order_changes(
     while pending:
         chosen = next((change for change in pending if _possible(change, now)), None)
         if chosen is None:
-            blocked = next((change for change in pending if not change.deletes and _holder(change, now)), None)
-            if blocked is None:
-                raise GrafanaError(f"there is no order in which these can be changed: {', '.join(sorted({c.uid for c in pending}))}")
-            holder = _holder(blocked, now)
-            if not any(change.uid == holder for change in pending):
-                raise GrafanaError(f"{blocked.uid}: its name {blocked.name or now[blocked.uid][1]!r} is that of {holder}, which keeps it")
-            chosen, final = detour(holder, f"{now[holder][1]} ({holder})")
-            if not any(change.uid == holder and (change.deletes or change.name is not None) for change in pending):
+            moved = _choose_detour(pending, now)
+            chosen, final = detour(moved, _temporary_name(moved, now))
+            if not any(change.uid == moved and (change.deletes or change.name is not None) for change in pending):
                 pending.append(final)
         else:
             pending.remove(chosen)
         ordered.append(chosen)
         _apply(chosen, now)
     return ordered
+
+
+def _choose_detour(pending: t.Sequence[Change], now: Places) -> str:
+    """The object that gets another name for a while, where nothing else is possible: one that changes and has a name that another needs,
+    or else one that is kept from its own new name or place. Raises C(GrafanaError) if that does not help.
+    """
+    blocked = [(change, holder) for change in pending if not change.deletes and (holder := _holder(change, now))]
+    if not blocked:
+        raise GrafanaError(f"there is no order in which these can be changed: {', '.join(sorted({change.uid for change in pending}))}")
+    changing = {change.uid for change in pending}
+    for uid in (
+        *(holder for _change, holder in blocked if holder in changing),
+        *(change.uid for change, _holder in blocked if change.uid in now),
+    ):
+        if now[uid][1] != _temporary_name(uid, now):
+            return uid
+    change, holder = blocked[0]
+    raise GrafanaError(f"{change.uid}: its name {change.name or now[change.uid][1]!r} is that of {holder}, which keeps it")
+
+
+def _temporary_name(uid: str, now: Places) -> str:
+    name, end = now[uid][1], f" ({uid})"
+    return name if name.endswith(end) else name + end
 
 
 def _target(change: Change, now: Places) -> tuple[str, str]:

@@ -95,10 +95,17 @@ def test_names_in_a_circle_need_one_temporary_name() -> None:
     assert len(plan.steps) == 4
 
 
+def test_an_object_that_can_neither_be_moved_nor_renamed_first() -> None:
+    """Its new name is taken where it is, and its name is taken where it goes."""
+    have = {"a": ("", "X"), "d": ("", "Z")}
+    want = {"a": ("", "X"), "b": ("a", "Z"), "d": ("a", "X")}
+    assert apply(have, planning.make_plan(folders.FOLDERS, declared(want, have), Observation(found(have)))) == want
+
+
 def test_a_name_that_stays_taken_is_an_error() -> None:
     change = Change("a", "PUT", "/x", parent="", name="b")
     with pytest.raises(GrafanaError, match="a: its name 'b' is that of z, which keeps it"):
-        planning.order_changes([change], {"a": ("", "A"), "z": ("", "B")}, lambda _uid, _name: (change, change))
+        planning.order_changes([change], {"a": ("", "A"), "z": ("", "B")}, lambda uid, name: (Change(uid, "PUT", "/x", name=name), change))
     with pytest.raises(GrafanaError, match="no order"):
         planning.order_changes([Change("a", "POST", "/x", parent="nowhere", name="b")], {}, lambda _uid, _name: (change, change))
 
