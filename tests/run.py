@@ -209,7 +209,7 @@ def integration() -> Result:
 def soak() -> Result:
     """What takes about an hour, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
 
-    Then the cluster with twenty random faults under load, and a shard that is away for a minute.
+    Then the cluster with twenty random faults under load, and a shard that is away for a minute; and the faults that alerts are about.
     """
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
@@ -218,7 +218,7 @@ def soak() -> Result:
     lots += [("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
         parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])]
-    return added_up([*parts, molecule("cluster")()])
+    return added_up([*parts, molecule("cluster")(), molecule("alerts")()])
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
@@ -238,7 +238,7 @@ def soak_one(what: tuple[str, ...]) -> Result:
 
 def scenario_environment(scenario: str) -> dict[str, str]:
     """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
-    inventory = "cluster" if scenario == "cluster" else "single"
+    inventory = "cluster" if scenario in ("cluster", "alerts") else "single"
     verbosity = "3" if scenario == "default" else "0"
     # The cheapest scenario has the other release of Debian.
     suite = image.TRIXIE if scenario == "alternative" else image.BOOKWORM
@@ -280,6 +280,8 @@ STAGES: dict[str, Callable[[], Result]] = {
     "unit-newest": unit_newest,
     "molecule-cluster": molecule("cluster"),
 }
+# Not part of `make test`.
+MORE_STAGES: dict[str, Callable[[], Result]] = {"site-newest": site_newest, "molecule-alerts": molecule("alerts"), "soak": soak}
 # Each keeps one core busy. The cluster needs all.
 SIDE_BY_SIDE = STAGES.keys() - {"molecule-cluster"}
 
@@ -337,7 +339,7 @@ def main() -> int:
         case ["changed"]:
             return only_changed()
     names = sys.argv[1:] or list(STAGES)
-    stages = {**STAGES, "site-newest": site_newest, "soak": soak}
+    stages = {**STAGES, **MORE_STAGES}
     unknown = [name for name in names if name not in stages]
     if unknown:
         print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)

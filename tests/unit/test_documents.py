@@ -35,7 +35,7 @@ def test_the_map_of_the_code_has_every_file_with_decisions() -> None:
 
 @pytest.mark.parametrize("stage", re.findall(r"python -m tests\.run ([\w-]+)", CONTRIBUTING))
 def test_named_stages_exist(stage: str) -> None:
-    assert stage in run.STAGES or stage == "site-newest"
+    assert stage in {**run.STAGES, **run.MORE_STAGES}
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
