@@ -88,7 +88,7 @@ def nothing(_site: Site) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """What makes a fault and mends it, and which instances of which alerts are true meanwhile."""
+    """What makes a fault and mends it, and which instances of which alerts are true meanwhile; {database} stands for the telemetry's."""
 
     alerts: dict[str, list[Labels]]
     make: Step
@@ -110,18 +110,18 @@ def stopped(alerts: dict[str, list[Labels]], unit: str, *hosts: str, seconds: fl
 
 
 def sql(*statements: str) -> Step:
-    """Runs statements on ch3 as the administrator. The tables belong to this server alone."""
+    """Runs statements on ch3 as the administrator. The tables belong to this server alone; {database} stands for the telemetry's."""
 
     def run(site: Site) -> None:
         for statement in statements:
-            site.platform.query("ch3", statement)
+            site.platform.query("ch3", statement.format(database=site.platform.database))
 
     return run
 
 
 def table(name: str) -> str:
     """A table with one row."""
-    return f"CREATE TABLE otel.{name} (x UInt32) ENGINE = MergeTree ORDER BY x AS SELECT 1"
+    return f"CREATE TABLE {{database}}.{name} (x UInt32) ENGINE = MergeTree ORDER BY x AS SELECT 1"
 
 
 def cut_off(action: str) -> Step:
@@ -168,9 +168,9 @@ head -c 15700000 /dev/zero > /srv/data/full
 # Source and target of a snapshot, and the view that copies one to the other.
 SNAPSHOT = (
     table("source"),
-    "CREATE TABLE otel.target (x UInt32) ENGINE = MergeTree ORDER BY x",
-    "CREATE MATERIALIZED VIEW otel.snapshot REFRESH EVERY 1 SECOND TO otel.target AS SELECT x FROM otel.source",
-    "SYSTEM WAIT VIEW otel.snapshot",
+    "CREATE TABLE {database}.target (x UInt32) ENGINE = MergeTree ORDER BY x",
+    "CREATE MATERIALIZED VIEW {database}.snapshot REFRESH EVERY 1 SECOND TO {database}.target AS SELECT x FROM {database}.source",
+    "SYSTEM WAIT VIEW {database}.snapshot",
 )
 SERVERS = ("ch1", "ch2", "ch3", "ch4")
 ENSEMBLE = ("zk1", "zk2", "zk3")
@@ -198,31 +198,35 @@ GROUPS: tuple[tuple[Fault, ...], ...] = (
         Fault(
             {"clickhouse-parts": [{"host": "ch3"}]},
             sql(
-                "CREATE TABLE otel.pieces (x UInt32) ENGINE = MergeTree ORDER BY x",
-                "SYSTEM STOP MERGES otel.pieces",
-                "INSERT INTO otel.pieces SELECT number FROM numbers(301)"
+                "CREATE TABLE {database}.pieces (x UInt32) ENGINE = MergeTree ORDER BY x",
+                "SYSTEM STOP MERGES {database}.pieces",
+                "INSERT INTO {database}.pieces SELECT number FROM numbers(301)"
                 " SETTINGS max_block_size = 1, min_insert_block_size_rows = 1, max_insert_threads = 1",
             ),
-            sql("SYSTEM START MERGES otel.pieces", "OPTIMIZE TABLE otel.pieces FINAL"),
-            sql("DROP TABLE IF EXISTS otel.pieces SYNC"),
+            sql("SYSTEM START MERGES {database}.pieces", "OPTIMIZE TABLE {database}.pieces FINAL"),
+            sql("DROP TABLE IF EXISTS {database}.pieces SYNC"),
         ),
         Fault(
-            {"clickhouse-mutation-stuck": [{"host": "ch3", "table": "otel.waits"}]},
-            sql(table("waits"), "SYSTEM STOP MERGES otel.waits", "ALTER TABLE otel.waits DELETE WHERE x = 1 SETTINGS mutations_sync = 0"),
-            sql("SYSTEM START MERGES otel.waits"),
-            sql("DROP TABLE IF EXISTS otel.waits SYNC"),
+            {"clickhouse-mutation-stuck": [{"host": "ch3", "table": "{database}.waits"}]},
+            sql(
+                table("waits"),
+                "SYSTEM STOP MERGES {database}.waits",
+                "ALTER TABLE {database}.waits DELETE WHERE x = 1 SETTINGS mutations_sync = 0",
+            ),
+            sql("SYSTEM START MERGES {database}.waits"),
+            sql("DROP TABLE IF EXISTS {database}.waits SYNC"),
         ),
         Fault(
-            {"clickhouse-mutation-failing": [{"host": "ch3", "table": "otel.fails"}]},
-            sql(table("fails"), "ALTER TABLE otel.fails DELETE WHERE throwIf(x = 1) SETTINGS mutations_sync = 0"),
-            sql("KILL MUTATION WHERE database = 'otel' AND table = 'fails'"),
-            sql("DROP TABLE IF EXISTS otel.fails SYNC"),
+            {"clickhouse-mutation-failing": [{"host": "ch3", "table": "{database}.fails"}]},
+            sql(table("fails"), "ALTER TABLE {database}.fails DELETE WHERE throwIf(x = 1) SETTINGS mutations_sync = 0"),
+            sql("KILL MUTATION WHERE database = '{database}' AND table = 'fails'"),
+            sql("DROP TABLE IF EXISTS {database}.fails SYNC"),
         ),
         Fault(
-            {"clickhouse-snapshot-failing": [{"host": "ch3", "view": "otel.snapshot"}]},
-            sql(*SNAPSHOT, "RENAME TABLE otel.source TO otel.away"),
-            sql("RENAME TABLE otel.away TO otel.source"),
-            sql(*(f"DROP TABLE IF EXISTS otel.{name} SYNC" for name in ("snapshot", "target", "source", "away"))),
+            {"clickhouse-snapshot-failing": [{"host": "ch3", "view": "{database}.snapshot"}]},
+            sql(*SNAPSHOT, "RENAME TABLE {database}.source TO {database}.away"),
+            sql("RENAME TABLE {database}.away TO {database}.source"),
+            sql(*(f"DROP TABLE IF EXISTS {{database}}.{name} SYNC" for name in ("snapshot", "target", "source", "away"))),
         ),
     ),
     (
@@ -253,6 +257,10 @@ ALERTS = [uid for fault in (SILENT_AGENT, *(fault for group in GROUPS for fault 
 def show(site: Site, fault: Fault) -> dict[str, list[list[Labels]]]:
     """Make a fault and mend it: alert -> the instances that were true before, meanwhile and afterwards."""
     seen: dict[str, list[list[Labels]]] = {uid: [] for uid in fault.alerts}
+    firing = {
+        uid: [{name: value.format(database=site.platform.database) for name, value in labels.items()} for labels in instances]
+        for uid, instances in fault.alerts.items()
+    }
 
     def wait_for(when: str, wanted: dict[str, list[Labels]]) -> None:
         for uid, instances in wanted.items():
@@ -267,7 +275,7 @@ def show(site: Site, fault: Fault) -> dict[str, list[list[Labels]]]:
     try:
         try:
             fault.make(site)
-            wait_for("during the fault", fault.alerts)
+            wait_for("during the fault", firing)
         finally:
             fault.mend(site)
         wait_for("after the fault", none)
