@@ -21,6 +21,14 @@ def host_address(host: str, hostvars: t.Mapping[str, t.Any]) -> str:
     return host
 
 
+def address_in_url(address: str) -> str:
+    """An address or name as it stands in a URL: an IPv6 address is in brackets.
+
+    :param address: name or address.
+    """
+    return f"[{address}]" if ":" in address else address
+
+
 class FilterModule:
     """Registers the filter."""
 

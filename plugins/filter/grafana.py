@@ -11,7 +11,7 @@ import pathlib
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import name_of
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
@@ -27,7 +27,7 @@ def host_and_port(host: str, port: int) -> str:
     :param host: name or address.
     :param port: the port.
     """
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{address_in_url(host)}:{port}"
 
 
 def listen_address(host: str) -> str:

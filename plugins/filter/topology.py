@@ -11,7 +11,7 @@ import re
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.filter.addresses import host_address
+from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
@@ -23,8 +23,7 @@ VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: 
 
 def address_of(hostvars: t.Mapping[str, t.Any], host: str) -> str:
     """How other hosts reach C(host), fit for a URL."""
-    address = host_address(host, hostvars)
-    return f"[{address}]" if ":" in address else address
+    return address_in_url(host_address(host, hostvars))
 
 
 def _identity(hostvars: t.Mapping[str, t.Any], host: str) -> tuple[int, str]:
@@ -219,7 +218,7 @@ def scrape_targets(
 
     def reached(host: str) -> str:
         own = str(hostvars[host].get(listen) or "")
-        return address_of(hostvars, host) if own in EVERY_ADDRESS else f"[{own}]" if ":" in own else own
+        return address_of(hostvars, host) if own in EVERY_ADDRESS else address_in_url(own)
 
     return [
         {

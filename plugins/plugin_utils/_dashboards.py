@@ -88,18 +88,54 @@ KINDS: t.Mapping[str, Kind] = {
         },
     ),
 }
-# Key -> whether it is required.
-DASHBOARD_KEYS = {"uid": True, "title": True, "description": True, "rows": True, "variables": False, "range": False}
-ROW_KEYS = {"title": True, "panels": True}
-PANEL_KEYS = {
-    **dict.fromkeys(("title", "description", "kind", "unit", "legend"), True),
-    **dict.fromkeys(("sql", "width", "height", "min", "max", "decimals", "stack", "draw"), False),
-    **dict.fromkeys(("interval", "thresholds", "links", "columns"), False),
+
+
+class Key(t.NamedTuple):
+    """What the value of a key has to be, in words and as Python's types, and whether the key is required."""
+
+    kind: str
+    types: tuple[type, ...]
+    required: bool = False
+    # Lowest and highest number.
+    limits: tuple[float, float] | None = None
+
+
+TEXT, NUMBER, FLAG = Key("a text", (str,)), Key("a number", (int, float)), Key("true or false", (bool,))
+LIST, MAPPING = Key("a list", (list, tuple)), Key("a mapping", (t.Mapping,))
+WORD = Key("a text or a number", (str, int, float))
+SIZE = Key("a number", (int,), limits=(1, GRID))
+_REQUIRED_TEXT = TEXT._replace(required=True)
+Keys = t.Mapping[str, Key]
+DASHBOARD_KEYS: Keys = {
+    **dict.fromkeys(("uid", "title", "description"), _REQUIRED_TEXT),
+    "rows": LIST._replace(required=True),
+    "variables": LIST,
+    "range": TEXT,
 }
-COLUMN_KEYS = dict.fromkeys(("unit", "decimals", "thresholds", "links", "hidden"), False)
-VARIABLE_KEYS = {"name": True, "label": True, **dict.fromkeys(("sql", "values", "default", "multi", "all"), False)}
-LINK_KEYS = {"title": True, "dashboard": True, "variables": False}
-THRESHOLD_KEYS = {"warning": False, "critical": True}
+ROW_KEYS: Keys = {"title": _REQUIRED_TEXT, "panels": LIST._replace(required=True)}
+PANEL_KEYS: Keys = {
+    **dict.fromkeys(("title", "description", "kind", "unit", "legend"), _REQUIRED_TEXT),
+    "sql": Key("a text, or a mapping of texts", (str, t.Mapping)),
+    "width": SIZE,
+    "height": SIZE._replace(limits=(1, 100)),
+    **dict.fromkeys(("min", "max", "decimals"), NUMBER),
+    "stack": FLAG,
+    **dict.fromkeys(("draw", "interval"), TEXT),
+    **dict.fromkeys(("thresholds", "columns"), MAPPING),
+    "links": LIST,
+}
+COLUMN_KEYS: Keys = {"unit": TEXT, "decimals": NUMBER, "thresholds": MAPPING, "links": LIST, "hidden": FLAG}
+VARIABLE_KEYS: Keys = {
+    **dict.fromkeys(("name", "label"), _REQUIRED_TEXT),
+    "sql": TEXT,
+    "values": LIST,
+    "default": WORD,
+    **dict.fromkeys(("multi", "all"), FLAG),
+}
+LINK_KEYS: Keys = {**dict.fromkeys(("title", "dashboard"), _REQUIRED_TEXT), "variables": MAPPING}
+THRESHOLD_KEYS: Keys = {"warning": NUMBER, "critical": NUMBER._replace(required=True)}
+# Of the option range: the time that a dashboard shows when it opens.
+RANGE = re.compile(r"[1-9][0-9]{0,4}[smhdwMy]\Z")
 
 
 class DashboardError(ValueError):
@@ -117,8 +153,10 @@ def build(spec: Spec, database: str, cluster: str, datasource: str) -> Json:
     """
     where = f"dashboard {spec.get('uid', '?')}" if isinstance(spec, t.Mapping) else "dashboard"
     _check_keys(spec, DASHBOARD_KEYS, where)
-    if not UID.match(str(spec["uid"])):
+    if not UID.match(spec["uid"]):
         raise DashboardError(f"{where}: uid must be 1 to 40 of A-Z a-z 0-9 _ -")
+    if not RANGE.match(spec.get("range", "1h")):
+        raise DashboardError(f"{where}: range must be a duration such as 30m, 6h or 7d, not {spec['range']!r}")
     source = {"type": TYPE, "uid": datasource}
     builder = _Builder(where, source, {"{database}": database, "{cluster}": cluster})
     return {
@@ -144,16 +182,23 @@ def build(spec: Spec, database: str, cluster: str, datasource: str) -> Json:
     }
 
 
-def _check_keys(given: t.Any, known: t.Mapping[str, bool], where: str) -> None:
-    """Refuse what is not a mapping, has unknown keys, or lacks required ones."""
+def _check_keys(given: t.Any, known: Keys, where: str) -> None:
+    """Refuse what is not a mapping, has unknown keys, lacks required ones, or has values of another type."""
     if not isinstance(given, t.Mapping):
         raise DashboardError(f"{where}: a mapping is needed, not {given!r}")
-    missing = [key for key, required in known.items() if required and given.get(key) in (None, "", [])]
+    missing = [name for name, key in known.items() if key.required and given.get(name) in (None, "", [])]
     if missing:
         raise DashboardError(f"{where}: {' and '.join(missing)} must be set")
-    unknown = sorted(str(key) for key in given if key not in known)
+    unknown = sorted(str(name) for name in given if name not in known)
     if unknown:
         raise DashboardError(f"{where}: unknown: {', '.join(unknown)}. Known are {', '.join(known)}")
+    for name, value in given.items():
+        key = known[name]
+        # Python takes true for 1.
+        if not isinstance(value, key.types) or (isinstance(value, bool) and bool not in key.types):
+            raise DashboardError(f"{where}: {name} must be {key.kind}, not {value!r}")
+        if key.limits and not key.limits[0] <= t.cast(float, value) <= key.limits[1]:
+            raise DashboardError(f"{where}: {name} must be from {key.limits[0]} to {key.limits[1]}, not {value!r}")
 
 
 class _Builder:
@@ -174,7 +219,7 @@ class _Builder:
 
     def variable(self, spec: Spec) -> Json:
         """A variable with values from a query, from a list, or typed in."""
-        where = f"{self.where}, variable {spec.get('name', '?')}"
+        where = f"{self.where}, variable {spec.get('name', '?') if isinstance(spec, t.Mapping) else '?'}"
         _check_keys(spec, VARIABLE_KEYS, where)
         made: Json = {"name": spec["name"], "label": spec["label"], "hide": 0}
         if "sql" in spec:
@@ -242,6 +287,8 @@ class _Builder:
     def _targets(self, spec: Spec, kind: Kind, where: str) -> list[Json]:
         """Its queries: one, or several by name."""
         queries = spec["sql"] if isinstance(spec["sql"], t.Mapping) else {"A": spec["sql"]}
+        if not all(isinstance(sql, str) for sql in queries.values()):
+            raise DashboardError(f"{where}: sql must be a text, or a mapping of texts")
         fixed = {"datasource": self.source, "editorType": "sql", "format": kind.format, "queryType": kind.query_type}
         return [{**fixed, "refId": name, "rawSql": self.sql(sql, where)} for name, sql in queries.items()]
 

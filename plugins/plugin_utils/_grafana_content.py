@@ -23,7 +23,8 @@ from yaml import YAMLError
 Content = dict[str, list[dict[str, t.Any]]]
 # Folder of the dashboards that the role has.
 SHIPPED_FOLDER = "Platform"
-_VALUES = {"database": "otel", "cluster": "otel", "datasource": "clickhouse"}
+# Stand for the names that descriptions are built with, where only the descriptions are checked.
+_VALUES = {"database": "database", "cluster": "cluster", "datasource": "datasource"}
 # Keys that Grafana reads in a provisioning file and that are no options of the module grafana_datasources.
 _FILE_ONLY = ("editable", "orgId", "version", "correlations")
 # A text of fewer characters may be in a dashboard by chance.

@@ -9,6 +9,7 @@ Grafana has one settings for all: which of them are secret depends on the type a
 from __future__ import annotations
 
 import copy
+import functools
 import typing as t
 
 from .client import Client, GrafanaError, path_of
@@ -177,11 +178,6 @@ def _compared_secrets(item: Declared, settings: Value, paths: t.Collection[Path]
     return found
 
 
-def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> list[Declared]:
-    """Contact points that are not declared, and whose uids match the option purge."""
-    return purged_by_pattern("contact_points", want, observation, params)
-
-
 def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
     """Raises C(GrafanaError) for a secret among the settings that are none."""
     for item in want:
@@ -237,4 +233,4 @@ def gather(client: Client) -> Gathered:
     return gathered
 
 
-CONTACT_POINTS = Kind("contact_point", declare, observe, purged, check, changes)
+CONTACT_POINTS = Kind("contact_point", declare, observe, functools.partial(purged_by_pattern, "contact_points"), check, changes)

@@ -126,6 +126,10 @@ def no_place(value: Value) -> tuple[str, str]:
     return "", ""
 
 
+def nothing_to_check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
+    """For kinds whose objects refer to no others, or whose references are checked where all kinds are known."""
+
+
 def nothing_misread(statement: str, answer: t.Any) -> str:
     """For kinds whose answers say nothing that has to be checked."""
     return ""

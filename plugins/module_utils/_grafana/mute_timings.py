@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique, nothing_to_check
 from .provenance import headers_for, purged_by_pattern, wanted_provenance
 
 _PATH = ("v1", "provisioning", "mute-timings")
@@ -106,15 +107,6 @@ def _value(raw: Value) -> Value:
     return {"time_intervals": intervals}
 
 
-def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> list[Declared]:
-    """Mute timings that are not declared, and whose names match the option purge."""
-    return purged_by_pattern("mute_timings", want, observation, params)
-
-
-def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
-    """Nothing: a mute timing refers to no other object."""
-
-
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
     """The request that makes one mute timing as declared."""
     path = path_of(*_PATH, item.uid)
@@ -132,4 +124,4 @@ def gather(client: Client) -> Gathered:
     return Gathered({one.uid: {"name": one.uid, **one.value, "provenance": one.raw.get("provenance") or ""} for one in found})
 
 
-MUTE_TIMINGS = Kind("mute_timing", declare, observe, purged, check, changes)
+MUTE_TIMINGS = Kind("mute_timing", declare, observe, functools.partial(purged_by_pattern, "mute_timings"), nothing_to_check, changes)

@@ -14,7 +14,7 @@ import typing as t
 
 from .client import Client, GrafanaError, path_of
 from .durations import canonical_duration
-from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique, nothing_to_check
 from .provenance import headers_for, wanted_provenance
 
 TREE, ROUTES = "tree", "routes"
@@ -194,10 +194,6 @@ def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mappi
     return []
 
 
-def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
-    """Nothing: who is referred to is checked where all kinds are known."""
-
-
 def final_tree(want: t.Sequence[Declared], observation: Observation) -> Value:
     """The tree after the run."""
     tree: Value = observation.extra.get("tree") or FIRST
@@ -238,4 +234,4 @@ def gather(client: Client) -> Gathered:
     return Gathered({TREE: {**tree.value["tree"], "provenance": tree.value["provenance"]}})
 
 
-POLICIES = Kind("notification_policy", declare, observe, purged, check, changes)
+POLICIES = Kind("notification_policy", declare, observe, purged, nothing_to_check, changes)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
 from .client import Client, GrafanaError, path_of
-from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique
+from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique, nothing_to_check
 from .provenance import headers_for, purged_by_pattern, wanted_provenance
 
 _ACTION = re.compile(r"{{-?\s*(\w*)")
@@ -58,15 +59,6 @@ def _value(raw: Value) -> Value:
     return {"template": str(raw.get("template") or "").strip(), "provenance": raw.get("provenance") or ""}
 
 
-def purged(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> list[Declared]:
-    """Templates that are not declared, and whose names match the option purge."""
-    return purged_by_pattern("templates", want, observation, params)
-
-
-def check(want: t.Sequence[Declared], observation: Observation, params: t.Mapping[str, t.Any]) -> None:
-    """Nothing: a template refers to no other object."""
-
-
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
     """The request that makes one template as declared."""
     path = path_of(*_PATH, item.uid)
@@ -84,4 +76,4 @@ def gather(client: Client) -> Gathered:
     return Gathered({uid: {"name": uid, **found.value} for uid, found in observe(client, [], {}).have.items()})
 
 
-TEMPLATES = Kind("template", declare, observe, purged, check, changes)
+TEMPLATES = Kind("template", declare, observe, functools.partial(purged_by_pattern, "templates"), nothing_to_check, changes)

@@ -156,7 +156,7 @@ def check(want: t.Sequence[Declared], everything: t.Sequence[Declared], observat
                 if not params.get("check_mode"):
                     raise GrafanaError(f"{token['where']}: folder {folder} does not exist")
             elif not os.access(folder, os.W_OK | os.X_OK):
-                raise GrafanaError(f"{token['where']}: nobody may write into folder {folder} as this user")
+                raise GrafanaError(f"{token['where']}: the user of this task may not write into folder {folder}")
 
 
 def changes(item: Declared, found: Found | None, observation: Observation) -> list[Change]:
