@@ -12,6 +12,8 @@ required unless a default is named.
 - C(severity): V(critical) (act now), V(warning) (act today), V(info) or V(heartbeat).
 - C(sql): a query whose text columns become labels and whose only numeric column is the value. C(@name@) stands for a value of the
   platform, as an SQL literal: lists are arrays of strings.
+- C(every_shard): whether the query fails while a shard does not answer (default V(false): it does without the rows of that shard, so that
+  one shard that is down does not silence the alerts about everything else; the alert C(clickhouse-down) tells of its servers).
 - C(window): the time range of the query, as a duration; C($__fromTime) and C($__toTime) are its ends.
 - C(threshold): V({gt: 90}) or V({lt: 1}), when the alert fires.
 - C(range): lowest and highest value that the threshold may be set to. Default: the threshold is fixed.
@@ -130,6 +132,14 @@ def _setting_problem(alert: Alert, name: str, value: t.Any) -> str:
     return ""
 
 
+def _statement(alert: Alert, values: t.Mapping[str, t.Any]) -> str:
+    """The SQL of an alert with the values of the platform, and what becomes of servers that do not answer.
+
+    Applies to system tables of all servers and to Distributed tables.
+    """
+    return f"{query(alert['sql'], values)}\nSETTINGS skip_unavailable_shards = {int(not alert.get('every_shard', False))}"
+
+
 def _rule(
     alert: Alert, component: str, values: t.Mapping[str, t.Any], settings: t.Mapping[str, t.Any], datasource: str, runbooks: str
 ) -> dict[str, t.Any]:
@@ -148,7 +158,7 @@ def _rule(
     evaluator = {"type": kind, "params": [settings.get("threshold", default)]}
     models: dict[str, dict[str, t.Any]] = {
         # Source of the keys: grafana/clickhouse-datasource, src/types/sql.ts; format 1 is a table.
-        "A": {"editorType": "sql", "queryType": "table", "format": 1, "rawSql": query(alert["sql"], values)},
+        "A": {"editorType": "sql", "queryType": "table", "format": 1, "rawSql": _statement(alert, values)},
         # Values that are no numbers are left out.
         "B": {"datasource": expression, "type": "reduce", "expression": "A", "reducer": "last", "settings": {"mode": "dropNN"}},
         "C": {"datasource": expression, "type": "threshold", "expression": "B", "conditions": [{"evaluator": evaluator}]},

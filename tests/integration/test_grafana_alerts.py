@@ -2,8 +2,9 @@
 """Every alert fires on data on which it must, and stays quiet on data on which it must not, on a real ClickHouse.
 
 Each rule is evaluated by its own query, reduction and threshold, as the ClickHouse user that the role makes for Grafana, in a cluster of
-which one server does not answer. A state that lasts is shown by the moment of the evaluation: an hour later, a mutation is an hour old.
-Where a state of a server is too costly to make, copy_of() replaces the system table by its own rows with other values in some columns.
+which a replica and a whole shard do not answer. A state that lasts is shown by the moment of the evaluation: an hour later, a mutation is
+an hour old. Where a state of a server is too costly to make, copy_of() replaces the system table by its own rows with other values in some
+columns.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts 
 from tests.support import otelcol
 from tests.support.clickhouse import ClickHouse, until
 from tests.support.daemon import Daemon, free_ports
-from tests.support.grafana_alerts import evaluate
+from tests.support.grafana_alerts import RuleError, evaluate
 from tests.support.pki import Pki
 from tests.support.zookeeper import ZooKeeper
 
@@ -45,6 +46,8 @@ VALUES = {
     "slo_percent": 99.9,
     "certificates": ["h1 1900000000", "h2 1980000000"],
 }
+# Alerts that are not judged without a shard.
+EVERY_SHARD = [alert["uid"] for group in GROUPS for alert in group["alerts"] if alert.get("every_shard")]
 RULES = {rule["uid"]: rule for group in grafana_alert_rules(GROUPS, VALUES) for rule in group["rules"]}
 
 
@@ -96,11 +99,23 @@ def zookeeper_metrics() -> int:
     return free_ports(1)[0]
 
 
+def use_cluster(server: ClickHouse, other_shards: int) -> None:
+    """Write the cluster of which the server is one of two replicas: neither the other replica nor any other shard answers."""
+    nobody = free_ports(1 + other_shards)
+    shards = "".join(
+        "<shard><internal_replication>true</internal_replication>"
+        + "".join(f"<replica><host>127.0.0.1</host><port>{port}</port></replica>" for port in ports)
+        + "</shard>"
+        for ports in ((server.tcp_port, nobody[0]), *((port,) for port in nobody[1:]))
+    )
+    server.write("config.d/cluster.xml", f"<remote_servers><otel>{shards}</otel></remote_servers>")
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, zookeeper_metrics: int) -> Iterator[ClickHouse]:
-    """One server with the telemetry's tables, in a cluster whose second replica does not answer."""
+    """One server with the telemetry's tables, in the cluster that C(use_cluster) makes."""
     pki = Pki(tmp_path_factory.mktemp("pki"))
-    https, nobody = free_ports(2)
+    (https,) = free_ports(1)
     provider = "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
     with ZooKeeper(f"{provider}\nmetricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort={zookeeper_metrics}") as zookeeper:
         node = ClickHouse(
@@ -110,9 +125,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, zookeeper_metrics: int) -> 
             zookeeper=zookeeper.address,
             macros={"shard": "1", "replica": "a", "cluster": "otel"},
         )
-        replicas = "".join(f"<replica><host>127.0.0.1</host><port>{port}</port></replica>" for port in (node.tcp_port, nobody))
-        shard = f"<shard><internal_replication>true</internal_replication>{replicas}</shard>"
-        node.write("config.d/cluster.xml", f"<remote_servers><otel>{shard}</otel></remote_servers>")
+        use_cluster(node, other_shards=1)
         with node:
             objects = rendered(
                 "telemetry_schema", "__telemetry_schema_objects", telemetry_schema_cluster="otel", telemetry_schema_replicated=False
@@ -136,6 +149,19 @@ def empty(server: ClickHouse) -> Iterator[ClickHouse]:
         server.query(f"ATTACH TABLE otel.{table}")
     for table in ("snapshot", "product", "t", "t1", "t2"):
         server.query(f"DROP TABLE IF EXISTS otel.{table} SYNC")
+
+
+@pytest.fixture
+def cluster(empty: ClickHouse, uid: str) -> Iterator[ClickHouse]:
+    """The empty server. The other shard is not part of the cluster if the alert needs every shard."""
+    if uid not in EVERY_SHARD:
+        yield empty
+        return
+    use_cluster(empty, other_shards=0)
+    empty.query("SYSTEM RELOAD CONFIG")
+    yield empty
+    use_cluster(empty, other_shards=1)
+    empty.query("SYSTEM RELOAD CONFIG")
 
 
 def points(table: str, metric: str, value: str, host: str, service: str, attributes: dict[str, str], ago: int, count: int) -> str:
@@ -585,18 +611,24 @@ def labels_of(server: ClickHouse, wanted: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("uid", CASES)
-def test_fires(empty: ClickHouse, uid: str) -> None:
-    found = run(empty, uid, CASES[uid].fires)
+def test_fires(cluster: ClickHouse, uid: str) -> None:
+    found = run(cluster, uid, CASES[uid].fires)
     firing = [instance.labels for instance in found if instance.firing]
-    wanted = [labels_of(empty, labels) for labels in CASES[uid].fires.firing]
+    wanted = [labels_of(cluster, labels) for labels in CASES[uid].fires.firing]
     assert sorted(firing, key=str) == sorted(wanted, key=str), found
 
 
 @pytest.mark.parametrize("uid", CASES)
-def test_does_not_fire(empty: ClickHouse, uid: str) -> None:
-    found = run(empty, uid, CASES[uid].quiet)
+def test_does_not_fire(cluster: ClickHouse, uid: str) -> None:
+    found = run(cluster, uid, CASES[uid].quiet)
     assert [instance for instance in found if instance.firing] == []
     assert CASES[uid].empty or any(math.isfinite(instance.value) for instance in found), "no row says nothing"
+
+
+@pytest.mark.parametrize("uid", EVERY_SHARD)
+def test_keeps_its_state_while_a_shard_does_not_answer(empty: ClickHouse, uid: str) -> None:
+    with pytest.raises(RuleError, match="ALL_CONNECTION_TRIES_FAILED"):
+        run(empty, uid, State())
 
 
 def test_unreachable_clickhouse(server: ClickHouse) -> None:
@@ -702,11 +734,11 @@ def test_telemetry_of_a_real_collector(empty: ClickHouse, zookeeper_metrics: int
     with Collector(empty, zookeeper_metrics) as collector:
         with collector.log_file.open("a", encoding="utf-8") as file:
             file.writelines(f"{now:%Y-%m-%dT%H:%M:%S.%f}+00:00 real {line}\n" for line in LINES)
-        failed = "SELECT count() > 1 FROM otel.otel_metrics_sum WHERE MetricName = 'otelcol_exporter_send_failed_metric_points'"
+        failed = "SELECT count() > 1 FROM otel.otel_metrics_sum_local WHERE MetricName = 'otelcol_exporter_send_failed_metric_points'"
         until("failures to send", lambda: empty.query(failed) == "1", 60)
-        known = "SELECT count() > 0 FROM otel.otel_metrics_gauge WHERE MetricName = 'outstanding_requests'"
+        known = "SELECT count() > 0 FROM otel.otel_metrics_gauge_local WHERE MetricName = 'outstanding_requests'"
         until("ZooKeeper", lambda: empty.query(known) == "1", 60)
-        until("logs", lambda: empty.query("SELECT count() FROM otel.otel_logs") == str(len(LINES)), 30)
+        until("logs", lambda: empty.query("SELECT count() FROM otel.otel_logs_local") == str(len(LINES)), 30)
     found = {uid: run(empty, uid, State()) for uid in (*WITH_ROWS, *LINES.values(), "collector-drops", *DOWN_OR_UP)}
     assert {uid: instances for uid, instances in found.items() if not any(math.isfinite(instance.value) for instance in instances)} == {}
     firing = {uid: [instance.labels for instance in instances if instance.firing] for uid, instances in found.items()}

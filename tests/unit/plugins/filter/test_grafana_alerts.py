@@ -59,7 +59,7 @@ def test_runbook_is_complete(uid: str) -> None:
 @pytest.mark.parametrize("uid", ALERTS)
 def test_alert_is_complete(uid: str) -> None:
     alert = ALERTS[uid]
-    assert set(alert) >= KEYS and set(alert) <= KEYS | {"range", "no_data", "error"}
+    assert set(alert) >= KEYS and set(alert) <= KEYS | {"range", "no_data", "error", "every_shard"}
     assert re.fullmatch(r"[a-z0-9-]{1,40}", uid)
     assert alert["severity"] in alerts.SEVERITIES
     assert alerts.seconds(alert["window"]) >= 60 and alerts.seconds(alert["for"]) >= 0
@@ -73,6 +73,11 @@ def test_alert_is_complete(uid: str) -> None:
     assert [name for name in shown if not re.search(rf"\b(AS )?{name}\b", alert["sql"])] == []
 
 
+def test_query_of_an_alert_that_needs_every_shard() -> None:
+    (group,) = grafana_alert_rules([{**GROUP, "alerts": [{**ALERT, "every_shard": True}]}], VALUES)
+    assert group["rules"][0]["data"][0]["model"]["rawSql"].endswith("\nSETTINGS skip_unavailable_shards = 0")
+
+
 def test_rule_in_the_form_of_a_provisioning_file() -> None:
     (group,) = grafana_alert_rules([GROUP], VALUES, {"queue": {"threshold": 90, "for": "5m"}}, runbooks="https://example.com/runbooks/")
     (rule,) = group.pop("rules")
@@ -80,7 +85,8 @@ def test_rule_in_the_form_of_a_provisioning_file() -> None:
     query, reduction, threshold = rule.pop("data")
     assert query["datasourceUid"] == "clickhouse" and query["relativeTimeRange"] == {"from": 300, "to": 0}
     assert query["model"]["rawSql"] == (
-        "SELECT host, max(v) AS v FROM cluster('o\\'tel') WHERE host IN CAST(['a', 'b'], 'Array(String)') GROUP BY host"
+        "SELECT host, max(v) AS v FROM cluster('o\\'tel') WHERE host IN CAST(['a', 'b'], 'Array(String)') GROUP BY host\n"
+        "SETTINGS skip_unavailable_shards = 1"
     )
     assert (reduction["model"]["expression"], reduction["model"]["reducer"]) == ("A", "last")
     assert threshold["model"]["expression"] == "B"
