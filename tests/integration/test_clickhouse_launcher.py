@@ -175,25 +175,26 @@ def test_a_connection_that_is_reset_does_not_end_the_server() -> None:
 
 
 def test_tls_only_and_the_clients_own_address(pki: Pki) -> None:
+    host = "127.0.0.4"  # no other test listens there
     https, native = free_ports(2)
     plain = '<http_port remove="1"/><tcp_port remove="1"/><interserver_http_port remove="1"/>'
-    listen = '<listen_host replace="1">127.0.0.2</listen_host>'
+    listen = f'<listen_host replace="1">{host}</listen_host>'
     ports = f"<https_port>{https}</https_port><tcp_port_secure>{native}</tcp_port_secure>"
     with ClickHouse(plain + listen + ports + pki.config(), users=USERS) as server:
-        assert listeners("127.0.0.2") == {https, native}
+        assert listeners(host) == {https, native}
         seen = "SELECT address FROM system.processes WHERE query_id = queryID()"
         for source in ("127.0.0.1", "127.0.0.3"):
-            answer = pki.https(https, seen, f"admin:{PASSWORD}", host="127.0.0.2", source=source)
+            answer = pki.https(https, seen, f"admin:{PASSWORD}", host=host, source=source)
             assert answer == (200, f"::ffff:{source}")
         # `clickhouse client` finds the https port beside the native one.
         config = server.folder / "client.xml"
         config.write_text(f"<config><user>admin</user><password>{PASSWORD}</password>{pki.config()}</config>")
-        words = ["client", "--config-file", str(config), "--secure", "--host", "127.0.0.2", "--http-port", str(https)]
+        words = ["client", "--config-file", str(config), "--secure", "--host", host, "--http-port", str(https)]
         done = launcher(*words, "--multiquery", stdin="SELECT 'a;b'; SELECT currentUser() -- ;\n;")
         assert (done.stdout, done.returncode) == ("a;b\nadmin\n", 0)
         failed = launcher(*words, "--query", "SELECT * FROM nowhere")
         assert failed.returncode == 60
-        assert "Code: 60. DB::Exception: Received from 127.0.0.2" in failed.stderr
+        assert f"Code: 60. DB::Exception: Received from {host}" in failed.stderr
 
 
 def test_client_certificates_when_strict(pki: Pki) -> None:
@@ -276,6 +277,21 @@ def test_zookeeper_over_tls(pki: Pki) -> None:
         server.query("CREATE TABLE d.t (x UInt64) ENGINE = ReplicatedMergeTree('/t', 'a') ORDER BY x")
         server.query("INSERT INTO d.t VALUES (1)")
         assert server.query("SELECT count() FROM d.t") == "1"
+
+
+def test_another_identity_in_zookeeper_cannot_use_the_nodes_of_the_former(zookeeper: ZooKeeper) -> None:
+    """Why role clickhouse refuses another clickhouse_zookeeper_password."""
+    with ClickHouse(zookeeper=zookeeper.address) as server:
+        server.write("config.d/identity.xml", "<zookeeper><identity>clickhouse:former-password</identity></zookeeper>")
+        server.restart()
+        server.query("CREATE TABLE t (x UInt64) ENGINE = ReplicatedMergeTree('/owned', 'a') ORDER BY x")
+        server.query("INSERT INTO t VALUES (1)")
+        for password, read_only in (("other-password", 1), ("former-password", 0)):
+            server.write("config.d/identity.xml", f"<zookeeper><identity>clickhouse:{password}</identity></zookeeper>")
+            server.restart()
+            condition = f"SELECT throwIf(is_readonly != {read_only}) FROM system.replicas"
+            until(f"read-only: {read_only}", lambda condition=condition: server.query(condition) == "0")
+            assert server.query("SELECT x FROM t") == "1"
 
 
 def test_zookeeper_is_reported(zookeeper: ZooKeeper) -> None:

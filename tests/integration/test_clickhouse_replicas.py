@@ -31,7 +31,7 @@ from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
 
-ROUNDS = int(os.environ.get("GROUNDWORK_ROUNDS", "25"))
+ROUNDS = int(os.environ.get("GROUNDWORK_ROUNDS", "10"))
 SHARDS, REPLICAS = ("1", "2"), ("a", "b")
 SHOWN = "SELECT create_table_query FROM system.tables WHERE database = 'd' AND name = 't' FORMAT TSVRaw"
 # Rows of all rounds have other keys.

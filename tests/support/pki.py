@@ -17,7 +17,7 @@ class Pki:
             folder / name for name in ("ca.pem", "host.pem", "host.key", "both.pem")
         )
         curve: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        extension: list[str | Path] = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2"]
+        extension: list[str | Path] = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.4"]
         authority = ["-CA", self.ca, "-CAkey", folder / "ca.key"]
         ca_files: list[str | Path] = ["-keyout", folder / "ca.key", "-out", self.ca]
         host_files = ["-keyout", self.key, "-out", self.certificate]

@@ -64,7 +64,11 @@ def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playboo
 
 def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
     (host,) = hosts.values()
-    for variable, value, tag in (("zookeeper_id", "7", "zookeeper"), ("clickhouse_replica", "z", "clickhouse")):
+    for variable, value, tag in (
+        ("zookeeper_id", "7", "zookeeper"),
+        ("clickhouse_replica", "z", "clickhouse"),
+        ("clickhouse_zookeeper_password", "another-password-of-32-characters", "clickhouse"),
+    ):
         done = playbook("playbooks/site.yml", "--tags", tag, "-e", f"{variable}={value}")
         assert done.returncode != 0
         assert variable in done.stdout
