@@ -206,10 +206,22 @@ def integration() -> Result:
     return pytest("integration tests", "tests/integration", f"--ignore-glob=*/{OF_CLICKHOUSE}")
 
 
-def soak() -> Result:
-    """What takes about an hour, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
+def pipeline_faults() -> Result:
+    """Every fault of the telemetry pipeline that tests/faults.py knows, and then one load with all of them in turn.
 
-    Then the cluster with twenty random faults under load, and a shard that is away for a minute; and the faults that alerts are about.
+    GROUNDWORK_FAULT_MINUTES says how long that load lasts, 30 by default.
+    """
+    minutes = os.environ.get("GROUNDWORK_FAULT_MINUTES", "30")
+    passed, said = call("faults of the pipeline", [sys.executable, "-m", "tests.faults", "--long", f"--minutes={minutes}"])
+    print(said[said.rfind("\n\n") :], flush=True)
+    return Result(passed=passed, failed=not passed)
+
+
+def soak() -> Result:
+    """What takes some hours, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
+
+    Then the cluster with twenty random faults under load, and a shard that is away for a minute; the faults that alerts are about; and the
+    faults of the pipeline.
     """
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
@@ -218,7 +230,7 @@ def soak() -> Result:
     lots += [("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
         parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), *lots])]
-    return added_up([*parts, molecule("cluster")(), molecule("alerts")()])
+    return added_up([*parts, molecule("cluster")(), molecule("alerts")(), pipeline_faults()])
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
@@ -281,7 +293,12 @@ STAGES: dict[str, Callable[[], Result]] = {
     "molecule-cluster": molecule("cluster"),
 }
 # Not part of `make test`.
-MORE_STAGES: dict[str, Callable[[], Result]] = {"site-newest": site_newest, "molecule-alerts": molecule("alerts"), "soak": soak}
+MORE_STAGES: dict[str, Callable[[], Result]] = {
+    "site-newest": site_newest,
+    "molecule-alerts": molecule("alerts"),
+    "pipeline-faults": pipeline_faults,
+    "soak": soak,
+}
 # Each keeps one core busy. The cluster needs all.
 SIDE_BY_SIDE = STAGES.keys() - {"molecule-cluster"}
 

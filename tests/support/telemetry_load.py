@@ -117,7 +117,8 @@ class Load:
     """Agents that send until they are told to stop.
 
     Each sends a number of records every interval, of one signal after the other, whether or not those before are acknowledged, as an
-    agent's queue does. Every request is sent until it is acknowledged. Each agent has a connection of its own.
+    agent's queue does. Every request is sent until it is acknowledged. Each agent has a connection of its own, without TLS where C(ca) is
+    None.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Load:
         run: str,
         agents: Sequence[Agent],
         token: str,
-        ca: bytes,
+        ca: bytes | None,
         *,
         records: int = 20,
         signals: Sequence[str] = SIGNALS,
@@ -156,9 +157,12 @@ class Load:
             ("grpc.max_reconnect_backoff_ms", 1000),
             ("grpc.initial_reconnect_backoff_ms", 200),
         )
-        credentials = grpc.ssl_channel_credentials(self.ca)
         begin, turn, requests = time.monotonic(), 0, []
-        async with grpc.aio.secure_channel(agent.address, credentials, options) as channel:
+        if self.ca is None:
+            opened = grpc.aio.insecure_channel(agent.address, options)
+        else:
+            opened = grpc.aio.secure_channel(agent.address, grpc.ssl_channel_credentials(self.ca), options)
+        async with opened as channel:
             stubs = {signal: SERVICES[signal](channel) for signal in self.signals}
             while not self._stop.is_set() and turn * INTERVAL < seconds:
                 due = begin + (turn + number / len(self.agents)) * INTERVAL

@@ -1,0 +1,249 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""A telemetry pipeline on loopback, for tests of faults: node agent, gateway, ClickHouse and ZooKeeper, configured by the roles.
+
+Between agent and gateway, and between gateway and ClickHouse, is a proxy that stands for the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support import otelcol, telemetry_load
+from tests.support.clickhouse import REPLICA_PATHS, ClickHouse
+from tests.support.collector_files import AGENT_TOKEN, Rendered
+from tests.support.daemon import free_ports
+from tests.support.link import Link
+from tests.support.platform import CLUSTER, DATABASE, SCHEMA, Process, users
+from tests.support.zookeeper import ZooKeeper
+
+HOST = "gw1"
+MODES = ("gateway", "node_agent")
+# Simulated applications: each sends 20 records every 3 seconds to the node agent.
+APPLICATIONS = 10
+LINES_PER_SECOND = 20
+# Between the end of a program and its next start, as in the units.
+RESTART_SECONDS = 2
+# A sample of the Prometheus text format: name, labels, value.
+SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+class Collector(Process):
+    """A collector of the pipeline, which finds its folder for sockets empty at each start, as systemd makes it."""
+
+    def __init__(self, argv: list[str | Path], port: int, folder: Path, metrics: int) -> None:
+        super().__init__(argv, port)
+        self.sockets, self.state, self.metrics = folder / "run", folder / "state", metrics
+        self.state.mkdir()
+
+    def start(self) -> None:
+        """As the unit does."""
+        shutil.rmtree(self.sockets, ignore_errors=True)
+        self.sockets.mkdir()
+        super().start()
+
+    def value(self, metric: str, labels: str = "") -> float:
+        """The sum of a metric of its own over all samples whose labels contain a text. Raises OSError where it does not answer."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        return sum(float(value) for name, found, value in SAMPLE.findall(text) if name == metric and labels in found)
+
+
+@dataclass
+class Count:
+    """Records of a run: acknowledged, and found in ClickHouse as rows and as different records."""
+
+    acknowledged: int
+    rows: int
+    different: int
+
+    @property
+    def lost(self) -> int:
+        """Acknowledged records that are not there."""
+        return max(0, self.acknowledged - self.different)
+
+    @property
+    def twice(self) -> int:
+        """Rows too many."""
+        return self.rows - self.different
+
+
+@dataclass
+class Pipeline:
+    """The running programs."""
+
+    base: Path
+    zookeeper: ZooKeeper
+    clickhouse: ClickHouse
+    relay: Process
+    gateway: Collector
+    agent: Collector
+    to_gateway: Link
+    to_clickhouse: Link
+    otlp: str
+    log: Path
+    rendered: Rendered
+    render: Callable[..., None]
+
+    def query(self, sql: str) -> list[list[Any]]:
+        """Rows of a query, each value as text."""
+        return [line.split("\t") for line in self.clickhouse.query(sql).splitlines()]
+
+    @contextmanager
+    def load(self) -> Iterator[Load]:
+        """Applications and a log file that send while the block runs."""
+        load = Load(self)
+        with ThreadPoolExecutor(2) as pool:
+            sending: list[Future[Any]] = [pool.submit(load.applications.send, 36000), pool.submit(load.write_lines)]
+            try:
+                yield load
+            finally:
+                load.stop()
+                for end in sending:
+                    end.result()
+
+
+@dataclass
+class Load:
+    """Constant load: applications that send all three signals by OTLP, and a program that writes lines to a log file."""
+
+    pipeline: Pipeline
+    run: str = field(default_factory=lambda: f"{time.time_ns():x}")
+    lines: int = 0
+
+    def __post_init__(self) -> None:
+        agents = [telemetry_load.Agent(f"app{number}", self.pipeline.otlp, ()) for number in range(APPLICATIONS)]
+        self.applications = telemetry_load.Load(self.run, agents, AGENT_TOKEN, None)
+        self._stop = threading.Event()
+        self.writing = threading.Lock()
+
+    def stop(self) -> None:
+        """End the load; requests without an answer are still repeated until they have one."""
+        self._stop.set()
+        self.applications.stop()
+
+    def write_lines(self) -> None:
+        """Until the end. The file is opened for each line, so that it can be renamed meanwhile."""
+        while not self._stop.wait(1 / LINES_PER_SECOND):
+            with self.writing, self.pipeline.log.open("a", encoding="utf-8") as file:
+                file.write(f"load-{self.run} line {self.lines}\n")
+                self.lines += 1
+
+    @property
+    def acknowledged(self) -> int:
+        """Until now: records in requests that were answered, and lines in the file."""
+        return self.applications.sent.total + self.lines
+
+    def count(self) -> Count:
+        """What is stored at this moment."""
+        acknowledged = self.acknowledged
+        found = list(telemetry_load.stored(self.pipeline.query, self.run).values())
+        sql = f"SELECT count(), uniqExact(Body) FROM {DATABASE}.otel_logs WHERE Body LIKE 'load-{self.run} line %'"
+        rows, different = self.pipeline.query(sql)[0]
+        found.append((int(rows), int(different)))
+        return Count(acknowledged, sum(rows for rows, _ in found), sum(different for _, different in found))
+
+
+@contextmanager
+def pipeline(base: Path, *, prepare: Callable[[ClickHouse], None] = lambda server: None, **variables: Any) -> Iterator[Pipeline]:
+    """Start all of it with the files of the collectors in an empty folder, until the block ends.
+
+    C(prepare) is called with the server before its start; C(variables) are settings of the roles.
+    """
+    names = ("grpc", "http", "relay", "health", "metrics", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
+    port = dict(zip(names, free_ports(len(names)), strict=True))
+    with ExitStack() as stack:
+        zookeeper = stack.enter_context(ZooKeeper())
+        macros = {"shard": "1", "replica": "a", "cluster": CLUSTER}
+        clickhouse = ClickHouse(REPLICA_PATHS, users=users(), zookeeper=zookeeper.address, macros=macros, cluster=CLUSTER)
+        prepare(clickhouse)
+        stack.enter_context(clickhouse)
+        to_gateway = stack.enter_context(Link(port["grpc"]))
+        to_clickhouse = stack.enter_context(Link(clickhouse.tcp_port))
+        log = base / "syslog"
+        log.touch()
+        rendered = Rendered(base, otelcol.program())
+
+        def render(plays: str = "", **changed: Any) -> None:
+            """Write the files again, with other settings."""
+            settings: Mapping[str, Any] = {
+                "ansible_host": "127.0.0.1",
+                "telemetry_schema_login_host": "127.0.0.1",
+                "telemetry_schema_login_port": clickhouse.port,
+                "telemetry_schema_login_user": "default",
+                "telemetry_schema_login_password": "",
+                "telemetry_schema_secure": False,
+                "otel_collector_interval": "10s",
+                "otel_collector_log_paths": [str(log)],
+                "otel_collector_clickhouse_endpoint": f"tcp://127.0.0.1:{to_clickhouse.port}",
+                "otel_collector_clickhouse_table_suffix": "_local",
+                "otel_collector_clickhouse_tls": {"insecure": True},
+                "otel_collector_gateway_endpoint": f"127.0.0.1:{to_gateway.port}",
+                "otel_collector_gateway_batch_timeout": "500ms",
+                "otel_collector_gateway_grpc_port": port["grpc"],
+                "otel_collector_gateway_http_port": port["http"],
+                "otel_collector_gateway_relay_port": port["relay"],
+                "otel_collector_gateway_health_port": port["health"],
+                "otel_collector_gateway_metrics_port": port["metrics"],
+                "otel_collector_node_agent_grpc_port": port["agent_grpc"],
+                "otel_collector_node_agent_http_port": port["agent_http"],
+                "otel_collector_node_agent_health_port": port["agent_health"],
+                "otel_collector_node_agent_metrics_port": port["agent_metrics"],
+                **variables,
+                **changed,
+            }
+            done = rendered.render(MODES, {"clickhouse": [], **{mode: [HOST] for mode in MODES}}, plays=plays, **settings)
+            if done.returncode:
+                raise RuntimeError(done.stdout + done.stderr)
+
+        render(SCHEMA)
+        folders = {mode: base / HOST / mode for mode in MODES}
+        relay: list[str | Path] = [sys.executable, "-B", folders["gateway"] / "relay.py", "serve", f"--port={port['relay']}"]
+        relay += [f"--sockets={folders['gateway']}/run", f"--tokens={folders['gateway']}/gateway_token"]
+        relay += [f"--folder={folders['gateway']}/state/dead_letters", "--limit=10000000"]
+        argv: dict[str, list[str | Path]] = {mode: [rendered.program, *rendered.argv(HOST, mode)] for mode in MODES}
+        gateway = Collector(argv["gateway"], port["health"], folders["gateway"], port["metrics"])
+        agent = Collector(argv["node_agent"], port["agent_health"], folders["node_agent"], port["agent_metrics"])
+        made = Pipeline(
+            base,
+            zookeeper,
+            clickhouse,
+            stack.enter_context(Process(relay, port["relay"])),
+            stack.enter_context(gateway),
+            stack.enter_context(agent),
+            to_gateway,
+            to_clickhouse,
+            f"127.0.0.1:{port['agent_grpc']}",
+            log,
+            rendered,
+            render,
+        )
+        _wait_for_the_first_line(made)
+        yield made
+
+
+def _wait_for_the_first_line(made: Pipeline) -> None:
+    """The agent reads what is added after it has seen the file for the first time."""
+    sql = f"SELECT count() FROM {DATABASE}.otel_logs WHERE Body LIKE 'first line%'"
+    deadline = time.monotonic() + 30
+    while True:
+        with made.log.open("a", encoding="utf-8") as file:
+            file.write(f"first line at {time.time()}\n")
+        with contextlib.suppress(OSError):
+            if int(made.query(sql)[0][0]):
+                return
+        if time.monotonic() > deadline:
+            said = made.agent.log.read_text()[-2000:] + made.gateway.log.read_text()[-2000:]
+            raise RuntimeError(f"no line of {made.log} arrives:\n{said}")
+        time.sleep(0.5)
