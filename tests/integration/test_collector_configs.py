@@ -209,7 +209,7 @@ def log_of(body: str, **fields: Any) -> dict[str, Any]:
 class Running:
     """A node agent that sends to a gateway that prints what arrives."""
 
-    def __init__(self, rendered: Rendered) -> None:
+    def __init__(self, rendered: Rendered, **variables: Any) -> None:
         names = ("grpc", "http", "health", "agent_grpc", "agent_http", "agent_health", "metrics", "agent_metrics")
         self.port = dict(zip(names, free_ports(len(names)), strict=True))
         self.log = rendered.base / "syslog"
@@ -229,6 +229,7 @@ class Running:
             otel_collector_gateway_endpoint=f"127.0.0.1:{self.port['grpc']}",
             otel_collector_gateway_config=gateway,
             otel_collector_node_agent_config=agent,
+            **variables,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         self.output = {mode: rendered.base / f"{mode}.log" for mode in ("gateway", "node_agent")}
