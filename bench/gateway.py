@@ -136,8 +136,10 @@ class Bench:
         groups = {"clickhouse": list(identities), "gateway": list(self.gateways)}
         made, option = [], "otel_collector_gateway_grpc_port"
         for number in range(count):
-            chosen = topology.gateway_for(hostvars, groups, f"agent{number}")
-            address = f"{self.platform.addresses[chosen['name']]}:{self.platform.setting(option, chosen['name'])}"
+            chosen = topology.gateways_for(hostvars, groups, f"agent{number}")
+            # A simulated agent has one connection: all together are spread as real ones, which take turns.
+            name = chosen["names"][number % len(chosen["names"])]
+            address = f"{self.platform.addresses[name]}:{self.platform.setting(option, name)}"
             made.append(telemetry_load.Agent(f"agent{number}", address, (("x-clickhouse-shard", str(chosen["shard"])),)))
         return made
 

@@ -12,11 +12,14 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
+from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
 # What a gateway takes at once: above what an agent batches (16 MB), as a batch that is refused for its size is lost.
 MAX_REQUEST_MIB = 64
+# Gateways that one agent takes in turn.
+AGENT_GATEWAYS = 3
 KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
 VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: \[([^\]]*)\]\)")
 
@@ -52,9 +55,9 @@ def _shards_of_gateway(shards: t.Iterable[int], gateways: t.Sequence[str], gatew
     return ordered[sorted(gateways).index(gateway) % step :: step]
 
 
-def _rendezvous(host: str, candidates: t.Iterable[t.Any]) -> t.Any:
-    """The candidate with the highest hash: a further candidate takes over only its own part of the hosts."""
-    return max(candidates, key=lambda candidate: hashlib.sha256(f"{host} {candidate}".encode()).digest())
+def _ranked(host: str, candidates: t.Iterable[t.Any]) -> list[t.Any]:
+    """The candidates, highest hash first: a further candidate takes over only its own part of the hosts."""
+    return sorted(candidates, key=lambda candidate: hashlib.sha256(f"{host} {candidate}".encode()).digest(), reverse=True)
 
 
 def clickhouse_writers(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], gateway: str) -> list[dict[str, t.Any]]:
@@ -171,21 +174,34 @@ def gateway_pipelines(
     return made
 
 
-def gateway_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, t.Any]:
-    """The gateway that a host's collectors send to and the shard that they name, by rendezvous hashing.
+def gateways_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str) -> dict[str, t.Any]:
+    """The gateways that a host's collectors send to, in turn, and the shard that they name, by rendezvous hashing.
+
+    Gateways of the same shard first, so that INSERTs stay few; another one where that is only one. At most AGENT_GATEWAYS, so
+    that an agent's configuration and a gateway's connections do not grow with the number of gateways.
 
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
     :param host: the sending host's name in the inventory.
-    :returns: C(name) and C(address) of the gateway; C(shard), none where there is no choice of one.
+    :returns: C(names) and C(addresses) of the gateways; C(endpoint), which is GATEWAY_NAME where there are several, and the
+        address where there is one; C(shard), none where there is no choice of one.
     :raises AnsibleFilterError: without gateways.
     """
     gateways = groups.get("gateway", [])
     if not gateways:
         raise AnsibleFilterError(f"{host} has no gateway to send to: group gateway is empty")
-    chosen = _rendezvous(host, gateways)
-    port = setting(hostvars, chosen, "otel_collector_gateway_grpc_port")
-    return {"name": chosen, "endpoint": f"{address_of(hostvars, chosen)}:{port}", "shard": shard_for(hostvars, groups, host, chosen)}
+    ranked = _ranked(host, gateways)
+    shards = _shards(hostvars, groups)
+    shard = shard_for(hostvars, groups, host, ranked[0])
+    same = [gateway for gateway in ranked if shard is None or shard in _shards_of_gateway(shards, gateways, gateway)]
+    chosen = same[:AGENT_GATEWAYS] if len(same) > 1 else ranked[:2]
+    port = setting(hostvars, chosen[0], "otel_collector_gateway_grpc_port")
+    return {
+        "names": chosen,
+        "addresses": [host_address(gateway, hostvars) for gateway in chosen],
+        "endpoint": f"{GATEWAY_NAME if len(chosen) > 1 else address_of(hostvars, chosen[0])}:{port}",
+        "shard": shard,
+    }
 
 
 def shard_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]], host: str, gateway: str = "") -> int | None:
@@ -200,7 +216,7 @@ def shard_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence
     shards = _shards(hostvars, groups)
     if len(shards) < 2:
         return None
-    return t.cast(int, _rendezvous(host, _shards_of_gateway(shards, groups["gateway"], gateway) if gateway else shards))
+    return t.cast(int, _ranked(host, _shards_of_gateway(shards, groups["gateway"], gateway) if gateway else shards)[0])
 
 
 def scrape_targets(
@@ -281,8 +297,8 @@ class FilterModule:
             "clickhouse_writers": clickhouse_writers,
             "collector_missing_components": collector_missing_components,
             "collector_refusal": collector_refusal,
-            "gateway_for": gateway_for,
             "gateway_pipelines": gateway_pipelines,
+            "gateways_for": gateways_for,
             "scrape_targets": scrape_targets,
             "shard_for": shard_for,
         }

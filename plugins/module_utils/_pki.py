@@ -136,6 +136,18 @@ class Pki:
         except (FileNotFoundError, ValueError):
             return None
 
+    def lacks(self, host: str, names: t.Iterable[str]) -> list[str]:
+        """Those of the names that a host's certificate is not for; none if there is no certificate, or if the file is no certificate."""
+        try:
+            certificate = x509.load_pem_x509_certificate((self.folder / "hosts" / f"{host}.crt").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return []
+        try:
+            have = set(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        except x509.ExtensionNotFound:
+            have = set()
+        return [name for name in names if not have >= set(alternative_names([name]))]
+
     def issue(self, host: str, names: t.Sequence[str], days: int) -> None:
         """A new key and a certificate for it, for use as a server and as a client."""
         key = ec.generate_private_key(ec.SECP256R1())

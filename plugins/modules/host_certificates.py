@@ -62,7 +62,7 @@ EXAMPLES = r"""
 - name: Issue the certificates that are due
   groundwork.observability.host_certificates:
     path: "{{ inventory_dir }}/pki"
-    hosts: "{{ hostvars | groundwork.observability.certificate_hosts(ansible_play_hosts_all) }}"
+    hosts: "{{ hostvars | groundwork.observability.certificate_hosts(ansible_play_hosts_all, groups) }}"
   run_once: true
   delegate_to: localhost
 """

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.support import otelcol
@@ -101,11 +102,25 @@ def test_every_gateway_writes_the_local_tables_of_each_shard(cluster: Rendered) 
     assert config["connectors"]["routing/traces"]["default_pipelines"] == ["traces/2"]
 
 
-def test_agents_name_a_shard_of_their_gateway(cluster: Rendered) -> None:
-    """As many gateways as shards: the shard follows from the gateway."""
-    for host in CLUSTER["node_agent"]:
-        exporter = cluster.load(host, "node_agent")["exporters"]["otlp_grpc"]
-        assert exporter["headers"] == {"x-clickhouse-shard": exporter["endpoint"].removeprefix("gw").removesuffix(":4317")}
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "gateway"])
+def test_agents_have_every_gateway(cluster: Rendered, mode: str) -> None:
+    """Under one name, whose addresses the unit writes at each start; and a shard of the first one."""
+    for host in CLUSTER[mode]:
+        exporter = cluster.load(host, mode)["exporters"]["otlp_grpc"]
+        assert exporter["endpoint"] == f"{GATEWAY_NAME}:4317"
+        unit = (cluster.base / host / mode / "unit").read_text(encoding="utf-8")
+        gateways = re.findall(rf"^ExecStartPre=.*/hosts {GATEWAY_NAME} (.*)$", unit, re.MULTILINE)[0].split()
+        assert sorted(gateways) == CLUSTER["gateway"]
+        assert exporter["headers"] == {"x-clickhouse-shard": gateways[0].removeprefix("gw")}
+
+
+def test_one_gateway_is_reached_at_its_address(rendered: Rendered) -> None:
+    """Or at the one that the user names: neither needs a hosts file."""
+    for variables in ({}, {"otel_collector_gateway_endpoint": "gw1:4317"}):
+        hosts = {**CLUSTER, "gateway": ["gw1", "gw2"] if variables else ["gw1"]}
+        assert rendered.render(("node_agent",), hosts, **variables).returncode == 0
+        assert rendered.load("app1", "node_agent")["exporters"]["otlp_grpc"]["endpoint"] == "gw1:4317"
+        assert "/etc/hosts" not in (rendered.base / "app1" / "node_agent" / "unit").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 
 CHECKOUT = Path(__file__).parents[2]
 TEMPLATES = CHECKOUT / "roles" / "otel_collector" / "templates"
@@ -54,7 +55,7 @@ class Rendered:
         # Where lookups look, as in the role.
         for name in ("files", "templates"):
             (base / name).symlink_to(TEMPLATES.with_name(name))
-        subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+        subject = ["-subj", "/CN=test", "-addext", f"subjectAltName=IP:127.0.0.1,DNS:{GATEWAY_NAME}"]
         kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
         files = ["-keyout", str(self.key), "-out", str(self.certificate)]
         subprocess.run(["openssl", "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)

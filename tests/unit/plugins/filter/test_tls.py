@@ -17,12 +17,33 @@ from ansible_collections.groundwork.observability.plugins.module_utils._pki impo
     ("address", "own"), [("192.0.2.14", "IP:192.0.2.14"), ("2001:DB8::1", "IP:2001:db8::1"), ("ch1.example.com", "DNS:ch1.example.com")]
 )
 def test_names_are_the_hosts_and_its_address(address: str, own: str) -> None:
-    hosts = tls.certificate_hosts({"ch1": {"ansible_host": address}}, ["ch1"])
+    hosts = tls.certificate_hosts({"ch1": {"ansible_host": address}}, ["ch1"], {})
     assert hosts == [{"name": "ch1", "names": ["DNS:ch1", "DNS:localhost", "IP:127.0.0.1", own]}]
 
 
 def test_names_are_unique() -> None:
     assert tls.certificate_names("ch1", "ch1") == ["DNS:ch1", "DNS:localhost", "IP:127.0.0.1"]
+
+
+def test_gateways_share_a_name() -> None:
+    """Agents take turns among the addresses of one name; a gateway that has no other needs none."""
+    hostvars: dict[str, dict[str, str]] = {name: {} for name in ("g1", "g2", "ch1")}
+    for gateways, shared in ((["g1", "g2"], ["g1", "g2"]), (["g1"], [])):
+        made = tls.certificate_hosts(hostvars, hostvars, {"gateway": gateways})
+        assert [host["name"] for host in made if "DNS:gateway.otelcol.internal" in host["names"]] == shared
+
+
+def test_lacking_names(tmp_path: Path) -> None:
+    """Of a certificate from the time when there was one gateway; a host without a certificate lacks none."""
+    hostvars: dict[str, dict[str, str]] = {"g1": {}, "g2": {}}
+    pki = Pki(str(tmp_path))
+    pki.make_folders()
+    pki.make_authority()
+    pki.issue("g1", tls.certificate_names("g1", "g1"), 5)
+    folder = str(tmp_path)
+    assert tls.certificate_lacks(hostvars, "g1", {"gateway": ["g1"]}, folder) == []
+    assert tls.certificate_lacks(hostvars, "g1", {"gateway": ["g1", "g2"]}, folder) == ["DNS:gateway.otelcol.internal"]
+    assert tls.certificate_lacks(hostvars, "g2", {"gateway": ["g1", "g2"]}, folder) == []
 
 
 def test_ends_of_certificates(tmp_path: Path) -> None:

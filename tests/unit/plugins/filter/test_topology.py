@@ -159,19 +159,38 @@ def test_several_writers_are_chosen_by_a_header() -> None:
     }
 
 
-def test_gateway_for_is_stable() -> None:
-    """A further gateway moves no host between the others; the order of the inventory does not matter."""
+def test_gateways_for_is_stable() -> None:
+    """A further gateway takes only its own part; the order of the inventory does not matter; each has as many agents as the others."""
     hosts = [f"h{number}" for number in range(300)]
 
-    def choose(gateways: list[str]) -> dict[str, str]:
+    def choose(gateways: list[str]) -> dict[str, list[str]]:
         hostvars = {gateway: {"ansible_host": f"{gateway}.example.com"} for gateway in gateways}
-        return {host: topology.gateway_for(hostvars, {"gateway": gateways}, host)["name"] for host in hosts}
+        return {host: topology.gateways_for(hostvars, {"gateway": gateways}, host)["names"] for host in hosts}
 
-    before, after = choose(["g1", "g2", "g3"]), choose(["g4", "g3", "g2", "g1"])
-    moved = {host for host in hosts if before[host] != after[host]}
-    assert {after[host] for host in moved} == {"g4"}
-    assert all(60 < list(before.values()).count(gateway) < 140 for gateway in ("g1", "g2", "g3"))
-    assert before == choose(["g3", "g1", "g2"])
+    before, after = choose(["g1", "g2", "g3", "g4"]), choose(["g5", "g4", "g3", "g2", "g1"])
+    assert all(len(names) == topology.AGENT_GATEWAYS for names in after.values())
+    assert {frozenset(after[host]) - frozenset(before[host]) for host in hosts} == {frozenset(), frozenset({"g5"})}
+    assert before == choose(["g3", "g4", "g1", "g2"])
+    for place in range(topology.AGENT_GATEWAYS):
+        chosen = [names[place] for names in after.values()]
+        assert all(35 < chosen.count(f"g{number}") < 85 for number in range(1, 6))
+
+
+@pytest.mark.parametrize(
+    ("shards", "gateways", "sets"),
+    [
+        # Gateways of the same shard.
+        (2, 4, {(1, "g1", "g3"), (2, "g2", "g4")}),
+        # One for each shard: another one takes its place.
+        (2, 2, {(1, "g1", "g2"), (2, "g1", "g2")}),
+        (1, 2, {(None, "g1", "g2")}),
+        (2, 1, {(1, "g1"), (2, "g1")}),
+    ],
+)
+def test_gateways_of_a_shard(shards: int, gateways: int, sets: set[tuple[t.Any, ...]]) -> None:
+    hostvars, groups = inventory(shards, 1, gateways)
+    chosen = [topology.gateways_for(hostvars, groups, f"h{number}") for number in range(100)]
+    assert {(gateway["shard"], *sorted(gateway["names"])) for gateway in chosen} == sets
 
 
 def test_shard_for_is_stable() -> None:
@@ -181,18 +200,23 @@ def test_shard_for_is_stable() -> None:
     assert {after[host] for host in hosts if before[host] != after[host]} == {4}
     assert all(60 < list(before.values()).count(shard) < 140 for shard in (1, 2, 3))
     hostvars, groups = inventory(4, 1, 2)
-    chosen = [topology.gateway_for(hostvars, groups, host) for host in hosts]
-    assert {(gateway["name"], gateway["shard"]) for gateway in chosen} == {("g1", 1), ("g1", 3), ("g2", 2), ("g2", 4)}
+    chosen = [topology.gateways_for(hostvars, groups, host) for host in hosts]
+    assert {(gateway["names"][0], gateway["shard"]) for gateway in chosen} == {("g1", 1), ("g1", 3), ("g2", 2), ("g2", 4)}
 
 
-def test_gateway_for_address() -> None:
-    """Address and port are the gateway's own; without a gateway the host is named."""
-    hostvars: dict[str, t.Any] = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}}
-    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1") == {"name": "g1", "endpoint": "192.0.2.1:4317", "shard": None}
+def test_gateways_for_address() -> None:
+    """One is reached at its own address, several under one name; without a gateway the host is named."""
+    hostvars: dict[str, t.Any] = {"g1": {"observability_address": "192.0.2.1", "ansible_host": "10.0.0.1"}, "g2": {}}
+    only = topology.gateways_for(hostvars, {"gateway": ["g1"]}, "h1")
+    assert only == {"names": ["g1"], "addresses": ["192.0.2.1"], "endpoint": "192.0.2.1:4317", "shard": None}
     hostvars["g1"].update(observability_address="2001:db8::1", otel_collector_gateway_grpc_port=5317)
-    assert topology.gateway_for(hostvars, {"gateway": ["g1"]}, "h1")["endpoint"] == "[2001:db8::1]:5317"
+    assert topology.gateways_for(hostvars, {"gateway": ["g1"]}, "h1")["endpoint"] == "[2001:db8::1]:5317"
+    hostvars["g2"].update(otel_collector_gateway_grpc_port=5317)
+    both = topology.gateways_for(hostvars, {"gateway": ["g1", "g2"]}, "h1")
+    assert sorted(both["addresses"]) == ["2001:db8::1", "g2"]
+    assert both["endpoint"] == "gateway.otelcol.internal:5317"
     with pytest.raises(AnsibleFilterError, match="h1 has no gateway"):
-        topology.gateway_for(hostvars, {}, "h1")
+        topology.gateways_for(hostvars, {}, "h1")
 
 
 def test_scrape_targets() -> None:

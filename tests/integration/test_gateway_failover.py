@@ -1,0 +1,186 @@
+# GNU General Public License v3.0+ (see LICENSE)
+"""An agent takes turns among real gateways: nothing is lost when one is killed, and it is used again when it is back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
+
+from tests.support import otelcol
+from tests.support.collector_files import AGENT_TOKEN, Rendered
+from tests.support.daemon import free_ports
+
+GATEWAYS = ("127.0.0.2", "127.0.0.3")
+AGENT = "agent1"
+SECONDS = 60
+
+
+class Failover:
+    """Two gateways that print what they get, each at an address of its own, and an agent that sends to both."""
+
+    def __init__(self, base: Path) -> None:
+        self.rendered = Rendered(base, otelcol.program())
+        grpc, http, gateway_health, gateway_metrics, self.port, *own = free_ports(8)
+        agent_grpc, agent_health, agent_metrics = own
+        self.health = {**{name: f"{name}:{gateway_health}" for name in GATEWAYS}, AGENT: f"127.0.0.1:{agent_health}"}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.output = {name: base / f"{name}.log" for name in self.health}
+        self.sent = 0
+        signals = ("logs", "traces", "metrics")
+        reader = {"pull": {"exporter": {"prometheus": {"host": "{{ inventory_hostname }}", "port": gateway_metrics}}}}
+        done = self.rendered.render(
+            ("gateway", "node_agent"),
+            {"clickhouse": ["ch11"], "gateway": list(GATEWAYS), "node_agent": [AGENT]},
+            otel_collector_log_paths=[str(base / "no.log")],
+            otel_collector_gateway_grpc_port=grpc,
+            otel_collector_gateway_http_port=http,
+            otel_collector_gateway_config={
+                "extensions": {"health_check": {"endpoint": f"{{{{ inventory_hostname }}}}:{gateway_health}"}},
+                "exporters": {"debug": {"verbosity": "detailed"}},
+                "service": {
+                    "pipelines": {signal: {"exporters": ["debug"]} for signal in signals},
+                    "telemetry": {"metrics": {"readers": [reader]}},
+                },
+            },
+            otel_collector_node_agent_grpc_port=agent_grpc,
+            otel_collector_node_agent_http_port=self.port,
+            otel_collector_node_agent_health_port=agent_health,
+            otel_collector_node_agent_metrics_port=agent_metrics,
+            # Each record is a request of its own.
+            otel_collector_node_agent_config={
+                "exporters": {"otlp_grpc": {"sending_queue": {"batch": {"flush_timeout": "10ms", "min_size": 100, "max_size": 400}}}}
+            },
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def folder(self, name: str) -> Path:
+        """What its unit calls the folder of the configuration."""
+        return self.rendered.base / name / ("node_agent" if name == AGENT else "gateway")
+
+    def start(self, name: str) -> None:
+        """As the unit does, with its empty folder, and its own hosts file if it has one."""
+        folder = self.folder(name)
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        (folder / "run").mkdir()
+        argv = [str(self.rendered.program), *self.rendered.argv(name, folder.name)]
+        for line in re.findall(r"^ExecStartPre=(.*)$", (folder / "unit").read_text(encoding="utf-8"), re.MULTILINE):
+            subprocess.run(shlex.split(line), check=True)
+            private = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+            argv = [*private, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(folder / "run" / "hosts"), *argv]
+        with self.output[name].open("ab") as output:
+            self.processes[name] = subprocess.Popen(argv, stdout=output, stderr=output)
+        self.until(lambda: urllib.request.urlopen(f"http://{self.health[name]}/", timeout=2).status == 200, f"{name} is not healthy")
+
+    def kill(self, name: str) -> None:
+        """As a crash does."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def until(self, condition: Callable[[], bool], problem: str) -> None:
+        """Wait for a bounded time."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)
+        logs = "\n".join(path.read_text(encoding="utf-8")[-3000:] for path in self.output.values() if path.exists())
+        raise AssertionError(f"{problem} after {SECONDS} s\n{logs}")
+
+    def send(self, count: int) -> None:
+        """Records with numbers, each acknowledged by the agent."""
+        for number in range(self.sent, self.sent + count):
+            record: dict[str, Any] = {"body": {"stringValue": f"record-{number:05}."}}
+            body = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {AGENT_TOKEN}"}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/logs", body, headers)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert answer.status == 200
+        self.sent += count
+
+    def found(self, name: str) -> list[str]:
+        """The numbers of the records that a gateway has got."""
+        return re.findall(r"record-(\d{5})\.", self.output[name].read_text(encoding="utf-8", errors="replace"))
+
+    def all_found(self) -> bool:
+        """Whether each record has got to a gateway."""
+        return len({number for name in GATEWAYS for number in self.found(name)}) == self.sent
+
+
+@pytest.fixture(scope="module")
+def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
+    """All three, running."""
+    base = tmp_path_factory.mktemp("failover")
+    made = Failover(base)
+    try:
+        for name in (*GATEWAYS, AGENT):
+            made.start(name)
+        yield made
+    finally:
+        for name in list(made.processes):
+            made.kill(name)
+        shutil.rmtree(base)
+
+
+def assert_even(counts: list[int]) -> None:
+    """Each has at least two fifths."""
+    assert min(counts) >= 0.4 * sum(counts), counts
+
+
+def test_a_killed_gateway_costs_no_record(failover: Failover) -> None:
+    """The name's certificate is verified throughout: the agent trusts only the authority, and the name has to match."""
+    first, second = GATEWAYS
+    failover.send(200)
+    failover.until(failover.all_found, "records are missing")
+    assert_even([len(failover.found(name)) for name in GATEWAYS])
+    failover.send(50)
+    failover.kill(first)
+    before = len(failover.found(second))
+    failover.send(200)
+    failover.until(failover.all_found, "records are missing while a gateway is away")
+    assert len(failover.found(second)) >= before + 200
+    failover.start(first)
+    returned = len(failover.found(first))
+
+    def used_again() -> bool:
+        failover.send(2)
+        return len(failover.found(first)) > returned
+
+    failover.until(used_again, "the gateway that is back gets no records")
+    failover.until(failover.all_found, "records are missing")
+    before_each = [len(failover.found(name)) for name in GATEWAYS]
+    failover.send(200)
+    failover.until(failover.all_found, "records are missing with both gateways back")
+    assert_even([len(failover.found(name)) - count for name, count in zip(GATEWAYS, before_each, strict=True)])
+
+
+def test_an_address_that_is_not_found_is_left_out(failover: Failover, tmp_path: Path) -> None:
+    """So one dead name does not stop an agent; without any address it does not start."""
+    script, hosts = str(failover.folder(AGENT) / "gateway_addresses.sh"), tmp_path / "hosts"
+
+    def run(*addresses: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", script, str(hosts), GATEWAY_NAME, *addresses], capture_output=True, text=True, check=False)
+
+    done = run("nowhere.invalid", "::1", "192.0.2.7")
+    assert done.returncode == 0
+    assert "nowhere.invalid is left out" in done.stderr
+    assert hosts.read_text(encoding="utf-8").startswith(Path("/etc/hosts").read_text(encoding="utf-8"))
+    assert hosts.read_text(encoding="utf-8").splitlines()[-2:] == [f"::1 {GATEWAY_NAME}", f"192.0.2.7 {GATEWAY_NAME}"]
+    done = run("nowhere.invalid")
+    assert (done.returncode, "No gateway has an address" in done.stderr) == (1, True)
