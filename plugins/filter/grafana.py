@@ -157,7 +157,7 @@ def grafana_alerting_options(content: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         and C(dashboard_folders), the folders with dashboards.
     :raises AnsibleFilterError: Grafana would refuse something of it, or it refers to what is not declared.
     """
-    return _checked(lambda: _grafana_notifications.module_options(**_plain(content)))
+    return _checked(lambda: _grafana_notifications.module_options(**_grafana_content.plain(content)))
 
 
 def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
@@ -174,7 +174,7 @@ def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
             f"provisioning/alerting/groundwork.yml on the host is not as the role wrote it ({error}): remove it; what has left the "
             "inventory since then has to be deleted in Grafana's pages"
         ) from error
-    made = _checked(_grafana_notifications.provisioning_file, _plain(options), there)
+    made = _checked(_grafana_notifications.provisioning_file, _grafana_content.plain(options), there)
     # JSON is YAML.
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
 
@@ -194,15 +194,6 @@ def grafana_plugin_settings(plugins: t.Sequence[t.Mapping[str, t.Any]], folder: 
         "homes": list(homes.values()),
         "settings": {f"plugin.{plugin}": {"path": home} for plugin, home in homes.items()},
     }
-
-
-def _plain(value: t.Any) -> t.Any:
-    """The value without Ansible's own containers, which take their templates along when they are copied."""
-    if isinstance(value, t.Mapping):
-        return {str(key): _plain(value[key]) for key in value}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return str(value) if isinstance(value, str) else value
 
 
 def _checked(function: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:

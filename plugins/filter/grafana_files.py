@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter that makes files of what a Grafana has."""
+"""Filters for what a Grafana has: they make files of it, and find what has left such files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import json
 import typing as t
 
 import yaml
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import matches_any
+from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import plain, purge_problem
 
 Info = t.Mapping[str, t.Any]
 File = dict[str, str]
@@ -50,13 +53,13 @@ def grafana_files(info: Info, folder: str) -> list[File]:
     :param info: what M(groundwork.observability.grafana_info) returned. A section that is missing there gets no file.
     :param folder: where the files will be. Who reads them sets the variable C(grafana_files_dir) to it.
     """
-    plain = json.loads(json.dumps(info))
-    files = [_variables(name, {name: plain[name]}, plain) for name in _SECTIONS if name in plain]
-    if "dashboards" in plain:
-        folders = sorted({board["folder_uid"] for board in plain["dashboards"]})
+    found = plain(info)
+    files = [_variables(name, {name: found[name]}, found) for name in _SECTIONS if name in found]
+    if "dashboards" in found:
+        folders = sorted({board["folder_uid"] for board in found["dashboards"]})
         directories = [{"path": f"{{{{ grafana_files_dir }}}}/{_directory(uid)}", "folder_uid": uid} for uid in folders]
-        files.append(_variables("dashboards", {"directories": directories}, plain))
-        files += [_dashboard(board) for board in plain["dashboards"]]
+        files.append(_variables("dashboards", {"directories": directories}, found))
+        files += [_dashboard(board) for board in found["dashboards"]]
     return [{**file, "path": f"{folder}/{file['path']}"} for file in files]
 
 
@@ -83,8 +86,53 @@ def _variables(name: str, variables: dict[str, t.Any], info: Info) -> File:
     return {"path": f"{name}.yml", "content": "".join(["---\n", *(f"# {' '.join(note.split())}\n" for note in notes), content])}
 
 
+# Kinds of objects that are deleted when they have left the files -> what each is found again by.
+_PURGED = {"templates": "name", "mute_timings": "name", "contact_points": "uid"}
+
+
+def grafana_purge(declared: t.Sequence[Info], present: t.Sequence[Info], scope: t.Mapping[str, t.Sequence[str]]) -> list[dict[str, t.Any]]:
+    """Calls of M(groundwork.observability.grafana_alerting), with what has left the files as C(state=absent).
+
+    That is deleted by the call with the notification policies, which may have used it until then.
+
+    :param declared: the calls of the files.
+    :param present: the calls that M(groundwork.observability.grafana_info) would make of what Grafana has.
+    :param scope: shell patterns of C(templates), C(mute_timings) and C(contact_points), and C(folders), uids of folders of which all rule
+        groups are in the files.
+    :raises AnsibleFilterError: the scope is wrong.
+    """
+    problem = purge_problem(scope)
+    if problem:
+        raise AnsibleFilterError(f"grafana_purge: {problem}")
+    gone: dict[str, list[dict[str, t.Any]]] = {}
+    for part, key in _PURGED.items():
+        left = {entry[key] for entry in _entries(present, part)} - {entry[key] for entry in _entries(declared, part)}
+        gone[part] = [{key: name, "state": "absent"} for name in sorted(left) if matches_any(name, scope.get(part, ()))]
+    groups = {_group(entry) for entry in _entries(present, "rule_groups")} - {_group(entry) for entry in _entries(declared, "rule_groups")}
+    gone["rule_groups"] = [
+        {"folder_uid": folder, "name": name, "state": "absent"} for folder, name in sorted(groups) if folder in scope.get("folders", ())
+    ]
+    calls: list[dict[str, t.Any]] = plain(declared)
+    if any(gone.values()):
+        deleting = next((call for call in calls if "policy_tree" in call), None)
+        if deleting is None:
+            deleting = {"editable_in_ui": False}
+            calls.append(deleting)
+        deleting.update({part: [*deleting.get(part, ()), *entries] for part, entries in gone.items()})
+    return calls
+
+
+def _entries(calls: t.Iterable[Info], part: str) -> t.Iterator[Info]:
+    for call in calls:
+        yield from call.get(part) or ()
+
+
+def _group(entry: Info) -> tuple[str, str]:
+    return entry["folder_uid"], entry["name"]
+
+
 class FilterModule:
     """Registers the filter."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"grafana_files": grafana_files}
+        return {"grafana_files": grafana_files, "grafana_purge": grafana_purge}

@@ -19,7 +19,12 @@ import urllib.parse
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts, _grafana_notifications, _grafana_plugins
+from ansible_collections.groundwork.observability.plugins.plugin_utils import (
+    _grafana_alerts,
+    _grafana_content,
+    _grafana_notifications,
+    _grafana_plugins,
+)
 
 # Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
 _SYSTEM = re.compile(
@@ -358,6 +363,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "server settings of ClickHouse": clickhouse_problem,
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,
+    "a scope of deletions": _grafana_content.purge_problem,
     "receivers of alerts": _grafana_alerts.receivers_problem,
     "settings of alerts": lambda settings: _grafana_alerts.settings_problem(settings, _grafana_alerts.shipped()),
 }

@@ -17,6 +17,7 @@ import typing as t
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import dashboards, folders
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import GrafanaError
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import check_uid
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
 from yaml import YAMLError
 
@@ -29,6 +30,10 @@ _VALUES = {"database": "database", "cluster": "cluster", "datasource": "datasour
 _FILE_ONLY = ("editable", "orgId", "version", "correlations")
 # A text of fewer characters may be in a dashboard by chance.
 _SECRET_LENGTH = 8
+
+
+# What may be deleted when it has left the data. Shell patterns of uids or names, but for folders, which are uids.
+_PURGED = ("contact_points", "datasources", "folders", "mute_timings", "templates")
 
 
 class ContentError(Exception):
@@ -89,6 +94,33 @@ def _sources(directory: str, shipped: str) -> list[tuple[str, list[pathlib.Path]
     if stray:
         raise ContentError(f"{stray[0]} is in no folder: put it into dashboards/<title of the folder>/")
     return found + [(path.name, _files(path)) for path in entries]
+
+
+def plain(value: t.Any) -> t.Any:
+    """A value without Ansible's own containers, which take their templates along when they are copied."""
+    if isinstance(value, t.Mapping):
+        return {str(key): plain(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def purge_problem(scope: t.Mapping[str, t.Any]) -> str:
+    """What is wrong with a scope of deletions, empty where nothing is.
+
+    :param scope: lists of texts by kind of object. Empty: nothing is deleted.
+    """
+    for kind, texts in scope.items():
+        if kind not in _PURGED:
+            return f"{kind}: nothing of that name can be deleted; there are {', '.join(_PURGED)}"
+        if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in texts):
+            return f"{kind} has to be a list of texts that are not empty"
+    for uid in scope.get("folders", ()):
+        try:
+            check_uid(uid, "folders")
+        except GrafanaError as error:
+            return str(error)
+    return ""
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:

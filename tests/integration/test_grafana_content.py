@@ -94,9 +94,9 @@ def values(tmp_path: Path) -> dict[str, Any]:
     return {**SECRETS, **own, **ALERTING}
 
 
-def provisioned(values: dict[str, Any]) -> dict[str, str]:
-    """The provisioning files that the role writes, by path."""
-    where = {"groups": {}, "role_path": str(ROLES / "grafana")}
+def provisioned(values: dict[str, Any], previous: str = "") -> dict[str, str]:
+    """The provisioning files that the role writes, by path, where a file with alerting is or is not."""
+    where = {"groups": {}, "role_path": str(ROLES / "grafana"), "__grafana_alerting_previous": previous}
     variables = {**BASE, **where, **values, "common_tls_ca": "PEM", "__grafana_dashboards_dir": "<<provisioning>>/boards"}
     templar = Templar(loader=DataLoader(), variables=variables)
     files = templar.template(trust_as_template("{{ __grafana_content_files }}"))
@@ -178,23 +178,83 @@ def test_both_ways_give_the_same(tmp_path: Path, values: dict[str, Any]) -> None
             assert shown(by_api) == shown(by_files)
 
 
+# Objects that people have made, in and out of the folders of the content.
+FOREIGN = (
+    ("POST", "/api/folders", {"uid": "foreign", "title": "Foreign"}),
+    ("POST", "/api/dashboards/db", {"dashboard": board("foreign-board", "Board"), "folderUid": "foreign"}),
+    ("POST", "/api/datasources", {"uid": "foreign", "name": "Foreign", "type": "prometheus", "access": "proxy", "url": "http://p"}),
+    (
+        "POST",
+        "/api/v1/provisioning/contact-points",
+        {"uid": "foreign", "name": "Foreign", "type": "email", "settings": {"addresses": "f@example.com"}},
+    ),
+    ("POST", "/api/v1/provisioning/mute-timings", {"name": "foreign", "time_intervals": [{"weekdays": ["sunday"]}]}),
+    ("PUT", "/api/v1/provisioning/templates/foreign", {"template": '{{ define "foreign" }}x{{ end }}'}),
+)
+PURGE = {
+    "datasources": ["shop*"],
+    "contact_points": ["mail", "pager"],
+    "mute_timings": ["night?"],
+    "templates": ["text"],
+    "folders": ["hosts", "shop-alerts"],
+}
+LEFT = ("dashboard b", "dashboard c", "data source shop", "rule no-orders", "contact point pager", "mute-timings nights", "templates text")
+
+
+def provision(server: GrafanaServer, files: dict[str, str]) -> None:
+    """Replace the provisioning files of a running server, and let it read them."""
+    provisioning = server.folder / "provisioning"
+    for path in provisioning.glob("boards/*/*.json"):
+        path.unlink()
+    for name, text in files.items():
+        (provisioning / name).write_text(text.replace("<<provisioning>>", str(provisioning)))
+    for kind in ("datasources", "alerting", "dashboards"):
+        assert server.send("POST", f"/api/admin/provisioning/{kind}/reload", auth=ADMIN)[0] == 200
+
+
+def without_most(tmp_path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Options of the role after something of each kind has left the data."""
+    for name in ("Shop & Orders/b.json", "$Hosts/c.json"):
+        (tmp_path / "content/dashboards" / name).unlink()
+    (tmp_path / "content/dashboards/$Hosts").rmdir()
+    write(tmp_path / "content", {"Shop & Orders/a.json": board("a", "another")})
+    policy = {"receiver": "On call", "group_by": ["alertname"]}
+    lists = ("grafana_datasources", "grafana_alert_rule_groups", "grafana_mute_timings", "grafana_notification_templates")
+    points = [point for point in values["grafana_contact_points"] if point["uid"] != "pager"]
+    return {**values, **dict.fromkeys(lists, []), "grafana_contact_points": points, "grafana_notification_policy": policy}
+
+
 def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, Any]) -> None:
-    with grafana_server(INI, provisioned(values), PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
+    """In the scope of grafana_content_purge. What people have made stays."""
+    files = provisioned(values)
+    with grafana_server(INI, files, PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
         assert deliver(tmp_path, by_api.url, values).returncode == 0
-        (tmp_path / "content/dashboards/Shop & Orders/b.json").unlink()
-        write(tmp_path / "content", {"Shop & Orders/a.json": board("a", "another")})
-        done = deliver(tmp_path, by_api.url, values)
-        assert done.returncode == 0 and "changed=1" in done.stdout, done.stdout + done.stderr
-        provisioning = by_files.folder / "provisioning"
-        files = provisioned(values)
-        for path in provisioning.glob("boards/*/*.json"):
-            path.unlink()
-        for name, text in files.items():
-            (provisioning / name).write_text(text.replace("<<provisioning>>", str(provisioning)))
-        assert by_files.send("POST", "/api/admin/provisioning/dashboards/reload", auth=ADMIN)[0] == 200
-        assert "dashboard b" not in shown(by_files)
-        assert shown(by_files)["dashboard a"][1]["title"] == "another"
-        assert shown(by_api) == shown(by_files)
+        for server in (by_files, by_api):
+            for method, path, body in FOREIGN:
+                assert server.send(method, path, body, auth=ADMIN)[0] < 300, path
+        before = shown(by_api)
+        assert before == shown(by_files) and not [name for name in LEFT if name not in before]
+        less = {**without_most(tmp_path, values), "grafana_content_purge": PURGE}
+        provision(by_files, provisioned(less, files["alerting/groundwork.yml"]))
+        checked = deliver(tmp_path, by_api.url, less, "--check", "--diff")
+        assert checked.returncode == 0 and "changed=3" in checked.stdout, checked.stdout + checked.stderr
+        assert shown(by_api) == before
+        for summary in ("changed=3", "changed=0"):
+            done = deliver(tmp_path, by_api.url, less)
+            assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
+        after = shown(by_api)
+        assert after == shown(by_files)
+        assert set(before) - set(after) == set(LEFT) and after["dashboard a"][1]["title"] == "another"
+        assert len([name for name in after if name.casefold().endswith(("foreign", "foreign-board"))]) == len(FOREIGN)
+
+
+def test_without_a_scope_only_content_of_folders_is_deleted(tmp_path: Path, values: dict[str, Any]) -> None:
+    with grafana_server(INI, plugins=PLUGINS) as server:
+        assert deliver(tmp_path, server.url, values).returncode == 0
+        before = shown(server)
+        done = deliver(tmp_path, server.url, without_most(tmp_path, values))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert set(before) - set(shown(server)) == {"dashboard b"}
 
 
 def test_a_broken_file_is_refused_before_a_request(tmp_path: Path, values: dict[str, Any]) -> None:

@@ -325,10 +325,24 @@ def test_playbooks_adopt_and_apply(grafana: Any, proxy: Proxy, run: ModuleRun, t
     assert proxy.requests
     run.ask("PUT", "/api/folders/g", {"title": "Renamed", "overwrite": True})
     run.ask("DELETE", "/api/dashboards/uid/inner")
-    healed = play(grafana, tmp_path, "apply_grafana.yml", "--diff")
-    assert healed.returncode == 0 and "changed=2" in healed.stdout, healed.stdout + healed.stderr
+    for name in ("extra-a", "other"):
+        point = {"uid": name, "name": name, "type": "email", "settings": {"addresses": "a@example.com"}}
+        run.ask("POST", "/api/datasources", {"uid": name, "name": name, "type": "loki", "access": "proxy"})
+        run.ask("POST", "/api/v1/provisioning/contact-points", point)
+        run.ask("POST", "/api/v1/provisioning/mute-timings", {"name": name, "time_intervals": [{"weekdays": ["sunday"]}]})
+        run.ask("PUT", f"/api/v1/provisioning/templates/{name}", {"template": f'{{{{ define "{name}" }}}}x{{{{ end }}}}'})
+    run.ask("POST", "/api/dashboards/db", {"dashboard": {"uid": "extra-d", "title": "Extra", "panels": []}, "folderUid": "g"})
+    scope = {**dict.fromkeys(("datasources", "contact_points", "mute_timings", "templates"), ["extra-*"]), "folders": ["g"]}
+    kept = play(grafana, tmp_path, "apply_grafana.yml", "--check", "--diff", grafana_purge={**scope, "folders": ["g*"]})
+    assert kept.returncode != 0 and "folders: uid 'g*' must have" in kept.stdout, kept.stdout
+    healed = play(grafana, tmp_path, "apply_grafana.yml", "--diff", grafana_purge=scope)
+    assert healed.returncode == 0 and "changed=4" in healed.stdout, healed.stdout + healed.stderr
+    lists = ("datasources", *(f"v1/provisioning/{kind}" for kind in ("contact-points", "mute-timings", "templates")), "search")
+    there = [str(entry.get("uid") or entry.get("name")) for path in lists for entry in run.ask("GET", f"/api/{path}")]
+    assert there.count("other") == 5 and not [name for name in there if name.startswith("extra")]
+    assert {"ds", "hook", "nights", "t", "inner"} <= set(there)
     texts = "".join(path.read_text() for path in files.rglob("*") if path.is_file())
-    shown = "".join(done.stdout + done.stderr for done in (planned, adopted, refused, again, applied, healed))
+    shown = "".join(done.stdout + done.stderr for done in (planned, adopted, refused, again, applied, kept, healed))
     assert not [secret for secret in (*SECRETS, PASSWORD, json.dumps(PASSWORD)[1:-1]) if secret in texts + shown]
 
 

@@ -99,6 +99,9 @@ BAD: dict[str, list[Any]] = {
         *({"name": "x"}, {"type": "x"}, {"name": "x", "type": "y", "acess": "proxy"}, {"name": "x", "type": "y", "access": "indirect"}),
         *({"name": "x", "type": "y", "jsonData": []}, {"name": "x", "type": "y", "uid": "a b"}, {"name": "x\ny", "type": "y"}),
     ],
+    r"a scope of deletions": [
+        *({"dashboards": ["x"]}, {"datasources": "*"}, {"datasources": [""]}, {"templates": [1]}, {"folders": ["shop-*"]}),
+    ],
     r"receivers of alerts": [{"critical": ["x"]}, {"default": ["x"]}, {"default": "x", "page": ["x"]}, {"default": "x", "info": "x"}],
     r"settings of alerts": [
         *({"no-such-alert": {}}, {"clickhouse-disk": 80}, {"clickhouse-disk": {"treshold": 80}}, {"clickhouse-down": {"threshold": 1}}),
