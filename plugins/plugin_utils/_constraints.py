@@ -152,6 +152,16 @@ def _is_glob(text: str) -> bool:
     return text.startswith("/") and text.isprintable() and "$" not in text and ".." not in text.split("/")
 
 
+def is_regular_expression(text: str) -> bool:
+    """Whether RE2 takes it, as far as Python can tell: neither look-around nor back references. The collector's own check sees the rest."""
+    if not text or not text.isprintable() or re.search(r"\(\?(<?[=!]|P=|>|\()|\\[1-9]", re.sub(r"\\[^1-9]", "", text)):
+        return False
+    try:
+        return bool(re.compile(text))
+    except re.error:
+        return False
+
+
 def scalar_problem(value: t.Any) -> str:
     """Why a value cannot stand on a line of a configuration file, empty where it can."""
     if isinstance(value, (bool, int, float)):
@@ -345,6 +355,10 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
     ),
     r"an OAuth scope": (_matches(r"[A-Za-z0-9._~:/+-]{1,128}"), "letters, digits and . _ ~ : / + -"),
     r"a JMESPath expression": (_is_expression, 'printable characters without """, $, % and backslash, and no space or " at its end'),
+    r"a regular expression": (
+        is_regular_expression,
+        "in the syntax of RE2, without look-around and back references, printable characters",
+    ),
     r"a bearer token": (_matches(r"[A-Za-z0-9._~+/=-]{16,}"), "16 or more of A-Z a-z 0-9 . _ ~ + / = -"),
     r"a secret": (_is_secret, "8 or more printable characters, without a space at an end"),
 }

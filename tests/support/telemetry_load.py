@@ -65,7 +65,8 @@ class Sent:
         return sum(self.accepted.values())
 
 
-def _attributes(values: Mapping[str, str | int]) -> list[KeyValue]:
+def attributes(values: Mapping[str, str | int]) -> list[KeyValue]:
+    """Attributes of text and whole numbers."""
     return [
         KeyValue(key=key, value=AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value))
         for key, value in values.items()
@@ -74,13 +75,13 @@ def _attributes(values: Mapping[str, str | int]) -> list[KeyValue]:
 
 def request(signal: str, run: str, host: str, sequence: int, count: int) -> Any:
     """One request of an agent with C(count) records, numbered from C(sequence), as an OTLP message."""
-    resource = Resource(attributes=_attributes({"service.name": f"load-{run}", "host.name": host}))
+    resource = Resource(attributes=attributes({"service.name": f"load-{run}", "host.name": host}))
     now = time.time_ns()
     records: list[dict[str, Any]] = []
     for number in range(sequence, sequence + count):
         digest = hashlib.sha256(f"{run}/{host}/{signal}/{number}".encode()).digest()
         route, status = f"/api/v1/items/{number % 7}", 200 + number % 3
-        own = _attributes({"load.id": f"{host}/{number}", "http.route": route, "http.status_code": status})
+        own = attributes({"load.id": f"{host}/{number}", "http.route": route, "http.status_code": status})
         records.append({"digest": digest, "time": now + number - sequence, "attributes": own, "number": number})
     if signal == "logs":
         logs = ExportLogsServiceRequest()

@@ -52,6 +52,7 @@ BAD: dict[str, list[Any]] = {
     r"a version": ["latest", "1/../../x", "v1.0", "1.0 ", "1.0\n", "1..0", False],
     r"a label": ["${env:HOME}", "a\nb", " a", "x" * 129, "a\"b"],
     r"a bearer token": ["short", "x" * 20 + "\n", "x" * 20 + " y", "\n" * 20, "x" * 15],
+    r"a regular expression": ["", "(", "[a", "a(?=b)", "(?<!a)b", r"(a)\1", "a\nb", "*a"],
     r"a secret": ["short", "long enough\nbut two lines", " begins with a space", "tab\tulator"],
     r"settings of zoo.cfg": [
         *({"tickTime": "1\n4lw.commands.whitelist=*"}, {"a b": 1}, {"a\nb": 1}, {"tickTime": [1]}, {"x.y": "c:\\d"}, {"x": "y\\"}),

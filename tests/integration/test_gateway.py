@@ -1,0 +1,151 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A gateway of the role, the real collector, with a real ClickHouse engine behind it: what it stores of records of all kinds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from tests.support.gateway import Gateway, gateway
+from tests.support.telemetry_load import attributes
+
+pytestmark = pytest.mark.integration
+
+ATTRIBUTES, BYTES, BODY = 20, 1000, 5000
+SECRET = "s3cr3t-0123456789"
+CARD = "4111111111111111"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """With small limits, and something to redact."""
+    with gateway(
+        tmp_path_factory.mktemp("gateway"),
+        otel_collector_gateway_max_attributes=ATTRIBUTES,
+        otel_collector_gateway_max_attribute_bytes=BYTES,
+        otel_collector_gateway_max_body_bytes=BODY,
+        otel_collector_gateway_redact_attributes=["password", r"user\.(email|name)", r"price\$"],
+        otel_collector_gateway_redact_values=[r"\b4[0-9]{15}\b", r'say \$"(yes|no)"'],
+    ) as one:
+        yield one
+
+
+def logs(service: str, body: Any, record: dict[str, Any] | None = None, resource: dict[str, Any] | None = None) -> ExportLogsServiceRequest:
+    """A request with one log."""
+    made = ExportLogsServiceRequest()
+    block = made.resource_logs.add()
+    block.resource.attributes.extend(attributes({"service.name": service, **(resource or {})}))
+    log = block.scope_logs.add().log_records.add(time_unix_nano=time.time_ns(), attributes=attributes(record or {}))
+    log.body.CopyFrom(AnyValue(string_value=body) if isinstance(body, str) else body)
+    return made
+
+
+def stored(running: Gateway, service: str, table: str = "otel_logs") -> dict[str, Any]:
+    """The row of a service."""
+    running.wait_for(f"{service} is not stored", f"SELECT count() FROM otel.{table} WHERE ServiceName = '{service}'")
+    (row,) = running.rows(f"SELECT * FROM otel.{table} WHERE ServiceName = '{service}'")
+    return row
+
+
+def test_long_texts_are_cut_at_a_character(running: Gateway) -> None:
+    """A line of 1 MB is stored in part, with its length; what has the most bytes that it may have stays."""
+    assert running.post("logs", logs("long", "é" * 500_000 + "x", {"a": "ß" * 501, "b": "b" * BYTES}).SerializeToString()) == 200
+    row = stored(running, "long")
+    assert row["Body"] == "é" * (BODY // 2)
+    assert row["LogAttributes"] == {"a": "ß" * (BYTES // 2), "b": "b" * BYTES, "body.length": "1000001"}
+    running.post("logs", logs("short", "x" * BODY).SerializeToString())
+    row = stored(running, "short")
+    assert row["Body"] == "x" * BODY and row["LogAttributes"] == {}
+
+
+def test_long_list_as_body_is_cut(running: Gateway) -> None:
+    """It is JSON in the table."""
+    body = AnyValue()
+    body.array_value.values.extend(AnyValue(int_value=number) for number in range(BODY))
+    running.post("logs", logs("list", body).SerializeToString())
+    row = stored(running, "list")
+    assert row["Body"].startswith("[0,1,2,") and len(row["Body"]) == BODY
+    assert int(row["LogAttributes"]["body.length"]) > BODY
+
+
+def test_100000_attributes_of_one_record_are_limited(running: Gateway) -> None:
+    """The first ones and what tables need stay, of record and resource; the number before is stored."""
+    many = {f"key-{number}": "x" for number in range(100_000)}
+    request = logs("many", "x", many, {**{f"r-{number}": "x" for number in range(100)}, "host.name": "box"})
+    assert running.post("logs", request.SerializeToString()) == 200
+    row = stored(running, "many")
+    assert row["LogAttributes"] == {**{f"key-{number}": "x" for number in range(ATTRIBUTES - 1)}, "attributes.count": "100000"}
+    assert len(row["ResourceAttributes"]) == ATTRIBUTES
+    kept = {"service.name": "many", "host.name": "box", "deployment.environment.name": "production", "attributes.count": "103"}
+    assert kept.items() <= row["ResourceAttributes"].items()
+
+
+def test_limits_of_spans_and_points(running: Gateway) -> None:
+    """Attributes of both, of events, and a span's name and status."""
+    many = attributes({f"key-{number:03}": "x" * 2 * BYTES for number in range(50)})
+    now = time.time_ns()
+    traces = ExportTraceServiceRequest()
+    block = traces.resource_spans.add()
+    block.resource.attributes.extend(attributes({"service.name": "span-limits"}))
+    span = block.scope_spans.add().spans.add(name="n" * 2000, trace_id=b"t" * 16, span_id=b"s" * 8, attributes=many)
+    span.start_time_unix_nano = span.end_time_unix_nano = now
+    span.status.message = "m" * 2000
+    span.events.add(name="e", time_unix_nano=now, attributes=many)
+    metrics = ExportMetricsServiceRequest()
+    points = metrics.resource_metrics.add()
+    points.resource.attributes.extend(attributes({"service.name": "point-limits"}))
+    points.scope_metrics.add().metrics.add(name="m").gauge.data_points.add(time_unix_nano=now, as_double=1, attributes=many)
+    assert running.post("traces", traces.SerializeToString()) == running.post("metrics", metrics.SerializeToString()) == 200
+    row = stored(running, "span-limits", "otel_traces")
+    limited = {**{f"key-{number:03}": "x" * BYTES for number in range(ATTRIBUTES - 1)}, "attributes.count": "50"}
+    assert row["SpanName"] == "n" * BYTES and row["StatusMessage"] == "m" * BYTES
+    assert row["SpanAttributes"] == limited and row["Events.Attributes"] == [limited]
+    assert stored(running, "point-limits", "otel_metrics_gauge")["Attributes"] == limited
+
+
+def test_redacted_values_are_nowhere_in_the_tables(running: Gateway) -> None:
+    """By the whole name of an attribute or key, and by content; other values stay."""
+    body = AnyValue()
+    inner = KeyValue(key="login", value=AnyValue())
+    inner.value.kvlist_value.values.extend(attributes({"password": SECRET, "card": f"my {CARD}."}))
+    body.kvlist_value.values.extend([*attributes({"user.email": SECRET, "kept": "kept"}), inner])
+    record = {"password": f"{SECRET}\n{SECRET}", "user.name": 4242, "price$": SECRET, "user.names": "kept", "note": f"card {CARD}!"}
+    running.post("logs", logs("redact", body, record, {"password": SECRET}).SerializeToString())
+    running.post("logs", logs("text", f'{CARD} and say $"yes"').SerializeToString())
+    traces = ExportTraceServiceRequest()
+    block = traces.resource_spans.add()
+    block.resource.attributes.extend(attributes({"service.name": "redact"}))
+    span = block.scope_spans.add().spans.add(name=f"pay {CARD}", trace_id=b"t" * 16, span_id=b"r" * 8, attributes=attributes(record))
+    span.start_time_unix_nano = span.end_time_unix_nano = time.time_ns()
+    span.status.message = f'refused {CARD}, say $"no"'
+    span.events.add(name="e", time_unix_nano=time.time_ns(), attributes=attributes(record))
+    running.post("traces", traces.SerializeToString())
+    log, trace = stored(running, "redact"), stored(running, "redact", "otel_traces")
+    masked = {"password": "****\n****", "user.name": "****", "price$": "****", "user.names": "kept", "note": "card ****!"}
+    assert log["LogAttributes"] == trace["SpanAttributes"] == trace["Events.Attributes"][0] == masked
+    assert log["ResourceAttributes"]["password"] == "****"
+    assert log["Body"] == '{"kept":"kept","login":{"card":"my ****.","password":"****"},"user.email":"****"}'
+    assert stored(running, "text")["Body"] == "**** and ****"
+    assert (trace["SpanName"], trace["StatusMessage"]) == ("pay ****", "refused ****, ****")
+    for what in ("* FROM otel.otel_logs", "* FROM otel.otel_traces", "SpanName FROM otel.traces_red_1m"):
+        text = running.query(f"SELECT {what} WHERE ServiceName IN ('redact', 'text') FORMAT JSONEachRow")
+        assert text and SECRET not in text and CARD not in text, what
+
+
+def test_invalid_utf8_is_stored_as_it_came(running: Gateway) -> None:
+    """It neither stops its batch nor changes: the same bytes are in the table."""
+    request = logs("utf8", "BODY", {"a": "VALUE"}).SerializeToString()
+    request = request.replace(b"BODY", b"\xff\xfeab").replace(b"VALUE", b"\x80\xc3(\xed\xa0")
+    assert running.post("logs", request) == 200
+    running.wait_for("not stored", "SELECT count() FROM otel.otel_logs WHERE ServiceName = 'utf8'")
+    found = running.query("SELECT hex(Body), hex(LogAttributes['a']) FROM otel.otel_logs WHERE ServiceName = 'utf8'")
+    assert found == "FFFE6162\t80C328EDA0"
