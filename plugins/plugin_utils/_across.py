@@ -127,6 +127,10 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
         for other in tokens["agent"]:
             if tokens["gateway"][name] & tokens["agent"][other]:
                 found.append(f"{name} and {other} are the same: an application could pass as an agent")
+    for end in tokens:
+        own, further = tokens[end].values()
+        if own & further:
+            found.append(f"otel_collector_{end}_tokens has the value of otel_collector_{end}_token: without its name it is still accepted")
     secret = host.value("otel_collector_secret_config")
     unknown = sorted(str(key) for key in secret if key not in MODES) if isinstance(secret, dict) else []
     if unknown:
@@ -136,9 +140,9 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
 
 def _tokens(host: Host, end: str) -> dict[str, set[str]]:
     """The tokens that gateways, or agents, accept, by option."""
-    new, old = f"otel_collector_{end}_token", f"otel_collector_{end}_old_tokens"
-    values = host.value(old)
-    return {new: {host.text(new)} - {""}, old: set(map(str, values)) if isinstance(values, list) else set()}
+    own, further = f"otel_collector_{end}_token", f"otel_collector_{end}_tokens"
+    values = host.value(further)
+    return {own: {host.text(own)} - {""}, further: set(map(str, values.values())) if isinstance(values, dict) else set()}
 
 
 def _gateway(host: Host, server: Host | None) -> list[str]:

@@ -162,6 +162,20 @@ def is_regular_expression(text: str) -> bool:
         return False
 
 
+def tokens_problem(tokens: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be tokens by name. Tokens are not repeated."""
+    check, looks, _ = _kind("a bearer token")
+    seen: dict[str, str] = {}
+    for name, token in tokens.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", str(name)):
+            return f"{name!r} is not a name: letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        if not isinstance(token, str) or not check(token):
+            return f"{name} is not a bearer token: {looks}"
+        if seen.setdefault(token, name) != name:
+            return f"{seen[token]} and {name} have the same token, so that none of them can be taken out alone"
+    return ""
+
+
 def scalar_problem(value: t.Any) -> str:
     """Why a value cannot stand on a line of a configuration file, empty where it can."""
     if isinstance(value, (bool, int, float)):
@@ -364,6 +378,7 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
 }
 # The same for dictionaries: what is wrong with it, empty where nothing is.
 DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
+    "tokens by name": tokens_problem,
     "settings of zoo.cfg": zoo_cfg_problem,
     "settings of grafana.ini": ini_problem,
     "secret settings of grafana.ini": secret_ini_problem,

@@ -58,7 +58,7 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         "servers of a cluster have the same tables",
     ),
     (("gateway", *AGENTS), ("otel_collector_gateway_token",), "agents present it to gateways"),
-    (("gateway",), ("otel_collector_gateway_grpc_port", "otel_collector_gateway_old_tokens"), "an agent sends to several gateways"),
+    (("gateway",), ("otel_collector_gateway_grpc_port", "otel_collector_gateway_tokens"), "an agent sends to several gateways"),
     (
         ("gateway",),
         ("otel_collector_clickhouse_endpoint", "otel_collector_clickhouse_database", "otel_collector_clickhouse_table_suffix"),

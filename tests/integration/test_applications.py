@@ -37,7 +37,7 @@ ATTRIBUTES = {
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A node agent, and a gateway that also accepts a token of the application's own."""
     base = tmp_path_factory.mktemp("applications")
-    pair = Running(Rendered(base, otelcol.program()), otel_collector_gateway_old_tokens=[OWN_TOKEN])
+    pair = Running(Rendered(base, otelcol.program()), otel_collector_gateway_tokens={"application": OWN_TOKEN})
     try:
         for mode in ("gateway", "node_agent"):
             pair.start(mode)

@@ -1,26 +1,36 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A gateway of the role, the real collector, with a real ClickHouse engine behind it: what it stores of records of all kinds."""
+"""A gateway of the role, the real collector, before a real ClickHouse engine: whose records it takes, and what it stores of them."""
 
 from __future__ import annotations
 
+import http.client
+import os
+import threading
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from tests.support import telemetry_load
+from tests.support.clickhouse import until
+from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN
 from tests.support.gateway import Gateway, gateway
 from tests.support.telemetry_load import attributes
 
 pytestmark = pytest.mark.integration
 
 ATTRIBUTES, BYTES, BODY = 20, 1000, 5000
+TOKENS = {"shop": "shop-token-0123456789", "billing": "billing-token-0123456789"}
 SECRET = "s3cr3t-0123456789"
 CARD = "4111111111111111"
 
@@ -30,6 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """With small limits, and something to redact."""
     with gateway(
         tmp_path_factory.mktemp("gateway"),
+        otel_collector_gateway_tokens=TOKENS,
         otel_collector_gateway_max_attributes=ATTRIBUTES,
         otel_collector_gateway_max_attribute_bytes=BYTES,
         otel_collector_gateway_max_body_bytes=BODY,
@@ -118,7 +129,8 @@ def test_redacted_values_are_nowhere_in_the_tables(running: Gateway) -> None:
     inner = KeyValue(key="login", value=AnyValue())
     inner.value.kvlist_value.values.extend(attributes({"password": SECRET, "card": f"my {CARD}."}))
     body.kvlist_value.values.extend([*attributes({"user.email": SECRET, "kept": "kept"}), inner])
-    record = {"password": f"{SECRET}\n{SECRET}", "user.name": 4242, "price$": SECRET, "user.names": "kept", "note": f"card {CARD}!"}
+    record: dict[str, Any] = {"password": f"{SECRET}\n{SECRET}", "user.name": 4242, "price$": SECRET}
+    record |= {"user.names": "kept", "note": f"card {CARD}!"}
     running.post("logs", logs("redact", body, record, {"password": SECRET}).SerializeToString())
     running.post("logs", logs("text", f'{CARD} and say $"yes"').SerializeToString())
     traces = ExportTraceServiceRequest()
@@ -149,3 +161,127 @@ def test_invalid_utf8_is_stored_as_it_came(running: Gateway) -> None:
     running.wait_for("not stored", "SELECT count() FROM otel.otel_logs WHERE ServiceName = 'utf8'")
     found = running.query("SELECT hex(Body), hex(LogAttributes['a']) FROM otel.otel_logs WHERE ServiceName = 'utf8'")
     assert found == "FFFE6162\t80C328EDA0"
+
+
+@pytest.mark.parametrize("signal", telemetry_load.SIGNALS)
+def test_nothing_is_accepted_without_a_token(running: Gateway, signal: str) -> None:
+    """By gRPC and HTTP; every token of a gateway is accepted, nothing that resembles one is, and none of an agent."""
+    message = telemetry_load.request(signal, f"refused-{signal}", "box", 0, 1)
+    for token in (None, "", " ", "wrong", AGENT_TOKEN, GATEWAY_TOKEN[:-1], f"{GATEWAY_TOKEN}x"):
+        assert running.export(signal, message, token) is grpc.StatusCode.UNAUTHENTICATED, token
+        assert running.post(signal, message.SerializeToString(), token) == HTTPStatus.UNAUTHORIZED, token
+    for name, token in {"own": GATEWAY_TOKEN, **TOKENS}.items():
+        message = telemetry_load.request(signal, f"{name}-{signal}", "box", 0, 1)
+        assert running.export(signal, message, token) is grpc.StatusCode.OK
+        assert running.post(signal, message.SerializeToString(), token) == HTTPStatus.OK
+    table, *_ = telemetry_load.TABLES[signal]
+    for name in ("own", *TOKENS):
+        running.wait_for(f"{name} is not stored", f"SELECT count() FROM otel.{table} WHERE ServiceName = 'load-{name}-{signal}'")
+    assert running.query(f"SELECT count() FROM otel.{table} WHERE ServiceName = 'load-refused-{signal}'") == "0"
+
+
+def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway) -> None:
+    """Of all ports that the programs of a gateway listen on. Health and its own metrics are on loopback on every host."""
+    answers = {}
+    for program in (running.collector, running.relay):
+        assert program.process is not None
+        for port in listening(program.process.pid):
+            name = next((name for name, known in running.ports.items() if known == port), str(port))
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("POST" if name == "relay" else "GET", "/external/v1/logs" if name == "relay" else "/metrics", b"")
+                answers[name] = connection.getresponse().status
+            except (OSError, http.client.HTTPException):
+                answers[name] = 0
+            finally:
+                connection.close()
+    # The ports for OTLP want TLS: Go answers 400 to HTTP without, and closes a connection for gRPC.
+    assert answers == {"grpc": 0, "http": 400, "relay": 503, "health": 200, "metrics": 200}
+    config = running.rendered.load("gateway-1", "gateway")
+    assert config["extensions"]["health_check"]["endpoint"].startswith("127.0.0.1:")
+    assert config["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]["host"] == "127.0.0.1"
+
+
+def test_revoked_and_replaced_tokens_while_others_send(running: Gateway) -> None:
+    """One is refused at once, another is replaced, the gateway's own too: what was acknowledged is stored once, and no other is refused."""
+    file = running.folder / "gateway_token"
+    former = {"own": GATEWAY_TOKEN, **TOKENS}
+    senders = {name: Sender(running, name, token) for name, token in former.items()}
+    for sender in senders.values():
+        sender.start()
+    try:
+        until("all send", lambda: all(sender.accepted > 5 for sender in senders.values()))
+        # As the module writes it: by an atomic rename. Without shop; billing's and the own one are new, for a while beside the former.
+        write(file, ["own-token-0123456789", GATEWAY_TOKEN, "billing-second-0123456789", TOKENS["billing"]])
+        until("shop is refused", lambda: senders["shop"].refused > 0, 60)
+        senders["own"].token, senders["billing"].token = "own-token-0123456789", "billing-second-0123456789"
+        counts = {name: sender.accepted for name, sender in senders.items()}
+        until("the new ones are accepted", lambda: all(senders[name].accepted > counts[name] + 5 for name in ("own", "billing")))
+        # Only the new ones.
+        write(file, ["own-token-0123456789", "billing-second-0123456789"])
+        counts = {name: sender.accepted for name, sender in senders.items()}
+        until("it goes on", lambda: all(senders[name].accepted > counts[name] + 5 for name in ("own", "billing")))
+    finally:
+        for sender in senders.values():
+            sender.stop()
+    assert senders["shop"].accepted == counts["shop"]
+    assert [senders[name].refused for name in ("own", "billing")] == [0, 0]
+    assert [error for sender in senders.values() for error in sender.errors] == []
+    for name, sender in senders.items():
+        where = f"FROM otel.otel_logs WHERE ServiceName = 'load-sent-{name}'"
+        running.wait_for(f"records of {name} are missing", f"SELECT count() {where}", sender.accepted)
+        assert running.query(f"SELECT count(), uniqExact(LogAttributes['load.id']) {where}") == f"{sender.accepted}\t{sender.accepted}"
+    # Tokens show neither in logs nor in arguments nor in the environment.
+    said = running.collector.log.read_text(encoding="utf-8") + running.relay.log.read_text(encoding="utf-8")
+    for program in (running.collector, running.relay):
+        assert program.process is not None
+        said += "".join(Path(f"/proc/{program.process.pid}/{name}").read_text(encoding="utf-8") for name in ("cmdline", "environ"))
+    said += (running.folder / "config.yaml").read_text(encoding="utf-8")
+    assert said and not [token for token in [*former.values(), "own-token-0123456789", "billing-second-0123456789"] if token in said]
+
+
+def write(file: Path, tokens: list[str]) -> None:
+    """Replace a file of tokens."""
+    new = file.with_name(".new")
+    new.write_text("\n".join(tokens), encoding="utf-8")
+    new.rename(file)
+
+
+def listening(process: int) -> list[int]:
+    """The TCP ports that a process listens on."""
+    sockets = {os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]]
+    return [int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+
+
+class Sender(threading.Thread):
+    """Sends one log after the other by gRPC with its token, which may change."""
+
+    def __init__(self, running: Gateway, name: str, token: str) -> None:
+        super().__init__()
+        self.running, self.source, self.token = running, name, token
+        self.accepted = self.refused = 0
+        # What else went wrong.
+        self.errors: list[str] = []
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Until it is stopped."""
+        channel = grpc.secure_channel(f"127.0.0.1:{self.running.ports['grpc']}", grpc.ssl_channel_credentials(self.running.ca))
+        stub: Any = telemetry_load.SERVICES["logs"](channel)
+        number = 0
+        while not self._end.wait(0.02):
+            message = telemetry_load.request("logs", f"sent-{self.source}", "box", number, 1)
+            number += 1
+            try:
+                stub.Export(message, timeout=30, metadata=(("authorization", f"Bearer {self.token}"),))
+                self.accepted += 1
+            except grpc.RpcError as error:
+                self.refused += error.code() is grpc.StatusCode.UNAUTHENTICATED
+                self.errors += [] if error.code() is grpc.StatusCode.UNAUTHENTICATED else [str(error)]
+        channel.close()
+
+    def stop(self) -> None:
+        """End it, after the request that is under way."""
+        self._end.set()
+        self.join()

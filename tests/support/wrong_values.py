@@ -54,6 +54,10 @@ BAD: dict[str, list[Any]] = {
     r"a bearer token": ["short", "x" * 20 + "\n", "x" * 20 + " y", "\n" * 20, "x" * 15],
     r"a regular expression": ["", "(", "[a", "a(?=b)", "(?<!a)b", r"(a)\1", "a\nb", "*a"],
     r"a secret": ["short", "long enough\nbut two lines", " begins with a space", "tab\tulator"],
+    r"tokens by name": [
+        *({"shop": "short"}, {"shop": "x" * 20 + "\n"}, {"shop": 12345678901234567890}, {"a b": "x" * 20}, {"": "x" * 20}),
+        {"shop": "x" * 20, "billing": "x" * 20},
+    ],
     r"settings of zoo.cfg": [
         *({"tickTime": "1\n4lw.commands.whitelist=*"}, {"a b": 1}, {"a\nb": 1}, {"tickTime": [1]}, {"x.y": "c:\\d"}, {"x": "y\\"}),
     ],

@@ -241,19 +241,20 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "status"),
+    ("path", "token", "answer"),
     [
-        ("/1/v1/logs", "Bearer first-token", 503),
-        ("/1/v1/logs", "Bearer second-token", 503),
-        ("/1/v1/logs", "Bearer first", 401),
-        ("/1/v1/logs", "", 401),
-        ("/1/v1/profiles", "Bearer first-token", 404),
-        ("/../v1/logs", "Bearer first-token", 404),
+        ("/1/v1/logs", "Bearer first-token", (503, b"the exporter of shard 1 does not answer")),
+        ("/1/v1/logs", "Bearer second-token", (503, b"the exporter of shard 1 does not answer")),
+        ("/1/v1/logs", "Bearer first", (503, b"a token of the gateway is needed")),
+        ("/1/v1/logs", "", (503, b"a token of the gateway is needed")),
+        ("/1/v1/profiles", "Bearer first-token", (404, b"there is nothing here")),
+        ("/../v1/logs", "Bearer first-token", (404, b"there is nothing here")),
     ],
 )
-def test_a_token_is_needed(served: int, path: str, token: str, status: int) -> None:
-    """An exporter that is away is 503, which a queue tries again; nothing is known without a token."""
+def test_a_token_is_needed(served: int, path: str, token: str, answer: tuple[int, bytes]) -> None:
+    """Nothing is passed on without one. The answer is 503, which a queue tries again: 401 would make it drop a batch."""
     connection = http.client.HTTPConnection("127.0.0.1", served, timeout=10)
     connection.request("POST", path, b"", {"Authorization": token})
-    assert connection.getresponse().status == status
+    response = connection.getresponse()
+    assert response.status == answer[0] and response.read().startswith(answer[1])
     connection.close()

@@ -283,9 +283,13 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         f"{name} of its own": (lambda i, name=name: i.set("gw1", **{name: "another-0123456789"}), (f"{name} differs between", "gw1"))  # type: ignore[misc]
         for name in ("clickhouse_ingest_password", "clickhouse_grafana_password", "clickhouse_monitor_password")
     },
-    "an old token of gateways is an agent's": (
-        lambda i: i.set(otel_collector_gateway_old_tokens=["the-same-0123456789"], otel_collector_agent_token="the-same-0123456789"),
-        ("otel_collector_gateway_old_tokens and otel_collector_agent_token",),
+    "a further token of gateways is an agent's": (
+        lambda i: i.set(otel_collector_gateway_tokens={"shop": "the-same-0123456789"}, otel_collector_agent_token="the-same-0123456789"),
+        ("otel_collector_gateway_tokens and otel_collector_agent_token",),
+    ),
+    "a further token of gateways is their own": (
+        lambda i: i.set(otel_collector_gateway_tokens={"shop": "the-same-0123456789"}, otel_collector_gateway_token="the-same-0123456789"),
+        ("otel_collector_gateway_tokens has the value of otel_collector_gateway_token",),
     ),
     "programs in the folder of data": (
         lambda i: i.set(observability_install_dir="/srv/x", clickhouse_data_dir="/srv/x/clickhouse"),

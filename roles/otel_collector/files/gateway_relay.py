@@ -289,7 +289,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = self.shards.match(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not any(hmac.compare_digest(given, token) for token in known):
-            self.answer(401, "text/plain", b"a token of the gateway is needed")
+            # Not 401, for which a queue drops its batch: it reads changed tokens a moment later than this program.
+            self.answer(503, "text/plain", b"a token of the gateway is needed")
         elif path is None:
             self.answer(404, "text/plain", b"there is nothing here")
         else:
