@@ -12,6 +12,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _c
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -65,7 +66,7 @@ def host_contradictions(host: Host, groups: t.Sequence[str], site: Groups, serve
     if set(groups) & set(MODES):
         found += _collector(host, groups, site, server)
     if "clickhouse" in groups:
-        found += _clickhouse(host) + _schema(host)
+        found += _clickhouse(host) + _schema(host) + _product_data(host)
     if "grafana" in groups:
         found += _grafana(host, server)
     return found
@@ -225,6 +226,22 @@ def _schema(host: Host) -> list[str]:
         if str(host.value("telemetry_schema_secure", True)).lower() in ("false", "no", "0"):
             found.append("telemetry_schema_secure is off, and the role's servers listen by TLS only: take it out")
     return found
+
+
+def _product_data(host: Host) -> list[str]:
+    database, found = host.text("product_data_database"), []
+    if database.lower() in ("system", "information_schema", "default"):
+        found.append(f"product_data_database is {database}, which belongs to the server: name another")
+    if host.text("telemetry_schema_database") in (database, f"{database}_source"):
+        found.append(f"product_data_database ({database}) and telemetry_schema_database are the same, or would be: name another")
+    passwords = host.value("product_data_passwords")
+    options = product_data.ProductData(
+        database,
+        _dictionaries(host.value("product_data_sources")),
+        _dictionaries(host.value("product_data_snapshots")),
+        passwords if isinstance(passwords, dict) else {},
+    )
+    return found + product_data.problems(options)
 
 
 def _grafana(host: Host, server: Host | None) -> list[str]:

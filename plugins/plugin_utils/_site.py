@@ -57,6 +57,11 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         ),
         "servers of a cluster have the same tables",
     ),
+    (
+        ("clickhouse",),
+        tuple(f"product_data_{what}" for what in ("database", "sources", "passwords", "snapshots")),
+        "each server has the same snapshots",
+    ),
     (("gateway", *AGENTS), ("otel_collector_gateway_token",), "agents present it to gateways"),
     (("gateway",), ("otel_collector_gateway_grpc_port", "otel_collector_gateway_tokens"), "an agent sends to several gateways"),
     (

@@ -107,6 +107,7 @@ BAD: dict[str, list[Any]] = {
     r"a scope of deletions": [
         *({"dashboards": ["x"]}, {"datasources": "*"}, {"datasources": [""]}, {"templates": [1]}, {"folders": ["shop-*"]}),
     ],
+    r"passwords of sources": [{"a b": "x"}, {"shop": ""}, {"shop": 12345678}, {"shop": "two\nlines"}, {"shop": ["x"]}],
     r"receivers of alerts": [{"critical": ["x"]}, {"default": ["x"]}, {"default": "x", "page": ["x"]}, {"default": "x", "info": "x"}],
     r"settings of alerts": [
         *({"no-such-alert": {}}, {"clickhouse-disk": 80}, {"clickhouse-disk": {"treshold": 80}}, {"clickhouse-down": {"threshold": 1}}),
@@ -146,4 +147,29 @@ def refusals() -> list[tuple[str, str, Any]]:
             found += [(role, name, [])] if constraint.nonempty else []
     nested: list[Any] = [{"host": "a b"}, {"port": 1}, {"h": 1}]
     nested += [{"host": "zk", **more} for more in ({"port": 0}, {"port": 70000}, {"secure": "x"})]
-    return found + [("clickhouse", "clickhouse_zookeeper_hosts", [entry]) for entry in nested]
+    found += [("clickhouse", "clickhouse_zookeeper_hosts", [entry]) for entry in nested]
+    source = {"name": "shop", "type": "mysql", "host": "db", "database": "shop", "user": "u"}
+    snapshot = {"name": "orders", "source": "shop", "table": "orders", "every": "15m"}
+    wrong: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+        "product_data_sources": (
+            source,
+            [
+                *({"name": "a-b"}, {"name": None}, {"type": "oracle"}, {"host": "a b"}, {"port": 0}, {"port": "x"}, {"user": "a'b"}),
+                *({"database": "a'b"}, {"hots": "x"}),
+            ],
+        ),
+        "product_data_snapshots": (
+            snapshot,
+            [
+                *({"name": "o`; DROP"}, {"source": None}, {"every": "15"}, {"every": "0s"}, {"every": None}, {"mode": "apend"}),
+                *({"keys": {"a": 1}}, {"keep_days": 0}),
+                *({"keep_days": "x"}, {"interval": "1h"}, {"columns": ["id"]}, {"columns": [{"type": "Int8"}]}),
+                *({"columns": [{"name": "id", "tpye": "Int8"}]}, {"columns": "id"}),
+            ],
+        ),
+    }
+    for key, (right, changes) in wrong.items():
+        for change in changes:
+            entry = {part: setting for part, setting in {**right, **change}.items() if setting is not None}
+            found.append(("product_data", key, [entry]))
+    return found

@@ -1,0 +1,84 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters that make objects of module clickhouse_schema from the options of role product_data."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
+Options = t.Mapping[str, t.Any]
+
+
+def _options(options: Options, passwords: t.Mapping[str, str]) -> product_data.ProductData:
+    """The role's options, checked."""
+    data = product_data.ProductData(**options, passwords=passwords)
+    found = product_data.problems(data)
+    if found:
+        raise AnsibleFilterError("; ".join(found))
+    return data
+
+
+def product_data_collections(options: Options, passwords: t.Mapping[str, str]) -> list[dict[str, str]]:
+    """The databases and the named collections of the sources.
+
+    :param options: the role's options C(database), C(sources) and C(snapshots).
+    :param passwords: passwords by the names of the sources.
+    """
+    return product_data.collection_objects(_options(options, passwords))
+
+
+def product_data_catalogue_queries(options: Options, passwords: t.Mapping[str, str]) -> list[dict[str, str]]:
+    """For each source with tables to copy the C(query) that reads their columns from the source's catalogue.
+
+    :param options: the role's options.
+    :param passwords: passwords by the names of the sources.
+    """
+    return product_data.catalogue_queries(_options(options, passwords))
+
+
+def product_data_objects(
+    options: Options, passwords: t.Mapping[str, str], results: t.Sequence[Options], tables: t.Sequence[str], check_mode: bool = False
+) -> dict[str, t.Any]:
+    """The tables and views of the snapshots: C(objects) and C(purge) as module clickhouse_schema takes them, and C(messages).
+
+    :param options: the role's options.
+    :param passwords: passwords by the names of the sources.
+    :param results: what module clickhouse_query returned for the queries of C(product_data_catalogue_queries), in a loop.
+    :param tables: names of the tables that the database has.
+    :param check_mode: whether this is check mode.
+    """
+    data = _options(options, passwords)
+    answers = []
+    for result in results:
+        answer = {"rows": result["rows"]} if "rows" in result else {"error": result.get("msg", "no answer")}
+        answers.append({"source": result["item"]["source"], **answer})
+    try:
+        return product_data.wanted(data, answers, tables, check_mode)._asdict()
+    except product_data.ProductDataError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
+def product_data_obsolete_objects(options: Options, passwords: t.Mapping[str, str], there: t.Sequence[Options]) -> list[dict[str, str]]:
+    """Tables over sources and named collections that nothing uses any more, declared absent.
+
+    :param options: the role's options.
+    :param passwords: passwords by the names of the sources.
+    :param there: C(database) and C(name) of each table of the role's databases, and of each named collection (without a database).
+    """
+    return product_data.obsolete_objects(_options(options, passwords), there)
+
+
+class FilterModule:
+    """Registers the filters."""
+
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {
+            "product_data_catalogue_queries": product_data_catalogue_queries,
+            "product_data_collections": product_data_collections,
+            "product_data_objects": product_data_objects,
+            "product_data_obsolete_objects": product_data_obsolete_objects,
+        }
