@@ -24,6 +24,7 @@ class Proxy:
 
     url: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     organisations: list[str | None] = field(default_factory=list)
     fault: Callable[[str, str, int], Fault | None] | None = None
 
@@ -44,7 +45,7 @@ class Proxy:
 
     def reset(self, fault: Callable[[str, str, int], Fault | None] | None = None) -> None:
         """Forget what was, and break what `fault` says."""
-        self.requests, self.organisations, self.fault = [], [], fault
+        self.requests, self.bodies, self.organisations, self.fault = [], [], [], fault
 
 
 class Listener(http.server.ThreadingHTTPServer):
@@ -68,6 +69,7 @@ def grafana_proxy(target: str) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             position = len(proxy.requests)
             proxy.requests.append((self.command, self.path))
+            proxy.bodies.append(body)
             proxy.organisations.append(self.headers.get("X-Grafana-Org-Id"))
             fault = proxy.fault(self.command, self.path, position) if proxy.fault else None
             if fault == DROP:

@@ -245,6 +245,17 @@ def info_spec(sections: t.Sequence[str]) -> Spec:
     return {**connection_spec(), "filter": {**_TEXTS, "choices": choices, "default": ["all"], "aliases": ["gather"]}}
 
 
+def test_notification_spec() -> Spec:
+    """Options of C(grafana_test_notification)."""
+    annotations = {"type": "dict", "default": {"description": "This is a test. Nothing is wrong."}}
+    return {
+        **connection_spec(),
+        "contact_points": {**_TEXTS, "default": []},
+        "labels": {"type": "dict", "default": {}},
+        "annotations": annotations,
+    }
+
+
 def access_spec() -> Spec:
     """Options of C(grafana_access)."""
     lists = {

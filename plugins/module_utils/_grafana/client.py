@@ -56,7 +56,9 @@ class NoOrganisation(GrafanaError):
 
 
 class Refused(GrafanaError):
-    """The server answered that it does not do it."""
+    """The server answered that it does not do it. C(answer) is the body, if that is JSON."""
+
+    answer: t.Any = None
 
 
 class TooManyRequests(Refused):
@@ -295,7 +297,9 @@ class Client:
             401: "the user or token is not accepted (url_username and url_password, or token, which may have expired)",
             403: "the user or token may not do this",
         }
-        return Refused(f"{where}: {status}: {advice.get(status, 'refused')}{said}", status)
+        refused = Refused(f"{where}: {status}: {advice.get(status, 'refused')}{said}", status)
+        refused.answer = json.loads(text) if text and _is_json(text) else None
+        return refused
 
 
 def _is_json(text: bytes) -> bool:
