@@ -176,6 +176,62 @@ def tokens_problem(tokens: t.Mapping[t.Any, t.Any]) -> str:
     return ""
 
 
+# Keys of Prometheus's scrape_configs whose value is a secret. Each has a sibling that names a file.
+_INLINE_SECRETS = frozenset(("password", "credentials", "bearer_token", "client_secret", "secret_key", "secrets", "key"))
+
+
+def _inline_secret(settings: t.Any) -> str:
+    """The path of the first secret that stands in settings of Prometheus itself."""
+    items = settings.items() if isinstance(settings, t.Mapping) else enumerate(settings) if isinstance(settings, list) else ()
+    for key, value in items:
+        inner = "" if key in _INLINE_SECRETS else _inline_secret(value)
+        if inner or key in _INLINE_SECRETS:
+            return f"{key}.{inner}" if inner else str(key)
+    return ""
+
+
+def scrape_configuration_problem(settings: t.Mapping[str, t.Any]) -> str:
+    """Why these cannot be settings of a job: secrets in them would be in a file that shows in diffs."""
+    found = _inline_secret(settings)
+    return f"{found} is a secret: put it into otel_collector_scrape_secrets, and name that file (password_file, ...)" if found else ""
+
+
+def scrape_jobs_problem(jobs: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be settings of jobs by name."""
+    for job, settings in jobs.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", str(job)):
+            return f"{job!r} is not a name: letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        if not isinstance(settings, t.Mapping):
+            return f"{job} has to be a dictionary of settings, empty where Prometheus's defaults do"
+        own = sorted(name for name in map(str, settings) if name == "job_name" or name.endswith("_sd_configs") or name == "static_configs")
+        if own:
+            return f"{job} has {', '.join(own)}, but its name and targets come from the inventory: use otel_collector_scrape_configs"
+        found = scrape_configuration_problem(settings)
+        if found:
+            return f"{job}.{found}"
+    return ""
+
+
+def scrape_targets_problem(targets: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be ports by job."""
+    for job, ports in targets.items():
+        listed = ports if isinstance(ports, list) else [ports]
+        different = set(map(str, listed)) - {"True", "False"}
+        if not listed or len(different) < len(listed) or not all(map(is_port, different)):
+            return f"{job} has to be a port, or a list of different ports: numbers from 1 to 65535"
+    return ""
+
+
+def secret_files_problem(files: t.Mapping[t.Any, t.Any]) -> str:
+    """Why these cannot be contents of files by name. Contents are not repeated."""
+    for name, content in files.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", str(name)):
+            return f"{name!r} is not a name of a file: letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        if not isinstance(content, str) or not content.strip():
+            return f"{name} has to be text that is not empty"
+    return ""
+
+
 def scalar_problem(value: t.Any) -> str:
     """Why a value cannot stand on a line of a configuration file, empty where it can."""
     if isinstance(value, (bool, int, float)):
@@ -389,6 +445,10 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
 # The same for dictionaries: what is wrong with it, empty where nothing is.
 DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "tokens by name": tokens_problem,
+    "a scrape configuration": scrape_configuration_problem,
+    "scrape jobs": scrape_jobs_problem,
+    "scrape targets": scrape_targets_problem,
+    "secret files": secret_files_problem,
     "settings of zoo.cfg": zoo_cfg_problem,
     "settings of grafana.ini": ini_problem,
     "secret settings of grafana.ini": secret_ini_problem,

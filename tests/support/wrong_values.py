@@ -58,6 +58,13 @@ BAD: dict[str, list[Any]] = {
         *({"shop": "short"}, {"shop": "x" * 20 + "\n"}, {"shop": 12345678901234567890}, {"a b": "x" * 20}, {"": "x" * 20}),
         {"shop": "x" * 20, "billing": "x" * 20},
     ],
+    r"a scrape configuration": [{"basic_auth": {"username": "u", "password": "p"}}, {"a": [{"authorization": {"credentials": "c"}}]}],
+    r"scrape jobs": [
+        *({"a b": {}}, {"../a": {}}, {"shop": "http"}, {"shop": {"job_name": "x"}}, {"shop": {"static_configs": []}}),
+        *({"shop": {"dns_sd_configs": []}}, {"shop": {"basic_auth": {"password": "p"}}}),
+    ],
+    r"scrape targets": [{"shop": 0}, {"shop": "http"}, {"shop": []}, {"shop": [80, 70000]}, {"shop": [80, 80]}, {"shop": True}],
+    r"secret files": [{"a/b": "x"}, {"../x": "y"}, {"a": ""}, {"a": 1}],
     r"settings of zoo.cfg": [
         *({"tickTime": "1\n4lw.commands.whitelist=*"}, {"a b": 1}, {"a\nb": 1}, {"tickTime": [1]}, {"x.y": "c:\\d"}, {"x": "y\\"}),
     ],

@@ -25,7 +25,6 @@ WITHOUT = {
     "otel_collector_prometheus_agent_config": "the same",
     "otel_collector_secret_config": "the same",
     "otel_collector_clickhouse_tls": "the same",
-    "otel_collector_scrape_configs": "the same",
     "telemetry_schema_objects": "module clickhouse_schema, before its first change",
 }
 
