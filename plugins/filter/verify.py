@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Filters of role verify: the query that finds records of a probe, and the report of what arrived where."""
+"""Filters of role verify: queries for the records of a probe and for what is kept too long, and the report of what arrived where."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typing as t
 SIGNALS = {"logs": ("log", "log_records"), "traces": ("trace", "spans"), "metrics": ("metric", "metric_points")}
 SAMPLE = re.compile(r"^(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)", re.MULTILINE)
 
+# As in the alert telemetry-retention: the rows of a day expire together, and merges for TTLs run every four hours.
+LATE_HOURS = 48
 TABLES = {
     "logs": ("otel_logs", "Timestamp"),
     "traces": ("otel_traces", "Timestamp"),
@@ -284,6 +286,50 @@ def grafana_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[st
     return table
 
 
+def verify_storage_query(database: str) -> str:
+    """The query that tells what a ClickHouse host keeps too long: telemetry past its retention, and its own logs.
+
+    :param database: where the telemetry tables are.
+    :returns: SQL; columns C(kind) (V(late), V(left over) or V(unbounded)), C(name), C(detail), C(hours) past the retention, and C(size).
+    """
+    logs = "database = 'system' AND endsWith(engine, 'MergeTree') AND match(name, '_log(_[0-9]+)?$')"
+    return (
+        "SELECT * FROM (SELECT 'late' AS kind, table AS name, concat(rule, ', ', volume) AS detail, toUInt32(overdue / 3600) AS hours, "
+        f"formatReadableSize(bytes) AS size FROM {database}.retention WHERE hours > {LATE_HOURS} "
+        "UNION ALL SELECT if(match(name, '[0-9]$'), 'left over', 'unbounded') AS kind, concat('system.', name) AS name, '' AS detail, "
+        f"toUInt32(0) AS hours, formatReadableSize(total_bytes) AS size FROM system.tables WHERE {logs} "
+        "AND (match(name, '[0-9]$') OR position(engine_full, ' TTL ') = 0)) ORDER BY kind, name, detail"
+    )
+
+
+def storage_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
+    """Rows of the table for what each ClickHouse host keeps too long; C(problem) is the message where that is telemetry.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    """
+    table = []
+    for host in groups.get("clickhouse", []):
+        asked = hostvars[host].get("__verify_storage") or {}
+        found = [(_storage_state(row), row["kind"] == "late") for row in asked.get("rows") or []]
+        if "rows" not in asked:
+            found = [(f"not read: {_line(str(asked.get('msg') or 'was not asked'))}", True)]
+        elif not any(late for _, late in found):
+            found = [("no row past its retention", False), *found]
+        for state, wrong in found:
+            row = {"signal": "storage", "where": f"ClickHouse on {host}", "seconds": None, "state": state}
+            table.append(row | {"problem": f"Storage of {host}: {state}" if wrong else ""})
+    return table
+
+
+def _storage_state(row: t.Mapping[str, t.Any]) -> str:
+    if row["kind"] == "late":
+        return f"{row['name']} has rows {row['hours']} h past their retention ({row['detail']}): see the runbook telemetry-retention"
+    if row["kind"] == "left over":
+        return f"{row['name']} ({row['size']}) is left over from other settings or an older version: playbook drop_old_system_logs drops it"
+    return f"{row['name']} ({row['size']}) has no TTL and grows for ever: give it one in clickhouse_config"
+
+
 def verify_report(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]], sender: str) -> dict[str, t.Any]:
     """What arrived where: C(table) as text, C(missing) with the last hop of each signal that did not arrive, and all C(problems).
 
@@ -292,12 +338,12 @@ def verify_report(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[s
     :param sender: the host that the records were sent from.
     """
     observed = observations(hostvars, groups, sender)
-    grafana = grafana_rows(hostvars, groups)
+    others = [*storage_rows(hostvars, groups), *grafana_rows(hostvars, groups)]
     missing = last_hops(observed)
     return {
-        "table": text_table([*table_rows(observed), *grafana]),
+        "table": text_table([*table_rows(observed), *others]),
         "missing": missing,
-        "problems": [*missing.values(), *(row["problem"] for row in grafana if row["problem"])],
+        "problems": [*missing.values(), *(row["problem"] for row in others if row["problem"])],
     }
 
 
@@ -305,4 +351,4 @@ class FilterModule:
     """Registers the filters."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
-        return {"verify_query": verify_query, "verify_report": verify_report}
+        return {"verify_query": verify_query, "verify_report": verify_report, "verify_storage_query": verify_storage_query}

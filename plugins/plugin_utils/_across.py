@@ -223,6 +223,7 @@ def _schema(host: Host) -> list[str]:
     if "telemetry_schema_login_host" not in host.given:
         found += _stranger(host, "telemetry_schema_login_user", host, "clickhouse_admin_user")
         found += _differs(host, "telemetry_schema_login_port", host, "clickhouse_https_port", "the server listens there")
+        found += _storage_policy(host)
         if str(host.value("telemetry_schema_secure", True)).lower() in ("false", "no", "0"):
             found.append("telemetry_schema_secure is off, and the role's servers listen by TLS only: take it out")
     return found
@@ -242,6 +243,24 @@ def _product_data(host: Host) -> list[str]:
         passwords if isinstance(passwords, dict) else {},
     )
     return found + product_data.problems(options)
+
+
+def _storage_policy(host: Host) -> list[str]:
+    """Tiers need a storage policy that the server has, with the volume."""
+    policy, cold = host.text("telemetry_schema_storage_policy"), host.text("telemetry_schema_cold_volume")
+    retention = host.value("telemetry_schema_retention")
+    entries = retention.items() if isinstance(retention, dict) else ()
+    tiered = [name for name, entry in entries if isinstance(entry, dict) and "cold_after" in entry]
+    if not policy:
+        missing = "and telemetry_schema_storage_policy is empty: set it"
+        return [f"telemetry_schema_retention: {name} has cold_after, {missing}" for name in tiered]
+    config = host.value("clickhouse_config")
+    declared = config.get("storage_configuration", {}).get("policies", {}) if isinstance(config, dict) else {}
+    if policy not in declared:
+        return [f"telemetry_schema_storage_policy is {policy}: declare it in clickhouse_config, storage_configuration.policies"]
+    if tiered and cold not in declared[policy].get("volumes", {}):
+        return [f"telemetry_schema_cold_volume is {cold}: storage policy {policy} in clickhouse_config has no such volume, name one of it"]
+    return []
 
 
 def _grafana(host: Host, server: Host | None) -> list[str]:

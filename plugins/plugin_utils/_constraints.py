@@ -24,6 +24,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import (
     _grafana_content,
     _grafana_notifications,
     _grafana_plugins,
+    _retention,
 )
 
 # Folders that belong to the system, at any depth. Units with ProtectHome and PrivateTmp do not see /home, /root, /run/user and /tmp.
@@ -464,6 +465,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "a data source": datasource_problem,
     "a scope of deletions": _grafana_content.purge_problem,
     "passwords of sources": passwords_problem,
+    "a retention of telemetry": _retention.retention_problem,
     "receivers of alerts": _grafana_alerts.receivers_problem,
     "settings of alerts": lambda settings: _grafana_alerts.settings_problem(settings, _grafana_alerts.shipped()),
 }

@@ -52,7 +52,7 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         ("clickhouse",),
         (
             *("telemetry_schema_database", "telemetry_schema_cluster", "telemetry_schema_replicated", "telemetry_schema_objects"),
-            *(f"telemetry_schema_{kind}_ttl_days" for kind in ("logs", "traces", "metrics", "rollup")),
+            *("telemetry_schema_retention", "telemetry_schema_storage_policy", "telemetry_schema_cold_volume"),
             *("telemetry_schema_deduplication_window", "telemetry_schema_deduplication_seconds", "telemetry_schema_min_free_disk_ratio"),
         ),
         "servers of a cluster have the same tables",

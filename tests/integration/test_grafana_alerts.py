@@ -22,8 +22,6 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
 from ansible_collections.groundwork.observability.plugins.filter.grafana_alerts import grafana_alert_rules
 
@@ -32,6 +30,7 @@ from tests.support.clickhouse import ClickHouse, until
 from tests.support.daemon import Daemon, free_ports
 from tests.support.grafana_alerts import RuleError, evaluate
 from tests.support.pki import Pki
+from tests.support.rendered import rendered
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -42,10 +41,13 @@ GROUPS = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RO
 VALUES = {
     "cluster": "otel",
     "zookeeper_hosts": ["zk1", "zk2", "zk3"],
-    "node_agent_hosts": ["h1", "h2"],
+    "database": "otel",
     "slo_percent": 99.9,
     "certificates": ["h1 1900000000", "h2 1980000000"],
 }
+DAY = 86400
+DEBUGGER = {"where": "ServiceName = 'debugger'", "keep": "3d"}
+RETENTION = {"logs": {"keep": "11d", "rules": [DEBUGGER]}}
 # Alerts that are not judged without a shard.
 EVERY_SHARD = [alert["uid"] for group in GROUPS for alert in group["alerts"] if alert.get("every_shard")]
 RULES = {rule["uid"]: rule for group in grafana_alert_rules(GROUPS, VALUES) for rule in group["rules"]}
@@ -73,15 +75,6 @@ class Case:
     quiet: State
     # No row is what a good state looks like.
     empty: bool = False
-
-
-def rendered(role: str, expression: str, **values: Any) -> Any:
-    """What an expression is with the defaults and variables of a role."""
-    loader = DataLoader()
-    known: dict[str, Any] = {}
-    for path in (ROLES / role / "defaults/main.yml", *(ROLES / role / "vars/main").glob("*.yml")):
-        known |= loader.load_from_file(str(path), trusted_as_template=True)
-    return Templar(loader=loader, variables={**known, **values}).template(trust_as_template(f"{{{{ {expression} }}}}"))
 
 
 def grafana_user() -> str:
@@ -128,12 +121,19 @@ def server(tmp_path_factory: pytest.TempPathFactory, zookeeper_metrics: int) -> 
         use_cluster(node, other_shards=1)
         with node:
             objects = rendered(
-                "telemetry_schema", "__telemetry_schema_objects", telemetry_schema_cluster="otel", telemetry_schema_replicated=False
+                "telemetry_schema",
+                "__telemetry_schema_objects",
+                telemetry_schema_cluster="otel",
+                telemetry_schema_replicated=False,
+                telemetry_schema_retention=RETENTION,
             )
             node.query("CREATE DATABASE otel")
             for item in objects:
                 if "ddl" in item:
                     node.query(item["ddl"])
+            hosts = "('h1', ['node_agent'], 0), ('h2', ['node_agent'], 0), ('gone', ['node_agent'], 0), ('bare', [], 0)"
+            node.query(f"INSERT INTO otel.inventory_hosts (host, groups, is_deleted) VALUES {hosts}")
+            node.query("INSERT INTO otel.inventory_hosts (host, groups, is_deleted) VALUES ('gone', ['node_agent'], 1)")
             node.query("SYSTEM FLUSH LOGS query_log, part_log")
             yield node
 
@@ -145,6 +145,7 @@ def empty(server: ClickHouse) -> Iterator[ClickHouse]:
     for table in tables.split():
         server.query(f"TRUNCATE TABLE otel.{table}")
     yield server
+    server.query("SYSTEM START TTL MERGES")
     for table in server.query("SELECT table FROM system.detached_tables WHERE database = 'otel'").split():
         server.query(f"ATTACH TABLE otel.{table}")
     for table in ("snapshot", "product", "t", "t1", "t2"):
@@ -330,6 +331,11 @@ def grafana_counter(metric: str, value: str, count: int = 3, **attributes: str) 
     ]
 
 
+def late_rows(*inserts: str) -> list[str]:
+    """Rows past their time, on a server that does not delete them."""
+    return ["SYSTEM STOP TTL MERGES otel.otel_logs_local", *inserts]
+
+
 HOST = "@host@"
 UP, DOWN = 1, 0
 H1 = {"host": "h1"}
@@ -501,6 +507,16 @@ CASES = {
         State([log("shop.service: Failed with result \\'exit-code\\'.", "systemd")], firing=({**H1, "unit": "shop.service"},)),
         State([log("shop.service: Deactivated successfully.", "systemd")]),
         empty=True,
+    ),
+    "telemetry-retention": Case(
+        State(
+            late_rows(log("old", "shop", ago=13 * DAY + 3600), log("noise", "debugger", ago=10 * DAY)),
+            firing=(
+                {"host": HOST, "table": "otel_logs_local", "volume": "default", "rule": "all rows"},
+                {"host": HOST, "table": "otel_logs_local", "volume": "all volumes", "rule": DEBUGGER["where"]},
+            ),
+        ),
+        State(late_rows(log("old", "shop", ago=12 * DAY), log("noise", "debugger", ago=4 * DAY))),
     ),
     "heartbeat": Case(State([gauge("up", UP)], firing=({},)), State([gauge("up", UP, ago=400)])),
     "telemetry-metrics-stale": Case(State([gauge("up", UP, ago=310)], firing=({},)), State([gauge("up", UP, ago=290)])),

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import typing as t
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.support.zookeeper import ZooKeeper
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-OBJECTS = 27
+OBJECTS = 29
 
 # The INSERT statements of clickhouseexporter 0.149.0 (internal/sqltemplates), with a value for each column.
 SCOPE = {"ScopeSchemaUrl": "s", "ScopeName": "lib", "ScopeVersion": "1", "ScopeAttributes": {"k": "v"}}
@@ -123,6 +124,7 @@ ROWS: dict[str, dict[str, t.Any]] = {
     },
 }
 
+DEBUG = {"where": "SeverityNumber < 9", "keep": "3d"}
 Play = Callable[..., dict[str, dict[str, t.Any]]]
 
 
@@ -154,7 +156,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """Run the role by ansible-playbook on both nodes at once; the result of the module by host."""
+    """Run the role by ansible-playbook on both nodes at once; the module's result by host, and whether hosts were written."""
     folder = tmp_path_factory.mktemp("play")
     hosts = {
         f"ch{number}": {"ansible_host": node.host, "telemetry_schema_login_port": node.port} for number, node in enumerate(cluster.nodes)
@@ -165,11 +167,12 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
         "telemetry_schema_secure": False,
         "ansible_become": False,
     }
-    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}), encoding="utf-8")
     role = {"role": "groundwork.observability.telemetry_schema"}
-    (folder / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": [role]}]), encoding="utf-8")
+    (folder / "play.json").write_text(json.dumps([{"hosts": "ch*", "gather_facts": False, "roles": [role]}]), encoding="utf-8")
 
-    def run(*arguments: str) -> dict[str, dict[str, t.Any]]:
+    def run(*arguments: str, more: dict[str, t.Any] | None = None) -> dict[str, dict[str, t.Any]]:
+        inventory = {"all": {"hosts": hosts, "vars": shared, "children": more or {}}}
+        (folder / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
         answer = subprocess.run(
             [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.json", folder / "play.json", *arguments],
             env={
@@ -183,8 +186,11 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
             check=False,
         )
         assert answer.stdout.lstrip().startswith("{"), answer.stdout + answer.stderr
-        tasks = json.loads(answer.stdout)["plays"][0]["tasks"]
-        return t.cast("dict[str, dict[str, t.Any]]", tasks[-1]["hosts"])
+        tasks = {task["task"]["name"].partition(" : ")[2]: task["hosts"] for task in json.loads(answer.stdout)["plays"][0]["tasks"]}
+        refused = {host: result for host, result in tasks["Refuse a newer schema"].items() if result.get("failed")}
+        made = refused or tasks["Create the telemetry tables"]
+        written = tasks.get("Write the hosts of the inventory", {})
+        return {host: {**result, "written": written.get(host, {}).get("changed", False)} for host, result in made.items()}
 
     return run
 
@@ -214,10 +220,11 @@ def test_check_create_and_second_run_on_both_replicas_at_once(cluster: Cluster, 
         assert check[host]["changed"]
         assert len(do[host]["statements"]) == OBJECTS
         assert do[host]["statements"] == check[host]["statements"]
+        assert check[host]["written"] and do[host]["written"]
     for again in (play(), play("--check")):
         for result in again.values():
             assert "failed" not in result, result["msg"]
-            assert not result["changed"]
+            assert not result["changed"] and not result["written"]
             assert {state["status"] for state in result["objects"]} == {"present"}
     for node in cluster.nodes:
         replicas = node.query("SELECT countIf(is_readonly), min(total_replicas), count() FROM system.replicas")
@@ -317,17 +324,50 @@ def test_replica_that_differs_is_altered_to_match(cluster: Cluster, play: Play) 
     assert not any(result["changed"] for result in play().values())
 
 
+def test_hosts_that_join_and_leave_the_inventory(cluster: Cluster, play: Play) -> None:
+    """Also a thousand at once, by one statement."""
+    hosts = "SELECT host, groups FROM otel.inventory_hosts FINAL ORDER BY host"
+    assert [node.query(hosts) for node in cluster.nodes] == ["ch0\t[]\nch1\t[]"] * 2
+    many = {"node_agent": {"hosts": {f"app{number:04}": None for number in range(1000)}}}
+    joined = play(more=many)
+    assert all(result["written"] and not result["changed"] for result in joined.values())
+    for node in cluster.nodes:
+        assert node.query(f"SELECT count(), countIf(has(groups, 'node_agent')) FROM ({hosts})") == "1002\t1000"
+        assert node.query("SELECT uniq(written) FROM otel.inventory_hosts WHERE host LIKE 'app%'") == "1"
+    assert not any(result["written"] for result in play(more=many).values())
+    left = play()
+    assert all(result["written"] for result in left.values())
+    assert [node.query(hosts) for node in cluster.nodes] == ["ch0\t[]\nch1\t[]"] * 2
+
+
 def test_changed_retention_is_applied_and_reverted(cluster: Cluster, play: Play) -> None:
-    for days in (3, 14):
-        arguments = ("-e", json.dumps({"telemetry_schema_logs_ttl_days": days}))
+    for retention, ttl in (
+        (
+            {"logs": {"keep": "10d", "rules": [DEBUG]}},
+            "toIntervalDay(10), toDateTime(Timestamp) + toIntervalDay(3) WHERE (SeverityNumber < 9)",
+        ),
+        ({}, "toIntervalDay(14)"),
+    ):
+        arguments = ("-e", json.dumps({"telemetry_schema_retention": retention}))
         announced = [result["statements"] for result in play("--check", *arguments).values()]
         assert announced[0] == announced[1]
-        assert len(announced[0]) == 1
+        assert len(announced[0]) == 2, "the table, and the view that compares its rows with the retention"
         made = [statement for result in play(*arguments).values() for statement in result["statements"]]
         assert set(made) == set(announced[0])
         for node in cluster.nodes:
-            assert f"toIntervalDay({days})" in node.query("SHOW CREATE TABLE otel.otel_logs_local")
+            assert f"TTL toDateTime(Timestamp) + {ttl}\n" in node.query("SHOW CREATE TABLE otel.otel_logs_local FORMAT TSVRaw")
         assert not any(result["changed"] for result in play(*arguments).values())
+
+
+def test_newer_schema_is_refused(cluster: Cluster, play: Play) -> None:
+    """Nothing is changed on the server that has it."""
+    cluster.nodes[0].query("ALTER DATABASE otel MODIFY COMMENT 'telemetry schema 99'")
+    cluster.nodes[0].query("ALTER TABLE otel.otel_logs_local MODIFY SETTING replicated_deduplication_window = 1")
+    (result,) = play("--limit", "ch0").values()
+    assert "Database otel of ch0 has version 99 of the telemetry schema, and this collection knows version 2" in result["msg"]
+    assert "replicated_deduplication_window = 1," in cluster.nodes[0].query("SHOW CREATE TABLE otel.otel_logs_local")
+    cluster.nodes[0].query("ALTER DATABASE otel MODIFY COMMENT 'telemetry schema 1'")
+    assert "ALTER DATABASE otel MODIFY COMMENT 'telemetry schema 2'" in play("--limit", "ch0")["ch0"]["statements"]
 
 
 @pytest.mark.parametrize(
@@ -341,3 +381,68 @@ def test_unalterable_change_is_drift(play: Play, variables: dict[str, t.Any], li
     for result in play("--check", "-e", json.dumps(variables)).values():
         assert result["failed"]
         assert line in result["msg"]
+
+
+class Writer(threading.Thread):
+    """Inserts a log and a span a turn, through the replicas in turn, until it is told to stop. Each has its own name."""
+
+    def __init__(self, nodes: tuple[ClickHouse, ...]) -> None:
+        super().__init__()
+        self.nodes, self.stop, self.turns, self.error = nodes, threading.Event(), 0, ""
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            node, service = self.nodes[self.turns % len(self.nodes)], f"turn {self.turns}"
+            try:
+                insert(node, "otel_logs_local", [{**LOG, "ServiceName": service}])
+                insert(node, "otel_traces_local", [{**TRACE, "ServiceName": service}])
+            except Exception as error:
+                self.error = f"{service}: {error}"
+                return
+            self.turns += 1
+            self.stop.wait(0.02)
+
+
+def test_upgrade_from_version_1_while_rows_are_written(cluster: Cluster, play: Play) -> None:
+    """With another retention at the same time, so that tables are altered. Check mode rehearses it and changes nothing."""
+    for node in cluster.nodes:
+        node.query("DROP DATABASE otel SYNC")
+    old = (Path(__file__).parent / "telemetry_schema_1.sql").read_text(encoding="utf-8")
+    for node in cluster.nodes:
+        for statement in old.split(";\n\n"):
+            node.query(statement.rstrip().rstrip(";"))
+        node.query("SYSTEM START TTL MERGES")
+    for table, row in ROWS.items():
+        insert(cluster.nodes[0], f"{table}_local", [row])
+    retention = ("-e", json.dumps({"telemetry_schema_retention": {"logs": {"keep": "10d", "rules": [DEBUG]}}}))
+    writer = Writer(cluster.nodes)
+    writer.start()
+    try:
+        definitions = "SELECT groupArray(create_table_query) FROM (SELECT * FROM system.tables WHERE database = 'otel' ORDER BY name)"
+        before = cluster.nodes[0].query(definitions)
+        rehearsed = play("--check", *retention)
+        assert cluster.nodes[0].query(definitions) == before
+        done = play(*retention)
+    finally:
+        writer.stop.set()
+        writer.join()
+    assert writer.error == "" and writer.turns > 0
+    statements = rehearsed["ch0"]["statements"]
+    assert [statement.partition(" (")[0].partition(" AS ")[0].partition("\n")[0] for statement in statements] == [
+        "ALTER DATABASE otel MODIFY COMMENT 'telemetry schema 2'",
+        "ALTER TABLE otel.otel_logs_local",
+        "CREATE TABLE otel.inventory_hosts",
+        "CREATE VIEW otel.retention",
+    ]
+    assert {statement for result in done.values() for statement in result["statements"]} == set(statements)
+    assert not any(result["changed"] or result["written"] for result in play(*retention).values())
+    for node in cluster.nodes:
+        for table in ("otel_logs_local", "otel_traces_local"):
+            node.query(f"SYSTEM SYNC REPLICA otel.{table}")
+            counted = node.query(f"SELECT count(), uniq(ServiceName), countIf(ServiceName = 'shop') FROM otel.{table}")
+            assert counted == f"{writer.turns + 1}\t{writer.turns + 1}\t1", table
+        for roll_up, rows in (("logs_volume_1m_local", "sum(Rows)"), ("traces_red_1m_local", "sum(Calls)")):
+            node.query(f"SYSTEM SYNC REPLICA otel.{roll_up}")
+            assert node.query(f"SELECT {rows} FROM otel.{roll_up}") == str(writer.turns + 1)
+        for table in ROWS:
+            assert node.query(f"SELECT countIf(ServiceName = 'shop') FROM otel.{table}_local") == "1", table

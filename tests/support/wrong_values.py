@@ -12,6 +12,7 @@ ROLES = ("common", *_components.components())
 UNIT_LINE = "\nExecStartPre=/bin/true"
 PLUGIN: dict[str, Any] = {"id": "a-b", "version": "1.0"}
 RULE: dict[str, Any] = {"uid": "r", "title": "R", "condition": "A", "data": [{"refId": "A", "datasourceUid": "clickhouse", "model": {}}]}
+DEBUG = {"where": "SeverityNumber < 9", "keep": "3d"}
 LDAP = {"host": "ldap.example.com", "search_base_dns": ["dc=example,dc=com"], "search_filter": "(cn=%s)"}
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
 BAD: dict[str, list[Any]] = {
@@ -115,6 +116,16 @@ BAD: dict[str, list[Any]] = {
         *({"dashboards": ["x"]}, {"datasources": "*"}, {"datasources": [""]}, {"templates": [1]}, {"folders": ["shop-*"]}),
     ],
     r"passwords of sources": [{"a b": "x"}, {"shop": ""}, {"shop": 12345678}, {"shop": "two\nlines"}, {"shop": ["x"]}],
+    r"a retention of telemetry": [
+        *({"log": {}}, {"logs": "14d"}, {"logs": {"kep": "14d"}}, {"metrics_gauge_5m": {"rules": [DEBUG]}}),
+        {"traces_red_1m": {"cold_after": "3d"}},
+        *({"logs": {"keep": keep}} for keep in ("14", 14, "0d", "2w", "18251d", "-1d", "14d" + UNIT_LINE)),
+        *({"traces": {"cold_after": after}} for after in ("7d", "8d", "soon", "forever")),
+        *({"logs": {"rules": rules}} for rules in ("x", ["x"], [{"keep": "3d"}])),
+        *({"logs": {"rules": [{**DEBUG, "keep": keep}]}} for keep in ("15d", "forever")),
+        *({"logs": {"rules": [{**DEBUG, "where": where}]}} for where in ("", "a\nb", 1)),
+        *({"logs": {"keep": "2d", "rules": [DEBUG]}}, {"logs": {"rules": [{**DEBUG, "for": "3d"}]}}),
+    ],
     r"receivers of alerts": [{"critical": ["x"]}, {"default": ["x"]}, {"default": "x", "page": ["x"]}, {"default": "x", "info": "x"}],
     r"settings of alerts": [
         *({"no-such-alert": {}}, {"clickhouse-disk": 80}, {"clickhouse-disk": {"treshold": 80}}, {"clickhouse-down": {"threshold": 1}}),

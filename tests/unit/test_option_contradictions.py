@@ -136,7 +136,27 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
     "two names of a user": (lambda i: i.set("ch1", clickhouse_monitor_user="watcher"), ("clickhouse_monitor_user differs",)),
     "one name for two users": (lambda i: i.set(clickhouse_monitor_user="ingest"), ("clickhouse_admin_user", "ingest", "its own name")),
     "two databases": (lambda i: i.set("ch2", telemetry_schema_database="other"), ("telemetry_schema_database differs",)),
-    "two lifetimes of rows": (lambda i: i.set("ch2", telemetry_schema_logs_ttl_days=1), ("telemetry_schema_logs_ttl_days differs",)),
+    "two lifetimes of rows": (
+        lambda i: i.set("ch2", telemetry_schema_retention={"logs": {"keep": "1d"}}),
+        ("telemetry_schema_retention differs",),
+    ),
+    "rows become cold without a storage policy": (
+        lambda i: i.set("ch1 ch2", telemetry_schema_retention={"logs": {"cold_after": "3d"}}),
+        ("telemetry_schema_retention: logs has cold_after", "set it"),
+    ),
+    "a storage policy that no server has": (
+        lambda i: i.set("ch1 ch2", telemetry_schema_storage_policy="tiered"),
+        ("telemetry_schema_storage_policy is tiered", "clickhouse_config, storage_configuration.policies"),
+    ),
+    "rows become cold where no volume is": (
+        lambda i: i.set(
+            "ch1 ch2",
+            clickhouse_config={"storage_configuration": {"policies": {"tiered": {"volumes": {"default": {"disk": "default"}}}}}},
+            telemetry_schema_storage_policy="tiered",
+            telemetry_schema_retention={"logs": {"cold_after": "3d"}},
+        ),
+        ("telemetry_schema_cold_volume is cold", "tiered"),
+    ),
     "replicated on one of two": (lambda i: i.set("ch2", telemetry_schema_replicated=False), ("telemetry_schema_replicated differs",)),
     "two gateway tokens": (
         lambda i: i.set("app1", otel_collector_gateway_token="another-0123456789"),

@@ -18,6 +18,7 @@ from .change import Change
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
 # Parts of a column behind its type, in the order in which the server writes them.
+_POLICY = "storage_policy"
 _PARTS = (*_DEFAULTS, "COMMENT", "CODEC", "STATISTICS", "TTL", "SETTINGS")
 _ITEMS = ("INDEX", "CONSTRAINT", "PROJECTION")
 # Kinds of default whose values are not kept on disk.
@@ -105,9 +106,10 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
     With C(materialize) new indices and projections are also built for the parts that are there.
 
     One statement where the server allows it: it checks all commands before it does the first. What goes before it: columns that make
-    place for columns below their name (C(b) for C(b.x)); a server that does both at once while it rewrites rows dies (26.7). What goes
-    after it: columns that others were computed from, for the server asks the table as it is before. The second of the halves only drops
-    columns. The sample is of a row that shows whether the server can rewrite one.
+    place for columns below their name (C(b) for C(b.x)); a server that does both at once while it rewrites rows dies (26.7). So does a
+    storage policy, among whose volumes the server looks for those that a TTL names. What goes after it: columns that others were computed
+    from, for the server asks the table as it is before. The second of the halves only drops columns. The sample is of a row that shows
+    whether the server can rewrite one.
     """
     old, new = parse_elements(sql_clauses.clause_text(have, "columns")), parse_elements(sql_clauses.clause_text(want, "columns"))
     needs: list[tuple[str, str]] = []
@@ -136,7 +138,7 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
     later = [text for column, text in drops.items() if column in used]
     commands = [*dropped, *anew, *columns, *now, *added, *table]
     first = [command for command in commands if command not in now]
-    return Change(
+    change = Change(
         _alter_statements(name, earlier, commands, later),
         tuple(needs),
         tuple(impossible),
@@ -147,6 +149,7 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
         name,
         halves=(_alter_statements(name, earlier, first), _alter_statements(name, [*now, *later])) if now or later else (),
     )
+    return change.after(*_alter_statements(name, _policy_command(have, want)))
 
 
 def _alter_statements(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
@@ -343,17 +346,25 @@ def _table_clauses(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> list
             commands.append(f"MODIFY {new}")
         elif old and not new and remove:
             commands.append(remove)
-    before, after = (
-        sql_clauses.parse_settings(sql_clauses.clause_text(have, "settings")),
-        sql_clauses.parse_settings(sql_clauses.clause_text(want, "settings")),
-    )
-    changed = [f"{name} = {value}" for name, value in after.items() if before.get(name) != value]
-    removed = [name for name in before if name not in after]
-    if changed:
-        commands.append(f"MODIFY SETTING {', '.join(changed)}")
+    changed, removed = _changed_settings(have, want)
+    pairs = [f"{name} = {value}" for name, value in changed.items() if name != _POLICY]
+    if pairs:
+        commands.append(f"MODIFY SETTING {', '.join(pairs)}")
     if removed:
         commands.append(f"RESET SETTING {', '.join(removed)}")
     return commands
+
+
+def _policy_command(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> list[str]:
+    """The command that changes the storage policy, if it changes."""
+    changed, _removed = _changed_settings(have, want)
+    return [f"MODIFY SETTING {_POLICY} = {changed[_POLICY]}"] if _POLICY in changed else []
+
+
+def _changed_settings(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> tuple[dict[str, str], list[str]]:
+    """Settings that get another value, with that, and those that are taken out."""
+    before, after = (sql_clauses.parse_settings(sql_clauses.clause_text(clauses, "settings")) for clauses in (have, want))
+    return {name: value for name, value in after.items() if before.get(name) != value}, [name for name in before if name not in after]
 
 
 def is_nullable(kind: str) -> bool:

@@ -203,7 +203,12 @@ def test_report() -> None:
     hostvars: dict[str, t.Any] = {
         "app1": {"__verify_probe": probe},
         "gw1": {"__verify_grafana": {"msg": "Connection refused"}},
-        "ch1": {"clickhouse_shard": 1, "clickhouse_replica": "a", "__verify_stored": {"json": {"data": [{"now": 101, "logs": 0}]}}},
+        "ch1": {
+            "clickhouse_shard": 1,
+            "clickhouse_replica": "a",
+            "__verify_stored": {"json": {"data": [{"now": 101, "logs": 0}]}},
+            "__verify_storage": {"rows": []},
+        },
     }
     groups = {"gateway": ["gw1"], "clickhouse": ["ch1"], "grafana": ["gw1"]}
     report = verify.verify_report(hostvars, groups, "app1")
@@ -212,7 +217,32 @@ def test_report() -> None:
         report["missing"]["logs"],
         "Grafana on gw1: its data source clickhouse is not healthy: Connection refused",
     ]
-    assert [line.split()[0] for line in report["table"].splitlines()] == ["signal", "log", "log", "query"]
+    assert [line.split()[0] for line in report["table"].splitlines()] == ["signal", "log", "log", "storage", "query"]
     hostvars["ch1"]["__verify_stored"]["json"]["data"][0]["logs"] = 1
     hostvars["gw1"]["__verify_grafana"] = {"json": {"status": "OK"}}
     assert verify.verify_report(hostvars, groups, "app1") | {"table": ""} == {"table": "", "missing": {}, "problems": []}
+
+
+def test_storage() -> None:
+    late = {"kind": "late", "name": "otel_logs_local", "detail": "all rows, cold", "hours": 49, "size": "1.00 MiB"}
+    old = {"kind": "left over", "name": "system.query_log_0", "detail": "", "hours": 0, "size": "2.00 MiB"}
+    unbounded = {"kind": "unbounded", "name": "system.trace_log", "detail": "", "hours": 0, "size": "3.00 MiB"}
+    hostvars = {
+        "ch1": {"__verify_storage": {"rows": [late, old]}},
+        "ch2": {"__verify_storage": {"rows": [old, unbounded]}},
+        "ch3": {"__verify_storage": {"msg": "Connection refused"}},
+    }
+    found = verify.storage_rows(hostvars, {"clickhouse": list(hostvars)})
+    assert [(row["where"][-3:], row["state"].partition(":")[0]) for row in found] == [
+        ("ch1", "otel_logs_local has rows 49 h past their retention (all rows, cold)"),
+        ("ch1", "system.query_log_0 (2.00 MiB) is left over from other settings or an older version"),
+        ("ch2", "no row past its retention"),
+        ("ch2", "system.query_log_0 (2.00 MiB) is left over from other settings or an older version"),
+        ("ch2", "system.trace_log (3.00 MiB) has no TTL and grows for ever"),
+        ("ch3", "not read"),
+    ]
+    # Log tables of the server itself are no reason to fail.
+    assert [row["problem"] for row in found if row["problem"]] == [
+        f"Storage of ch1: {found[0]['state']}",
+        "Storage of ch3: not read: Connection refused",
+    ]
