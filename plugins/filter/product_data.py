@@ -15,7 +15,8 @@ Options = t.Mapping[str, t.Any]
 
 def _options(options: Options, passwords: t.Mapping[str, str]) -> product_data.ProductData:
     """The role's options, checked."""
-    data = product_data.ProductData(**options, passwords=passwords)
+    of_sources = {name: password for name, password in passwords.items() if name != product_data.DICTIONARY}
+    data = product_data.ProductData(**options, passwords=of_sources, dictionary_password=passwords.get(product_data.DICTIONARY, ""))
     found = product_data.problems(data)
     if found:
         raise AnsibleFilterError("; ".join(found))
@@ -25,8 +26,8 @@ def _options(options: Options, passwords: t.Mapping[str, str]) -> product_data.P
 def product_data_collections(options: Options, passwords: t.Mapping[str, str]) -> list[dict[str, str]]:
     """The databases and the named collections of the sources.
 
-    :param options: the role's options C(database), C(sources) and C(snapshots).
-    :param passwords: passwords by the names of the sources.
+    :param options: the role's options C(database), C(sources), C(snapshots), C(dictionaries) and C(dictionary_user).
+    :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     """
     return product_data.collection_objects(_options(options, passwords))
 
@@ -35,7 +36,7 @@ def product_data_catalogue_queries(options: Options, passwords: t.Mapping[str, s
     """For each source with tables to copy the C(query) that reads their columns from the source's catalogue.
 
     :param options: the role's options.
-    :param passwords: passwords by the names of the sources.
+    :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     """
     return product_data.catalogue_queries(_options(options, passwords))
 
@@ -46,7 +47,7 @@ def product_data_objects(
     """The tables and views of the snapshots: C(objects) and C(purge) as module clickhouse_schema takes them, and C(messages).
 
     :param options: the role's options.
-    :param passwords: passwords by the names of the sources.
+    :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     :param results: what module clickhouse_query returned for the queries of C(product_data_catalogue_queries), in a loop.
     :param tables: names of the tables that the database has.
     :param check_mode: whether this is check mode.
@@ -63,11 +64,11 @@ def product_data_objects(
 
 
 def product_data_obsolete_objects(options: Options, passwords: t.Mapping[str, str], there: t.Sequence[Options]) -> list[dict[str, str]]:
-    """Tables over sources and named collections that nothing uses any more, declared absent.
+    """Tables over sources, dictionaries and named collections that are not declared any more, declared absent.
 
     :param options: the role's options.
-    :param passwords: passwords by the names of the sources.
-    :param there: C(database) and C(name) of each table of the role's databases, and of each named collection (without a database).
+    :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
+    :param there: C(database), C(name) and C(kind) of each table of the role's databases, and of each named collection (without a database).
     """
     return product_data.obsolete_objects(_options(options, passwords), there)
 

@@ -241,7 +241,10 @@ def _product_data(host: Host) -> list[str]:
         _dictionaries(host.value("product_data_sources")),
         _dictionaries(host.value("product_data_snapshots")),
         passwords if isinstance(passwords, dict) else {},
+        _dictionaries(host.value("product_data_dictionaries")),
     )
+    if options.dictionaries and "product_data_login_host" not in host.given:
+        found += _stranger(host, "product_data_dictionary_user", host, "clickhouse_grafana_user")
     return found + product_data.problems(options)
 
 

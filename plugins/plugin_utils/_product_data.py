@@ -26,6 +26,8 @@ ENGINES = {"postgresql": "PostgreSQL", "mysql": "MySQL"}
 # What holds the moment of a snapshot that is kept beside later ones.
 TIME = "snapshot_time"
 REFRESH, HISTORY = "_refresh", "_history"
+# Of named collections: no source is called so.
+DICTIONARY = "dictionary"
 # A snapshot is late after so many intervals without a success.
 LATE_AFTER = 3
 _UNITS = (("DAY", 86400), ("HOUR", 3600), ("MINUTE", 60), ("SECOND", 1))
@@ -69,6 +71,10 @@ class ProductData:
     sources: t.Sequence[Options] = ()
     snapshots: t.Sequence[Options] = ()
     passwords: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    dictionaries: t.Sequence[Options] = ()
+    # Who reads the snapshots for the dictionaries.
+    dictionary_user: str = ""
+    dictionary_password: str = ""
 
     @property
     def source_database(self) -> str:
@@ -91,8 +97,27 @@ class ProductData:
 
     def collection(self, source: Options) -> str:
         """The name of the named collection of a source."""
-        place = f"{self.database}_{source['name']}"
-        return f"{place}_{digest(self.collection_values(source), place)[:16]}"
+        return self._named(source["name"], self.collection_values(source))
+
+    @property
+    def dictionary_values(self) -> dict[str, str]:
+        """What the named collection of the dictionaries holds."""
+        return {"password": self.dictionary_password, "user": self.dictionary_user}
+
+    @property
+    def dictionary_collection(self) -> str:
+        """The name of the named collection of the dictionaries."""
+        return self._named(DICTIONARY, self.dictionary_values)
+
+    @property
+    def collections(self) -> dict[str, dict[str, str]]:
+        """The values of each named collection, by its name."""
+        found = {self.collection(source): self.collection_values(source) for source in self.sources}
+        return {**found, self.dictionary_collection: self.dictionary_values} if self.dictionaries else found
+
+    def _named(self, name: str, values: t.Mapping[str, str]) -> str:
+        place = f"{self.database}_{name}"
+        return f"{place}_{digest(values, place)[:16]}"
 
     def table_of(self, snapshot: Options) -> str:
         """The table of a snapshot in the source, with its schema or database."""
@@ -135,6 +160,9 @@ def problems(data: ProductData) -> list[str]:
     for name in data.passwords:
         if name not in names:
             found.append(f"product_data_passwords has an entry {name}, but product_data_sources has only {_list(names)}")
+    if DICTIONARY in names:
+        found.append(f"product_data_sources: {DICTIONARY} is a name of the role: choose another")
+    found += _dictionary_problems(data)
     for number, snapshot in enumerate(data.snapshots):
         where = f"product_data_snapshots[{number}] ({snapshot.get('name')})"
         found += [f"{where}: {problem}" for problem in _snapshot_problems(snapshot, names)]
@@ -152,6 +180,25 @@ def _listed(value: t.Any) -> list[t.Any]:
 
 def _twice(option: str, names: t.Sequence[str]) -> list[str]:
     return [f"{option} has {name} twice: give each a name of its own" for name in sorted(set(names)) if names.count(name) > 1]
+
+
+def _dictionary_problems(data: ProductData) -> list[str]:
+    names = [str(one.get("name")) for one in data.dictionaries]
+    found = _twice("product_data_dictionaries", names)
+    snapshots = {str(one.get("name")): one for one in data.snapshots}
+    for number, one in enumerate(data.dictionaries):
+        where, snapshot = f"product_data_dictionaries[{number}] ({one.get('name')})", snapshots.get(str(one.get("snapshot")))
+        if names[number] in snapshots or names[number] == "freshness" or names[number].endswith((REFRESH, HISTORY)):
+            found.append(f"{where}: name: a snapshot or another object of the role has it: choose another")
+        if snapshot is None:
+            found.append(f"{where}: snapshot {one.get('snapshot')} is not in product_data_snapshots: they are {_list(snapshots)}")
+            continue
+        keys, attributes = ([str(name) for name in _listed(values)] for values in (snapshot.get("keys"), one.get("attributes")))
+        if not keys:
+            found.append(f"{where}: snapshot {one['snapshot']} has no keys, by which rows are found: set them")
+        if not attributes or set(attributes) & set(keys):
+            found.append(f"{where}: attributes has to name columns of the snapshot that are none of its keys ({_list(keys)})")
+    return found
 
 
 def _snapshot_problems(snapshot: Options, sources: t.Sequence[str]) -> list[str]:
@@ -198,25 +245,28 @@ def _column_problems(column: Options) -> list[str]:
 def collection_objects(data: ProductData) -> list[dict[str, str]]:
     """The databases and the named collections: all that has to be there before a source can be asked."""
     objects = [{"kind": "database", "name": name, "engine": "Atomic"} for name in (data.database, data.source_database)]
-    for source in data.sources:
-        values = ", ".join(f"{key} = {quote_string(value)}" for key, value in data.collection_values(source).items())
-        objects.append({"ddl": f"CREATE NAMED COLLECTION {quote_name(data.collection(source))} AS {values}"})
+    for name, values in data.collections.items():
+        assigned = ", ".join(f"{key} = {quote_string(value)}" for key, value in values.items())
+        objects.append({"ddl": f"CREATE NAMED COLLECTION {quote_name(name)} AS {assigned}"})
     return objects
 
 
 def obsolete_objects(data: ProductData, there: t.Sequence[Options]) -> list[dict[str, str]]:
-    """Tables over sources and named collections that nothing uses any more, declared absent. They hold no rows.
+    """Tables over sources, dictionaries and named collections that are not declared any more, declared absent. They hold no rows.
 
     :param data: the options.
-    :param there: C(database) and C(name) of each table; of a named collection the database is empty.
+    :param there: C(database), C(name) and C(kind) of each table, of each dictionary that reads by the role's named collection, and of each
+        named collection, whose database is empty.
     """
-    snapshots, collections = {one["name"] for one in data.snapshots}, {data.collection(source) for source in data.sources}
+    snapshots, dictionaries = ({one["name"] for one in declared} for declared in (data.snapshots, data.dictionaries))
     ours = re.compile(rf"{re.escape(data.database)}_[A-Za-z0-9_]+_[0-9a-f]{{16}}")
     found = []
     for one in there:
         if one["database"] == data.source_database and one["name"] not in snapshots:
             found.append({"kind": "table", "name": f"{data.source_database}.{quote_name(one['name'])}", "state": "absent"})
-        if not one["database"] and ours.fullmatch(one["name"]) and one["name"] not in collections:
+        if one["database"] == data.database and one["kind"] == DICTIONARY and one["name"] not in dictionaries:
+            found.append({"kind": DICTIONARY, "name": f"{data.database}.{quote_name(one['name'])}", "state": "absent"})
+        if not one["database"] and ours.fullmatch(one["name"]) and one["name"] not in data.collections:
             found.append({"kind": "named_collection", "name": one["name"], "state": "absent"})
     return found
 
@@ -328,6 +378,26 @@ def _source_engine(data: ProductData, snapshot: Options, columns: t.Sequence[Col
     return f"{ENGINES[source['type']]}({quote_name(data.collection(source))}, query = {quote_string(str(query).strip())})"
 
 
+def dictionary_object(data: ProductData, dictionary: Options, columns: t.Sequence[Column]) -> dict[str, str]:
+    """A dictionary over a snapshot. Each server loads it from its own copy, at the latest one interval after a refresh."""
+    snapshot = next(one for one in data.snapshots if one["name"] == dictionary["snapshot"])
+    # An attribute cannot be LowCardinality.
+    types = {column.name: re.sub(r"^LowCardinality\((.*)\)$", r"\1", column.reading.type) for column in columns}
+    missing = [name for name in dictionary["attributes"] if name not in types]
+    if missing:
+        where = f"dictionary {dictionary['name']}: attributes has {_list(missing)}"
+        raise ProductDataError(f"{where}, which snapshot {snapshot['name']} lacks: there are {_list(types)}")
+    keys = ", ".join(quote_name(key) for key in snapshot["keys"])
+    body = ", ".join(f"{quote_name(name)} {types[name]}" for name in (*snapshot["keys"], *dictionary["attributes"]))
+    table = f"DB {quote_string(data.database)} TABLE {quote_string(snapshot['name'])}"
+    length = seconds(snapshot["every"])
+    return {
+        "ddl": f"CREATE DICTIONARY {data.database}.{quote_name(dictionary['name'])} ({body}) PRIMARY KEY {keys} "
+        f"SOURCE(CLICKHOUSE(NAME {quote_name(data.dictionary_collection)} {table})) "
+        f"LAYOUT(COMPLEX_KEY_HASHED()) LIFETIME(MIN {max(1, length // 2)} MAX {length})"
+    }
+
+
 def freshness_objects(data: ProductData) -> list[dict[str, str]]:
     """The view that says of each snapshot on a server how old it is, and what its last refresh failed with."""
     declared = []
@@ -378,10 +448,12 @@ def wanted(data: ProductData, answers: t.Sequence[Options], tables: t.Collection
             catalogue.setdefault((answer["source"], str(row["table_name"])), []).append(row)
     errors = {answer["source"]: str(answer["error"]) for answer in answers if answer.get("error")}
     objects, kept, messages = [], [], []
+    columns: dict[str, list[Column]] = {}
     for one in data.snapshots:
         error = errors.get(one["source"]) if one.get("table") else None
         if error is None:
-            objects += snapshot_objects(data, one, snapshot_columns(data, one, catalogue))
+            columns[one["name"]] = snapshot_columns(data, one, catalogue)
+            objects += snapshot_objects(data, one, columns[one["name"]])
             continue
         there = {one["name"], one["name"] + REFRESH} <= set(tables)
         if not there and not rehearsal:
@@ -392,6 +464,7 @@ def wanted(data: ProductData, answers: t.Sequence[Options], tables: t.Collection
         kept.append(one["name"])
         state = "it stays as it is" if there else "it is left out of check mode"
         messages.append(f"snapshot {one['name']}: {state}, because source {one['source']} did not answer: {error}")
+    objects += [dictionary_object(data, one, columns[one["snapshot"]]) for one in data.dictionaries if one["snapshot"] in columns]
     views = [f"{name}{part}{REFRESH}" for name in kept for part in ("", HISTORY)]
     return Wanted(
         objects + freshness_objects(data),

@@ -59,7 +59,7 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
     ),
     (
         ("clickhouse",),
-        tuple(f"product_data_{what}" for what in ("database", "sources", "passwords", "snapshots")),
+        tuple(f"product_data_{what}" for what in ("database", "sources", "passwords", "snapshots", "dictionaries")),
         "each server has the same snapshots",
     ),
     (("gateway", *AGENTS), ("otel_collector_gateway_token",), "agents present it to gateways"),

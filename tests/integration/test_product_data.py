@@ -32,13 +32,15 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = int(os.environ.get("GROUNDWORK_PRODUCT_ROWS", "10000"))
 PASSWORDS = {"shop": "s3cret-of-the-shop", "crm": "s3cret-of-the-crm"}
 READER, READER_PASSWORD = "reader", "s3cret-of-the-reader"
+SECRETS = (*PASSWORDS.values(), READER_PASSWORD)
 # The rights of the user of dashboards, as role clickhouse gives them.
 SERVER = {
     "users": f"""
+    <profiles><reader><readonly>1</readonly></reader></profiles>
     <users>
       <default><access_management>1</access_management><named_collection_control>1</named_collection_control></default>
       <{READER}>
-        <password>{READER_PASSWORD}</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>
+        <password>{READER_PASSWORD}</password><networks><ip>::/0</ip></networks><profile>reader</profile><quota>default</quota>
         <grants>
           <query>GRANT SELECT, dictGet ON product.*</query><query>GRANT SELECT ON system.*</query><query>GRANT REMOTE ON *.*</query>
         </grants>
@@ -73,6 +75,9 @@ SNAPSHOTS: list[dict[str, t.Any]] = [
 ]
 
 
+DICTIONARIES = [{"name": "customer", "snapshot": "customers", "attributes": ["name", "credit", "kind"]}]
+
+
 class Product(t.NamedTuple):
     """The databases of a product."""
 
@@ -86,7 +91,10 @@ class Product(t.NamedTuple):
             {"name": name, "type": kind, "host": server.host, "port": server.port, "database": "shop", "user": "clickhouse"}
             for name, (kind, server) in kinds.items()
         ]
-        return product_data.ProductData("product", sources, list(snapshots), {**PASSWORDS, **passwords})
+        dictionaries = [one for one in DICTIONARIES if one["snapshot"] in [snapshot["name"] for snapshot in snapshots]]
+        return product_data.ProductData(
+            "product", sources, list(snapshots), {**PASSWORDS, **passwords}, dictionaries, READER, READER_PASSWORD
+        )
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +121,11 @@ def converge(
     return plan
 
 
-THERE = """
-SELECT database, name FROM system.tables WHERE database IN ('product', 'product_source')
-UNION ALL SELECT '', name FROM system.named_collections
+THERE = r"""
+SELECT database, name,
+  if(engine = 'Dictionary' AND create_table_query LIKE '%NAME product\_dictionary\_%', 'dictionary', 'table') AS kind
+FROM system.tables WHERE database IN ('product', 'product_source')
+UNION ALL SELECT '', name, 'named_collection' FROM system.named_collections FORMAT JSONEachRow
 """
 
 
@@ -128,9 +138,7 @@ def apply(client: Client, server: ClickHouse, data: product_data.ProductData) ->
         {"source": one["source"], "rows": [json.loads(line) for line in server.query(f"{one['query']} FORMAT JSONEachRow").splitlines()]}
         for one in product_data.catalogue_queries(data)
     ]
-    there = [
-        {"database": database, "name": name} for database, _, name in (line.partition("\t") for line in server.query(THERE).splitlines())
-    ]
+    there = [json.loads(line) for line in server.query(THERE).splitlines()]
     wanted = product_data.wanted(data, answers, [one["name"] for one in there if one["database"] == "product"], rehearsal=False)
     plans.append(converge(client, collections + wanted.objects, wanted.purge))
     return [*plans, converge(client, product_data.obsolete_objects(data, there), allow=["drop_table"])]
@@ -165,6 +173,9 @@ def snapshots(server: ClickHouse, product: Product, tmp_path_factory: pytest.Tem
         "product_data_sources": data.sources,
         "product_data_passwords": data.passwords,
         "product_data_snapshots": data.snapshots,
+        "product_data_dictionaries": data.dictionaries,
+        "product_data_dictionary_user": READER,
+        "product_data_dictionary_password": READER_PASSWORD,
     }
     (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": {"ch1": {}}, "vars": variables}}), encoding="utf-8")
     role = {"role": "groundwork.observability.product_data"}
@@ -200,7 +211,7 @@ def test_check_mode_writes_nothing_and_the_second_run_changes_nothing(snapshots:
 
 def test_no_run_prints_a_password(snapshots: Played) -> None:
     for printed in snapshots[:3]:
-        assert not any(password in printed for password in PASSWORDS.values())
+        assert not any(secret in printed for secret in SECRETS)
 
 
 # The same sums in three dialects; each is exact.
@@ -334,7 +345,7 @@ def test_changed_password_reaches_the_snapshots(server: ClickHouse, client: Clie
         apply(client, server, data)
         refreshed(server, "orders")
         assert freshness(server, "orders")["last_error"] == ""
-        assert server.query("SELECT count() FROM system.named_collections") == "2"
+        assert server.query("SELECT count() FROM system.named_collections") == "3"
     finally:
         product.postgres.query(f"ALTER ROLE clickhouse PASSWORD '{PASSWORDS['shop']}'")
         product.postgres.restart()
@@ -368,6 +379,20 @@ def test_new_column_of_the_source_is_added(server: ClickHouse, client: Client, p
     assert any(plan.changed for plan in apply(client, server, product.data(*SNAPSHOTS)))
     refreshed(server, "orders")
     assert server.query("SELECT count() FROM product.orders WHERE note = 'n'") == str(ROWS)
+
+
+@pytest.mark.usefixtures("snapshots")
+def test_dictionary_finds_a_row_by_its_key(server: ClickHouse, client: Client, product: Product) -> None:
+    what = "SELECT dictGet('product.customer', 'name', 4), dictGet('product.customer', 'kind', 3), dictGet('product.customer', 'credit', 7)"
+    assert server.query(what, user=READER, password=READER_PASSWORD) == "Kunde Nº 4\tbusiness\t\\N"
+    assert server.query(f"SELECT dictGetOrDefault('product.customer', 'name', toUInt32({ROWS} + 1), 'nobody')") == "nobody"
+    # One that is not declared any more is dropped, with the collection that held the password.
+    plans = apply(client, server, dataclasses.replace(product.data(*SNAPSHOTS), dictionaries=[]))
+    assert any(plan.changed for plan in plans)
+    assert server.query("SELECT count() FROM system.dictionaries") == "0"
+    assert "dictionary" not in server.query("SELECT name FROM system.named_collections")
+    apply(client, server, product.data(*SNAPSHOTS))
+    assert server.query("SELECT dictGet('product.customer', 'name', 4)") == "Kunde Nº 4"
 
 
 # Type, value, the same as ClickHouse prints it. Rows have one value each, the others are NULL.
@@ -487,9 +512,9 @@ def test_nobody_else_sees_the_passwords(server: ClickHouse) -> None:
         if server.query(f"EXISTS system.{table}") == "0":
             continue
         text = server.query(f"SELECT * FROM system.{table} FORMAT JSONEachRow", user=READER, password=READER_PASSWORD)
-        assert not any(password in text for password in PASSWORDS.values()), table
-    assert not any(password in server.log.read_text(errors="replace") for password in PASSWORDS.values())
-    secrets = [password.encode() for password in PASSWORDS.values()]
+        assert not any(secret in text for secret in SECRETS), table
+    assert not any(secret in server.log.read_text(errors="replace") for secret in SECRETS)
+    secrets = [secret.encode() for secret in SECRETS]
     holding = {name for name in files(server) if any(secret in (server.folder / "data" / name).read_bytes() for secret in secrets)}
     assert holding and all(name.startswith("named_collections/") for name in holding), holding
     for name in holding:

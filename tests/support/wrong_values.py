@@ -186,6 +186,11 @@ def refusals() -> list[tuple[str, str, Any]]:
             ],
         ),
     }
+    dictionary = {"name": "order", "snapshot": "orders", "attributes": ["total"]}
+    wrong["product_data_dictionaries"] = (
+        dictionary,
+        [{"name": "a-b"}, {"name": None}, {"snapshot": None}, {"attributes": None}, {"attributes": {"a": 1}}, {"attribute": ["total"]}],
+    )
     for key, (right, changes) in wrong.items():
         for change in changes:
             entry = {part: setting for part, setting in {**right, **change}.items() if setting is not None}

@@ -193,6 +193,17 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "the server's database": (lambda i: i.set(telemetry_schema_database="system"), ("telemetry_schema_database is system",)),
     "history in the server's database": (lambda i: i.set(telemetry_schema_history="INFORMATION_SCHEMA"), ("telemetry_schema_history is",)),
+    "snapshots in the server's database": (lambda i: i.set(product_data_database="system"), ("product_data_database is system",)),
+    "snapshots beside telemetry": (
+        lambda i: i.set(product_data_database="otel"),
+        ("product_data_database (otel)", "telemetry_schema_database"),
+    ),
+    "a source without its password": (
+        lambda i: i.set(product_data_sources=[{"name": "shop", "type": "mysql", "host": "db", "database": "shop", "user": "u"}]),
+        ("product_data_passwords has no entry shop", "observability_secrets_file"),
+    ),
+    "a password without its source": (lambda i: i.set(product_data_passwords={"shop": "x"}), ("product_data_passwords has an entry shop",)),
+    "two sets of snapshots": (lambda i: i.set("ch2", product_data_database="other"), ("product_data_database differs",)),
     "a query above the server's memory": (
         lambda i: i.set(clickhouse_config={"max_server_memory_usage": 1000000000}),
         ("clickhouse_grafana_max_memory", "max_server_memory_usage"),

@@ -90,6 +90,9 @@ def options(**more: t.Any) -> dict[str, t.Any]:
     return {"database": "product", "sources": [SHOP, CRM], "snapshots": [ORDERS, QUERY], **more}
 
 
+LOOKUP = {"name": "order", "snapshot": "orders", "attributes": ["status"]}
+
+
 def test_only_the_collections_have_passwords_and_their_names_follow_from_all_values() -> None:
     collections = filters.product_data_collections(options(), PASSWORDS)
     results = [{"item": {"source": "shop"}, "rows": [ROW]}]
@@ -116,6 +119,13 @@ def test_only_the_collections_have_passwords_and_their_names_follow_from_all_val
     ("more", "passwords", "message"),
     [
         ({"sources": [SHOP, SHOP, CRM]}, {}, "product_data_sources has shop twice"),
+        ({"sources": [{**SHOP, "name": "dictionary"}], "snapshots": []}, {}, "dictionary is a name of the role"),
+        ({"dictionaries": [LOOKUP, LOOKUP]}, {}, "product_data_dictionaries has order twice"),
+        ({"dictionaries": [{**LOOKUP, "name": "orders"}]}, {}, "name: a snapshot or another object of the role has it"),
+        ({"dictionaries": [{**LOOKUP, "snapshot": "ordres"}]}, {}, "snapshot ordres is not in product_data_snapshots: they are orders, q"),
+        ({"dictionaries": [{**LOOKUP, "snapshot": "q"}]}, {}, "snapshot q has no keys"),
+        ({"dictionaries": [{**LOOKUP, "attributes": ["id"]}]}, {}, "none of its keys (id)"),
+        ({"dictionaries": [{**LOOKUP, "attributes": []}]}, {}, "attributes has to name columns"),
         ({"snapshots": [QUERY, QUERY]}, {}, "product_data_snapshots has q twice"),
         ({}, {"shop": ""}, "product_data_passwords has no entry shop"),
         ({}, {"shpo": "x"}, "entry shpo, but product_data_sources has only shop, crm"),
@@ -156,6 +166,17 @@ def test_contradictions_are_refused(more: dict[str, t.Any], passwords: dict[str,
 def test_what_the_catalogue_lacks_is_refused(snapshot: dict[str, t.Any], rows: list[dict[str, t.Any]], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=re.escape(message)):
         filters.product_data_objects(options(snapshots=[snapshot]), PASSWORDS, [{"item": {"source": "shop"}, "rows": rows}], [])
+
+
+def test_dictionary_has_the_types_of_its_snapshot() -> None:
+    rows = [ROW, {**ROW, "column_name": "status", "column_type": "mood", "is_enum": 1, "nullable": 1}]
+    results = [{"item": {"source": "shop"}, "rows": rows}]
+    made = str(filters.product_data_objects(options(dictionaries=[LOOKUP]), PASSWORDS, results, [])["objects"])
+    assert "CREATE DICTIONARY product.order (id Int64, status Nullable(String)) PRIMARY KEY id " in made
+    with pytest.raises(
+        AnsibleFilterError, match="dictionary order: attributes has note, which snapshot orders lacks: there are id, status"
+    ):
+        filters.product_data_objects(options(dictionaries=[{**LOOKUP, "attributes": ["note"]}]), PASSWORDS, results, [])
 
 
 def test_source_without_an_answer() -> None:
