@@ -25,6 +25,7 @@ from tests.support.collector_files import AGENT_TOKEN, CHECKOUT, GATEWAY_TOKEN, 
 from tests.support.daemon import Daemon, free_ports
 from tests.support.grafana_server import grafana_server
 from tests.support.http_server import http_server
+from tests.support.rendered import rendered
 from tests.support.zookeeper import ZooKeeper
 
 DATABASE = CLUSTER = "otel"
@@ -117,8 +118,8 @@ def users() -> str:
     declared = yaml.safe_load((CLICKHOUSE / "vars" / "main" / "main.yml").read_text(encoding="utf-8"))
     made = ""
     for name, password in (("ingest", INGEST_PASSWORD), ("grafana", GRAFANA_PASSWORD), ("monitor", MONITOR_PASSWORD)):
-        grants = declared["__clickhouse_rights"][name]["grants"]["query"]
-        queries = "".join(f"<query>{grant.replace('{{ __clickhouse_database }}', DATABASE)}</query>" for grant in grants)
+        grants = rendered("clickhouse", f"__clickhouse_rights.{name}.grants.query", __clickhouse_database=DATABASE)
+        queries = "".join(f"<query>{grant}</query>" for grant in grants)
         digest = hashlib.sha256(password.encode()).hexdigest()
         made += (
             f"<{name}><password_sha256_hex>{digest}</password_sha256_hex><networks><ip>::/0</ip></networks><profile>{name}</profile>"
@@ -192,8 +193,8 @@ def platform(base: Path) -> Iterator[Platform]:
         own_metrics = dict(zip(MODES, free_ports(3), strict=True))
         log = base / "syslog"
         log.touch()
-        rendered = Rendered(base, otelcol.program())
-        done = rendered.render(
+        files = Rendered(base, otelcol.program())
+        done = files.render(
             MODES,
             {"clickhouse": [], **{mode: [HOST] for mode in MODES}},
             plays=SCHEMA,
@@ -229,5 +230,5 @@ def platform(base: Path) -> Iterator[Platform]:
         stack.enter_context(Process([*relay, "--limit=1000000"], ports["relay"]))
         assert (gateway / "gateway_token").read_text(encoding="utf-8") == GATEWAY_TOKEN
         for mode in MODES:
-            stack.enter_context(Process([rendered.program, *rendered.argv(HOST, mode)], health[mode]))
+            stack.enter_context(Process([files.program, *files.argv(HOST, mode)], health[mode]))
         yield Platform(clickhouse, f"http://127.0.0.1:{ports['agent_http']}", log)
