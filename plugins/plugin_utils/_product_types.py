@@ -82,7 +82,7 @@ def postgres_reading(name: str, kind: str, nullable: bool, dimensions: int = 0, 
     :param dimensions: how many dimensions an array has.
     :param is_enum: whether the type is an enumeration.
     """
-    base, _, arguments = kind.removesuffix("[]").partition("(")
+    base, _parenthesis, arguments = kind.removesuffix("[]").partition("(")
     digits = [int(number) for number in re.findall(r"-?\d+", arguments)]
     base = re.sub(r"\s+", " ", base + arguments.partition(")")[2]).strip()
     if kind.endswith("[]"):
@@ -115,7 +115,7 @@ def _postgres_array(name: str, base: str, digits: t.Sequence[int], dimensions: i
     if not element or element == "String":
         expression, element = f"{name}::text[]", "String"
     kind = f"Nullable({element})"
-    for _ in range(max(dimensions, 1)):
+    for _dimension in range(max(dimensions, 1)):
         kind = f"Array({kind})"
     return Reading(expression, kind, kind)
 
