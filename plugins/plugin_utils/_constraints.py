@@ -165,7 +165,7 @@ def is_regular_expression(text: str) -> bool:
 
 def tokens_problem(tokens: t.Mapping[t.Any, t.Any]) -> str:
     """Why these cannot be tokens by name. Tokens are not repeated."""
-    check, looks, _mask = _kind("a bearer token")
+    check, looks, _groups = _kind("a bearer token")
     seen: dict[str, str] = {}
     for name, token in tokens.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", str(name)):
