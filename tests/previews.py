@@ -142,8 +142,10 @@ class Page:
             return '<p class="faint">Grafana itself makes this list: alerts that fire, are pending, have no data or an error.</p>'
         if panel["type"] == "nodeGraph":
             return self.map(answers["nodes"], answers["edges"], height)
+        if panel["type"] == "timeseries":
+            return self.series(panel, answers, height)
         answer = answers["A"]
-        draw = {"timeseries": self.series, "stat": self.stat, "bargauge": self.bars, "table": self.table, "logs": self.logs}
+        draw = {"stat": self.stat, "bargauge": self.bars, "table": self.table, "logs": self.logs}
         return {**draw, "traces": self.trace}[panel["type"]](panel, answer, height)
 
     def figure(self, figure: go.Figure, height: int) -> str:
@@ -165,9 +167,9 @@ class Page:
         made: str = figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False})
         return made
 
-    def series(self, panel: Mapping[str, Any], answer: Answer, height: int) -> str:
-        """Lines or bars over time."""
-        defaults = panel["fieldConfig"]["defaults"]
+    def series(self, panel: Mapping[str, Any], answers: Mapping[str, Answer], height: int) -> str:
+        """Lines or bars over time, and the points of other queries."""
+        defaults, answer = panel["fieldConfig"]["defaults"], answers["A"]
         custom, names = defaults["custom"], list(answer.columns)
         number = next(name for name in reversed(names) if name != "time" and isinstance(answer.rows[0][names.index(name)], (int, float)))
         found: dict[str, tuple[list[str], list[float]]] = {}
@@ -183,6 +185,8 @@ class Page:
             else:
                 mode = "lines" if len(times) > 3 else "lines+markers"
                 figure.add_scatter(x=times, y=values, name=name, mode=mode, line={"width": 1.2}, stackgroup="all" if stacked else None)
+        for name in answers.keys() - {"A"}:
+            figure.add_scatter(**self.points(panel, name, answers[name]))
         if custom["drawStyle"] == "bars":
             figure.update_layout(barmode="stack" if stacked else "group", bargap=0.1)
         unit = defaults["unit"]
@@ -197,6 +201,20 @@ class Page:
         figure.update_xaxes(range=self.range)
         figure.update_layout(showlegend=True)
         return self.figure(figure, height)
+
+    def points(self, panel: Mapping[str, Any], name: str, answer: Answer) -> dict[str, Any]:
+        """The points of a query of a time series, in the colour that its panel gives them."""
+        (own,) = [override for override in panel["fieldConfig"]["overrides"] if override["matcher"]["options"] == name]
+        options = {part["id"]: part["value"] for part in own["properties"]}
+        time, number = (list(answer.columns).index(column) for column in ("time", list(answer.columns)[-1]))
+        return {
+            "x": [row[time] for row in answer.rows],
+            "y": [row[number] for row in answer.rows],
+            "name": options["displayName"],
+            "mode": "markers",
+            "marker": {"size": options["custom.pointSize"], "color": SHADES[options["color"]["fixedColor"]]},
+            "showlegend": False,
+        }
 
     def stat(self, panel: Mapping[str, Any], answer: Answer, _height: int) -> str:
         """One number."""

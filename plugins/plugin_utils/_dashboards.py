@@ -121,10 +121,11 @@ PANEL_KEYS: Keys = {
     **dict.fromkeys(("min", "max", "decimals"), NUMBER),
     "stack": FLAG,
     **dict.fromkeys(("draw", "interval"), TEXT),
-    **dict.fromkeys(("thresholds", "columns"), MAPPING),
+    **dict.fromkeys(("thresholds", "columns", "points"), MAPPING),
     "links": LIST,
 }
 COLUMN_KEYS: Keys = {"unit": TEXT, "decimals": NUMBER, "thresholds": MAPPING, "links": LIST, "hidden": FLAG}
+POINTS_KEYS: Keys = {"query": _REQUIRED_TEXT, "legend": _REQUIRED_TEXT, "links": LIST}
 VARIABLE_KEYS: Keys = {
     **dict.fromkeys(("name", "label"), _REQUIRED_TEXT),
     "sql": TEXT,
@@ -333,7 +334,27 @@ class _Builder:
             if own.get("hidden"):
                 properties.append({"id": "custom.hidden", "value": True})
             made.append({"matcher": {"id": "byName", "options": column}, "properties": properties})
-        return made
+        return made + ([self._points(spec, kind, where)] if "points" in spec else [])
+
+    def _points(self, spec: Spec, kind: Kind, where: str) -> Json:
+        """What the points of a query have of their own. Each is a series, whose labels its link names: Grafana does not find its row."""
+        own = spec["points"]
+        _check_keys(own, POINTS_KEYS, f"{where}, points")
+        if kind.type != "timeseries" or not isinstance(spec["sql"], t.Mapping) or own["query"] not in spec["sql"]:
+            raise DashboardError(f"{where}, points: query must be the name of a query of a timeseries, not {own['query']!r}")
+        properties = {
+            "displayName": _placeholders(own["legend"], kind),
+            "custom.drawStyle": "points",
+            "custom.showPoints": "always",
+            "custom.pointSize": 9,
+            "custom.hideFrom": {"legend": True, "tooltip": False, "viz": False},
+            "color": {"mode": "fixed", "fixedColor": "orange"},
+            **({"links": [_link(link, kind, where) for link in own["links"]]} if "links" in own else {}),
+        }
+        return {
+            "matcher": {"id": "byFrameRefID", "options": own["query"]},
+            "properties": [{"id": key, "value": value} for key, value in properties.items()],
+        }
 
 
 def _placeholders(text: str, kind: Kind) -> str:

@@ -54,9 +54,12 @@ def test_query_returns_what_the_panel_shows(view: View, uid: str, panel: dict[st
         defaults = panel["fieldConfig"]["defaults"]
         labels = {column for column, kind in columns.items() if TEXT.match(kind)}
         numbers = {column for column, kind in columns.items() if NUMBER.match(kind)}
-        assert set(re.findall(r"\$\{__field\.labels\.(\w+)\}", str(defaults))) <= labels
+        overrides = {override["matcher"]["options"]: override for override in panel["fieldConfig"]["overrides"]}
+        # The points of one query have a legend and links of their own.
+        of_points = overrides.pop(name, None)
+        assert set(re.findall(r"\$\{__field\.labels\.(\w+)\}", str(of_points or defaults))) <= labels
         assert set(re.findall(r"\$\{__data\.fields\.(\w+)\}", str(panel["fieldConfig"]))) <= set(columns)
-        assert {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]} <= set(columns)
+        assert set(overrides) - {target["refId"] for target in panel["targets"]} <= set(columns)
         if panel["type"] == "timeseries":
             first = next(iter(columns))
             assert first == "time" and columns[first].startswith("DateTime")
@@ -139,6 +142,22 @@ def test_one_trace_is_shown_with_its_records(view: View) -> None:
     assert {row[0] for row in spans} == {found}
     assert {row[3] for row in spans} >= {"frontend", "checkout", "payment"}
     assert len(shown["Log records of the trace"].rows) == len(spans) == len(shown["Spans"].rows)
+
+
+def test_each_exemplar_is_a_series_and_leads_to_its_trace(view: View) -> None:
+    """As the plugin makes series of rows: a label with the trace, which the link names, and a duration in the unit of the lines."""
+    (panel,) = [panel for panel in dashboards.panels(DASHBOARDS["groundwork-service"]) if panel["title"] == "Duration"]
+    answers = view.answers(panel, {"service": ["checkout"], "objective": ["99.9"]})
+    (override,) = panel["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byFrameRefID", "options": "exemplars"}
+    (link,) = next(part["value"] for part in override["properties"] if part["id"] == "links")
+    assert link["url"].endswith("&var-trace=${__field.labels.trace}")
+    shown = {trace: duration for _time, trace, duration in answers["exemplars"].rows}
+    assert 10 < len(shown) == len(answers["exemplars"].rows) <= 30
+    spans = f"otel.otel_traces WHERE ServiceName = 'checkout' AND TraceId IN {tuple(shown)}"
+    for trace, duration in view.ask(f"SELECT TraceId, max(Duration) FROM {spans} GROUP BY TraceId", {}).rows:
+        assert duration == pytest.approx(shown.pop(trace), rel=0.01)
+    assert not shown
 
 
 def test_records_are_found_by_a_word(view: View) -> None:

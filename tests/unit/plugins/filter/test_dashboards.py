@@ -99,6 +99,11 @@ def test_panel_without_a_key_is_refused_by_name(key: str) -> None:
         (changed(thresholds={"critical": "90"}), "thresholds: critical must be a number, not '90'"),
         (changed(links={"title": "x"}), "panel Orders: links must be a list"),
         (changed(columns=["region"]), "panel Orders: columns must be a mapping"),
+        (changed(points=["x"]), "panel Orders: points must be a mapping"),
+        (changed(points={"query": "x"}), "panel Orders, points: legend must be set"),
+        (changed(points={"query": "x", "legend": "x"}), "points: query must be the name of a query of a timeseries, not 'x'"),
+        (changed(sql={"A": "SELECT 1"}, points={"query": "x", "legend": "x"}), "query must be the name of a query of a timeseries"),
+        (changed(sql={"x": "SELECT 1"}, kind="stat", points={"query": "x", "legend": "x"}), "must be the name of a query of a timeseries"),
     ],
 )
 def test_wrong_description_is_refused(spec: Any, message: str) -> None:
