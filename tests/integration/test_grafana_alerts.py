@@ -46,6 +46,7 @@ VALUES = {
     "certificates": ["h1 1900000000", "h2 1980000000"],
 }
 DAY = 86400
+WEEK = 7 * DAY
 DEBUGGER = {"where": "ServiceName = 'debugger'", "keep": "3d"}
 RETENTION = {"logs": {"keep": "11d", "rules": [DEBUGGER]}}
 # Alerts that are not judged without a shard.
@@ -287,7 +288,7 @@ def snapshot(query: str) -> Callable[[ClickHouse], None]:
 
     def make(server: ClickHouse) -> None:
         server.query("CREATE TABLE otel.product (x UInt32) ENGINE = MergeTree ORDER BY x")
-        server.query(f"CREATE MATERIALIZED VIEW otel.snapshot REFRESH EVERY 1 YEAR TO otel.product AS {query}")
+        server.query(f"CREATE MATERIALIZED VIEW otel.snapshot REFRESH EVERY 4 WEEK TO otel.product AS {query}")
         ended = "status NOT IN ('Running', 'Scheduling') AND (last_success_time IS NOT NULL OR exception != '')"
         done = f"SELECT {ended} FROM system.view_refreshes"
         until("refreshed", lambda: server.query(done) == "1")
@@ -379,8 +380,8 @@ CASES = {
         State(snapshot("SELECT 1::UInt32 AS x")),
     ),
     "clickhouse-snapshot-stale": Case(
-        State(snapshot("SELECT 1::UInt32 AS x"), later=7300, firing=({"host": HOST, "view": "otel.snapshot"},)),
-        State(snapshot("SELECT 1::UInt32 AS x"), later=7000),
+        State(snapshot("SELECT 1::UInt32 AS x"), later=13 * WEEK + 60, firing=({"host": HOST, "view": "otel.snapshot"},)),
+        State(snapshot("SELECT 1::UInt32 AS x"), later=11 * WEEK),
     ),
     "clickhouse-old-system-logs": Case(
         State(["CREATE TABLE system.query_log_0 (x UInt8) ENGINE = Memory"], firing=({"host": HOST},)),

@@ -13,15 +13,19 @@ import sys
 import threading
 import typing as t
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+from ansible_collections.groundwork.observability.plugins.plugin_utils._dashboards import build
 
 from tests.support.clickhouse import ClickHouse, files, until
+from tests.support.grafana_macros import expand
 from tests.support.mariadb import MariaDB
 from tests.support.postgres import Postgres
 
@@ -42,6 +46,7 @@ SERVER = {
       <{READER}>
         <password>{READER_PASSWORD}</password><networks><ip>::/0</ip></networks><profile>reader</profile><quota>default</quota>
         <grants>
+          <query>GRANT SELECT ON otel.*</query>
           <query>GRANT SELECT, dictGet ON product.*</query><query>GRANT SELECT ON system.*</query><query>GRANT REMOTE ON *.*</query>
         </grants>
       </{READER}>
@@ -393,6 +398,37 @@ def test_dictionary_finds_a_row_by_its_key(server: ClickHouse, client: Client, p
     assert "dictionary" not in server.query("SELECT name FROM system.named_collections")
     apply(client, server, product.data(*SNAPSHOTS))
     assert server.query("SELECT dictGet('product.customer', 'name', 4)") == "Kunde Nº 4"
+
+
+@pytest.mark.usefixtures("snapshots")
+def test_example_dashboard_joins_requests_with_orders(server: ClickHouse) -> None:
+    """Every query of the example, as the user of dashboards, on spans of two customers."""
+    server.query("CREATE DATABASE otel")
+    server.query(
+        "CREATE TABLE otel.otel_traces (Timestamp DateTime64(9), TraceId String, SpanName String, SpanKind String, StatusCode String, "
+        "Duration UInt64, SpanAttributes Map(String, String)) ENGINE = MergeTree ORDER BY Timestamp"
+    )
+    server.query(
+        "INSERT INTO otel.otel_traces SELECT now(), 't', 'POST /orders', 'Server', if(number < 2, 'Error', 'Ok'), 1000, "
+        "map('customer.id', toString(4 + number % 2), 'order.id', '101') FROM numbers(10)"
+    )
+    spec = yaml.safe_load((ROOT / "examples/dashboards/orders.yml").read_text(encoding="utf-8"))
+    dashboard = build(spec, "otel", "otel", "clickhouse")
+    now = datetime.now(UTC)
+    answers = {}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            sql = expand(target["rawSql"], now - timedelta(hours=1), now + timedelta(hours=1))
+            lines = server.query(f"{sql} FORMAT JSONEachRow", user=READER, password=READER_PASSWORD).splitlines()
+            answers[panel["title"]] = [json.loads(line) for line in lines]
+    by_name = {row["name"]: row for row in answers["Customers with failed requests"]}
+    orders = server.query("SELECT count(), sum(total) FROM product.orders WHERE customer = 4").split("\t")
+    four = by_name["Kunde Nº 4"]
+    assert (int(four["requests"]), four["failed"], str(four["orders"])) == (5, 0.2, orders[0])
+    assert float(four["revenue"]) == float(orders[1])
+    assert set(by_name) == {"Kunde Nº 4", "Kunde Nº 5"}
+    latest = answers["Failed requests for orders"]
+    assert [(int(row["order"]), row["customer"]) for row in latest] == [(101, "Kunde Nº 4")] * 2
 
 
 # Type, value, the same as ClickHouse prints it. Rows have one value each, the others are NULL.
