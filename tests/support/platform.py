@@ -193,13 +193,8 @@ def platform(base: Path) -> Iterator[Platform]:
         own_metrics = dict(zip(MODES, free_ports(3), strict=True))
         log = base / "syslog"
         log.touch()
-<<<<<<< Updated upstream
         files = Rendered(base, otelcol.program())
         done = files.render(
-=======
-        collectors = Rendered(base, otelcol.program())
-        done = collectors.render(
->>>>>>> Stashed changes
             MODES,
             {"clickhouse": [], **{mode: [HOST] for mode in MODES}},
             plays=SCHEMA,
@@ -235,9 +230,5 @@ def platform(base: Path) -> Iterator[Platform]:
         stack.enter_context(Process([*relay, "--limit=1000000"], ports["relay"]))
         assert (gateway / "gateway_token").read_text(encoding="utf-8") == GATEWAY_TOKEN
         for mode in MODES:
-<<<<<<< Updated upstream
             stack.enter_context(Process([files.program, *files.argv(HOST, mode)], health[mode]))
-=======
-            stack.enter_context(Process([collectors.program, *collectors.argv(HOST, mode)], health[mode]))
->>>>>>> Stashed changes
         yield Platform(clickhouse, f"http://127.0.0.1:{ports['agent_http']}", log)
