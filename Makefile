@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-controller lint unit
+.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -22,7 +22,7 @@ test-one: ## Some unit or integration tests: T=<a file, folder or pytest id, or 
 test-changed: ## Unit and integration tests that concern what differs from main (the rule: tests/changed.py)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run changed
 
-soak: ## What takes some hours: a site installed by the newest ansible-core; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; 20 random faults under load; the faults that alerts are about; the faults of the telemetry pipeline
+soak: ## What takes some hours: a site installed by the newest ansible-core; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; a million rows of each signal copied from the exporter's tables, with a SIGKILL; 20 random faults under load; the faults that alerts are about; the faults of the telemetry pipeline
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 bench: ## clickhouse_schema beside a looped task, as ratios
@@ -33,6 +33,9 @@ bench-grafana: ## grafana_dashboards beside looped tasks, on 100 dashboards with
 
 bench-gateway: ## What a gateway costs ClickHouse and ZooKeeper with 10 to 3,000 agents, with and without batches (about 40 minutes)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.gateway
+
+bench-schema: ## Storage and query time of our tables beside those that the collector's exporter makes, for 5 M logs and spans and 10 M points (about 20 minutes)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.schema
 
 bench-controller: ## What a run without changes costs the controller with 10, 100 and 1,000 hosts
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.controller

@@ -46,6 +46,8 @@ class ClickHouse(Daemon):
     """
 
     host = "127.0.0.1"
+    # Seconds that a statement may take.
+    statement_seconds = 60.0
 
     def __init__(
         self, config: str = "", *, users: str = "", zookeeper: str = "", macros: Mapping[str, str] | None = None, cluster: str = ""
@@ -118,7 +120,7 @@ class ClickHouse(Daemon):
         self, sql: str, data: str = "", *, user: str = "default", password: str = "", **settings: str | int
     ) -> str:
         """Run one statement, with data to insert, and return its output without the last line's end."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.statement_seconds)
         credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
         target = "/?" + urllib.parse.urlencode({"query": sql, **settings})
         try:

@@ -68,6 +68,12 @@ def query_spec() -> Spec:
     }
 
 
+def copy_spec() -> Spec:
+    """Options of C(clickhouse_copy)."""
+    names = dict.fromkeys(("source", "target", "time_column"), {**_TEXT, "required": True})
+    return {**connection_spec(), **names, "rows": {"type": "int", "default": 200000}}
+
+
 def info_spec(sections: t.Sequence[str]) -> Spec:
     """Options of C(clickhouse_info), which has these sections."""
     return {**connection_spec(), "filter": {**_TEXTS, "aliases": ["limit"], "choices": ["all", *sections]}, "databases": _TEXTS}
