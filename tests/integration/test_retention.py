@@ -15,9 +15,10 @@ from ansible_collections.groundwork.observability.plugins.filter.size_cap import
 from ansible_collections.groundwork.observability.plugins.filter.verify import verify_storage_query
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, schema
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
-from ansible_collections.groundwork.observability.plugins.plugin_utils._retention import KINDS
+from ansible_collections.groundwork.observability.plugins.plugin_utils._retention import KINDS, view
 
 from tests.support.clickhouse import ClickHouse, until
+from tests.support.connect import connection
 from tests.support.rendered import rendered
 
 pytestmark = pytest.mark.integration
@@ -186,3 +187,32 @@ def test_size_cap_drops_the_oldest_day_of_each_table(tables: ClickHouse, client:
     left = {table: [days for _, days in parts] for table, parts in stored(tables).items()}
     assert {table: left[table] for table in signals} == dict.fromkeys(signals, [0])
     assert set(left) == set(TABLES), "roll-ups stay"
+
+
+def own_logs(days: int) -> str:
+    """How role clickhouse configures the server's log of queries, flushed at once."""
+    settings = rendered("clickhouse", "__clickhouse_settings.query_log", clickhouse_system_log_days=days)
+    return "".join(f"<{name}>{value}</{name}>" for name, value in (settings | {"flush_interval_milliseconds": 100}).items())
+
+
+def test_own_logs_are_bounded_and_former_ones_are_found_and_dropped() -> None:
+    """A changed setting makes the server begin a new table when it starts again, and keep the former one."""
+
+    def kept_too_long() -> list[str]:
+        node.query("SYSTEM FLUSH LOGS query_log")
+        return ["\t".join(line.split("\t")[:2]) for line in node.query(verify_storage_query("otel")).splitlines()]
+
+    with ClickHouse(f"<query_log>{own_logs(14)}</query_log>") as node:
+        node.query("CREATE DATABASE otel")
+        node.query(f"CREATE VIEW otel.retention AS {view({}, 'otel', '', 'cold')}")
+        assert kept_too_long() == []
+        assert "TTL event_date + toIntervalDay(14)" in node.query("SHOW CREATE TABLE system.query_log")
+        node.write("config.d/test.xml", f"<query_log>{own_logs(7)}</query_log>")
+        node.restart()
+        assert kept_too_long() == ["left over\tsystem.query_log_0"]
+        assert "TTL event_date + toIntervalDay(7)" in node.query("SHOW CREATE TABLE system.query_log")
+        opened = Client(connection(node.port))
+        want = declaration.declare([{"kind": "table", "name": "system.query_log_0", "state": "absent"}])
+        assert schema.converge(opened, want, set(), apply=True, keep_drift=False, allow=["drop_table"]).steps
+        opened.close()
+        assert kept_too_long() == []
