@@ -325,6 +325,7 @@ def test_replica_that_differs_is_altered_to_match(cluster: Cluster, play: Play) 
     assert not any(result["changed"] for result in play().values())
 
 
+@pytest.mark.usefixtures("rows")
 def test_hosts_that_join_and_leave_the_inventory(cluster: Cluster, play: Play) -> None:
     """Also a thousand at once, by one statement."""
     hosts = "SELECT host, groups FROM otel.inventory_hosts FINAL ORDER BY host"
@@ -341,6 +342,7 @@ def test_hosts_that_join_and_leave_the_inventory(cluster: Cluster, play: Play) -
     assert [node.query(hosts) for node in cluster.nodes] == ["ch0\t[]\nch1\t[]"] * 2
 
 
+@pytest.mark.usefixtures("rows")
 def test_changed_retention_is_applied_and_reverted(cluster: Cluster, play: Play) -> None:
     for retention, ttl in (
         (
@@ -360,6 +362,7 @@ def test_changed_retention_is_applied_and_reverted(cluster: Cluster, play: Play)
         assert not any(result["changed"] for result in play(*arguments).values())
 
 
+@pytest.mark.usefixtures("rows")
 def test_newer_schema_is_refused(cluster: Cluster, play: Play) -> None:
     """Nothing is changed on the server that has it."""
     cluster.nodes[0].query("ALTER DATABASE otel MODIFY COMMENT 'telemetry schema 99'")
