@@ -87,6 +87,16 @@ def due(
     return restart, not restart and any(time > max(started, reloaded) for path, time in now.items() if path in reloads)
 
 
+def started_with(have: t.Iterable[str], modified: t.Mapping[str, float], started: float) -> bool:
+    """Whether a running service was started with the files that are there: none is newer.
+
+    :param have: paths of the files.
+    :param modified: path -> modification time, in epoch seconds.
+    :param started: when the service started, in epoch seconds.
+    """
+    return all(modified.get(path, 0.0) <= started for path in have)
+
+
 def _side(file: t.Optional[File], secret: bool) -> str:
     if file is None:
         return ""

@@ -122,6 +122,12 @@ options:
   unit:
     description: The systemd unit that reads the configuration.
     type: str
+  former:
+    description:
+      - Absolute path of an archive outside of O(root). Before the module changes files that the running O(unit) was started with, it writes them there.
+      - It is a tar archive of absolute paths for root only. To put the files back, unpack it at C(/).
+      - Remove it when the new configuration has proved itself. The module removes one from before the last start of O(unit).
+    type: path
   reload:
     description:
       - Files that O(unit) reads again while it runs. If only these change, RV(reload_needed) is true instead of RV(restart_needed).
@@ -240,6 +246,7 @@ import os
 import pwd
 import shutil
 import stat
+import tarfile
 import tempfile
 import time
 import typing as t
@@ -254,6 +261,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._config_t
     problems,
     reload_problems,
     reloadable,
+    started_with,
 )
 
 
@@ -382,6 +390,23 @@ class Tree:
             shutil.rmtree(staged)
 
 
+def keep(archive: str, files: t.Iterable[File]) -> None:
+    """Writes files as they are into an archive for root only, in place of one that is there."""
+    os.makedirs(os.path.dirname(archive), exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=os.path.dirname(archive), prefix=".config_tree-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            with tarfile.open(fileobj=stream, mode="w") as tar:
+                for file in files:
+                    tar.add(file.path)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(name, archive)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
 def _moved(file: File, root: str, target: str) -> File:
     return File(target + file.path[len(root):], file.content, file.mode, file.uid, file.gid, file.secret)
 
@@ -433,16 +458,24 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     state = unit_state(module, params["unit"])
     changed, times = [change.path for change in changes], modified([*(file.path for file in want), *params["watch"]])
     reload = params["reload"] or {"files": [], "stamp": ""}
+    reloads = reloadable(root, reload["files"], [*times, *changed])
     needed = functools.partial(
         due,
         times,
-        reloads=reloadable(root, reload["files"], [*times, *changed]),
+        reloads=reloads,
         started=state["started"] if state["active"] else float("inf"),
         reloaded=modified([reload["stamp"]]).get(reload["stamp"], 0.0),
     )
     if (within or any(needed(changed=[]))) and command and (not module.check_mode or os.path.exists(command[0])):
         tree.validate(module, [*want, *wanted(params, ("validate_files",), lenient=module.check_mode)], command)
     if not module.check_mode:
+        if params["former"] and state["active"]:
+            if modified([params["former"]]).get(params["former"], state["started"]) < state["started"]:
+                # The service has been restarted since.
+                os.unlink(params["former"])
+            read_once = {path for path in (*have, *changed) if path not in reloads}
+            if read_once & set(changed) and started_with(read_once, times, state["started"]):
+                keep(params["former"], have.values())
         for folder in missing:
             os.makedirs(folder.path, exist_ok=True)
             os.chmod(folder.path, folder.mode)
@@ -498,6 +531,7 @@ def main() -> None:
             "validate_files": {"type": "list", "elements": "dict", "default": [], "options": entry(False)},
             "validate_options": {"type": "list", "elements": "str", "default": []},
             "unit": {"type": "str"},
+            "former": {"type": "path"},
             "reload": {
                 "type": "dict",
                 "options": {
@@ -507,7 +541,7 @@ def main() -> None:
             },
             "watch": {"type": "list", "elements": "path", "default": []},
         },
-        required_by={"reload": "unit"},
+        required_by={"former": "unit", "reload": "unit"},
         supports_check_mode=True,
     )
     try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.testbed.demo import recap
@@ -120,3 +121,29 @@ def test_refused_setting_does_not_restart_clickhouse(hosts: dict[str, Any], play
     assert "ActiveState=active" in before
     again = playbook("playbooks/site.yml", "--tags", "clickhouse")
     assert (again.returncode, recap(again.stdout)[1]) == (0, 0), again.stdout
+
+
+def test_a_configuration_that_never_becomes_healthy_is_put_back(
+    hosts: dict[str, Any], platform: Any, playbook: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The program accepts it, and cannot start with it: the port is another collector's."""
+    (host,) = hosts.values()
+    url = f"http://127.0.0.1:{platform.setting('otel_collector_prometheus_agent_health_port')}/"
+    files = "cat /etc/otelcol/prometheus_agent/* /etc/systemd/system/otelcol-prometheus-agent.service | sha256sum; ls -R /etc/otelcol/prometheus_agent"
+    process = "systemctl show otelcol-prometheus-agent --property=MainPID"
+    before, old = host.check_output(files), host.check_output(process)
+    taken = f"127.0.0.1:{platform.setting('otel_collector_gateway_health_port')}"
+    given = tmp_path / "changed.json"
+    receiver = {"otlp": {"protocols": {"http": {"endpoint": taken}}}}
+    pipelines = {"metrics": {"receivers": ["prometheus", "otlp"]}}
+    config = {"receivers": receiver, "service": {"pipelines": pipelines}}
+    given.write_text(json.dumps({"otel_collector_prometheus_agent_config": config, "otel_collector_health_seconds": 5}))
+    done = playbook("playbooks/collectors.yml", "--tags", "prometheus_agent", "-e", f"@{given}")
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "The former one was put back, and the service runs with it" in said
+    assert f"{taken}: bind: address already in use" in said
+    assert host.check_output(files) == before
+    assert host.check_output(process) != old
+    assert host.check_output(f"python3 -c 'import urllib.request; print(urllib.request.urlopen(\"{url}\").status)'").strip() == "200"
+    assert not host.file("/var/lib/otelcol/prometheus_agent.former.tar").exists

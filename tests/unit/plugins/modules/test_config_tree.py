@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import pwd
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,40 @@ def test_a_service_that_is_older_than_its_program_is_checked_again(write: Write,
     assert "is wrong" in write("no\n")["msg"]
     monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: {**running, "started": 4e9})
     assert write("no\n")["changed"] is False
+
+
+def test_the_files_of_the_running_service_are_kept(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is restarted: a second change before that keeps them, and files that it has not read are not kept."""
+    former = tmp_path / "state" / "former.tar"
+    running = {"active": False, "enabled": True, "started": 0.0, "reload": False}
+    monkeypatch.setattr(config_tree, "unit_state", lambda module, unit: running)
+
+    def change(content: str, **more: Any) -> None:
+        assert write(content, unit="x.service", former=str(former), **more)["changed"] is True
+
+    def kept() -> bytes:
+        with tarfile.open(former) as tar:
+            (member,) = tar.getmembers()
+            assert member.name == str(tmp_path / "etc" / "a").lstrip("/")
+            file = tar.extractfile(member)
+            assert file
+            return file.read()
+
+    change("yes 1\n")
+    assert not former.exists()
+    running.update(active=True, started=time.time() + 60)
+    change("yes 2\n", _ansible_check_mode=True)
+    assert not former.exists()
+    change("yes 2\n")
+    assert kept() == b"yes 1\n"
+    assert former.stat().st_mode & 0o777 == 0o600
+    running["started"] = 1.0
+    change("yes 3\n")
+    assert kept() == b"yes 1\n"
+    # Restarted since: what was kept has had its time.
+    running["started"] = time.time() + 60
+    assert write("yes 3\n", unit="x.service", former=str(former))["changed"] is False
+    assert not former.exists()
 
 
 def test_a_reload_is_due_until_the_stamp_is_newer(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
