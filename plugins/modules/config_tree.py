@@ -124,7 +124,8 @@ options:
     type: str
   former:
     description:
-      - Absolute path of an archive outside of O(root). Before the module changes files that the running O(unit) was started with, it writes them there.
+      - Absolute path of an archive outside of O(root). Before the module changes files that the running O(unit) was started with, it writes
+        them there.
       - It is a tar archive of absolute paths for root only. To put the files back, unpack it at C(/).
       - Remove it when the new configuration has proved itself. The module removes one from before the last start of O(unit).
     type: path

@@ -129,7 +129,7 @@ def test_a_configuration_that_never_becomes_healthy_is_put_back(
     """The program accepts it, and cannot start with it: the port is another collector's."""
     (host,) = hosts.values()
     url = f"http://127.0.0.1:{platform.setting('otel_collector_prometheus_agent_health_port')}/"
-    files = "cat /etc/otelcol/prometheus_agent/* /etc/systemd/system/otelcol-prometheus-agent.service | sha256sum; ls -R /etc/otelcol/prometheus_agent"
+    files = "find /etc/otelcol/prometheus_agent /etc/systemd/system/otelcol-prometheus-agent.service -type f -exec sha256sum {} + | sort"
     process = "systemctl show otelcol-prometheus-agent --property=MainPID"
     before, old = host.check_output(files), host.check_output(process)
     taken = f"127.0.0.1:{platform.setting('otel_collector_gateway_health_port')}"
