@@ -13,6 +13,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
 from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import collector_queue_bytes
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
@@ -21,6 +22,20 @@ MAX_REQUEST_MIB = 64
 # Gateways that one agent takes in turn.
 AGENT_GATEWAYS = 3
 KINDS = ("receivers", "processors", "exporters", "connectors", "extensions")
+# A line of the logging driver json-file has text, time and stream; the name of the file has the container's id.
+CONTAINER_OPERATORS: list[dict[str, t.Any]] = [
+    {"type": "container", "format": "docker", "add_metadata_from_filepath": False},
+    # Without the line break at the end of the text.
+    {"type": "regex_parser", "regex": r"(?s)^(?P<message>.*?)\n?$", "on_error": "send_quiet"},
+    {"type": "move", "if": "attributes.message != nil", "from": "attributes.message", "to": "body"},
+    {
+        "type": "regex_parser",
+        "parse_from": 'attributes["log.file.path"]',
+        "regex": r"/(?P<container_id>[0-9a-f]{64})-json\.log",
+        "on_error": "send_quiet",
+    },
+    {"type": "move", "if": "attributes.container_id != nil", "from": "attributes.container_id", "to": 'resource["container.id"]'},
+]
 VALID_VALUES = re.compile(r"'(\w+)' unknown type: \"no_such\".*?\(valid values: \[([^\]]*)\]\)")
 
 
@@ -219,6 +234,43 @@ def shard_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence
     return t.cast(int, _ranked(host, _shards_of_gateway(shards, groups["gateway"], gateway) if gateway else shards)[0])
 
 
+def _with_rotated(paths: t.Iterable[str]) -> list[str]:
+    """The files, and what each is called after it was rotated once: what was not read before is read there."""
+    found = [str(path) for path in paths]
+    return list(dict.fromkeys(found + [f"{path}.1" for path in found if not path.endswith("*")]))
+
+
+def log_receivers(
+    common: t.Mapping[str, t.Any],
+    paths: t.Iterable[str],
+    operators: t.Sequence[t.Mapping[str, t.Any]],
+    multiline: t.Iterable[t.Mapping[str, t.Any]],
+    containers: t.Sequence[str],
+) -> dict[str, t.Any]:
+    """The receivers of log files.
+
+    A receiver knows a rotated file by its first bytes, whatever its name is, and goes on where it was.
+
+    :param common: settings that all have.
+    :param paths: files with one record a line.
+    :param operators: what takes these lines apart.
+    :param multiline: files whose records have several lines: C(name), C(paths), C(line_start_pattern).
+    :param containers: files of Docker's logging driver C(json-file).
+    :returns: name of the receiver -> its settings.
+    """
+    made: dict[str, t.Any] = {"file_log": {**common, "include": _with_rotated(paths), "operators": list(operators)}}
+    for files in multiline:
+        made[f"file_log/multiline_{files['name']}"] = {
+            **common,
+            "include": _with_rotated(files["paths"]),
+            # The program takes $$ as one $.
+            "multiline": {"line_start_pattern": str(files["line_start_pattern"]).replace("$", "$$")},
+        }
+    if containers:
+        made["file_log/containers"] = {**common, "include": _with_rotated(containers), "operators": CONTAINER_OPERATORS}
+    return made
+
+
 def scrape_targets(
     hostvars: t.Mapping[str, t.Any], hosts: t.Iterable[str], port: str, listen: str = "", address: str = ""
 ) -> list[dict[str, t.Any]]:
@@ -296,9 +348,11 @@ class FilterModule:
         return {
             "clickhouse_writers": clickhouse_writers,
             "collector_missing_components": collector_missing_components,
+            "collector_queue_bytes": collector_queue_bytes,
             "collector_refusal": collector_refusal,
             "gateway_pipelines": gateway_pipelines,
             "gateways_for": gateways_for,
+            "log_receivers": log_receivers,
             "scrape_targets": scrape_targets,
             "shard_for": shard_for,
         }

@@ -22,6 +22,8 @@ COLLECTOR = components.components()["otel_collector"]
 MODES = tuple(COLLECTOR["groups"])
 AGENTS = tuple(mode for mode in MODES if mode != "gateway")
 COLLECTOR_STATE = COLLECTOR["state_folder"]
+# Batches of 16 MB have to fit into a queue several times.
+QUEUE_LEAST = 64_000_000
 
 # Group -> the ports that its hosts listen on, each with the option that gives the address. "": the host's own address.
 LISTENERS: dict[str, dict[str, str]] = {group: declared["ports"] for group, declared in components.groups().items()}
@@ -134,8 +136,28 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
             found.append(f"otel_collector_{end}_tokens has the value of otel_collector_{end}_token: without its name it is still accepted")
     secret = host.value("otel_collector_secret_config")
     unknown = sorted(str(key) for key in secret if key not in MODES) if isinstance(secret, dict) else []
+    found += _queue_rates(host, groups)
     if unknown:
         found.append(f"otel_collector_secret_config has {', '.join(unknown)}: its keys are {', '.join(MODES)}")
+    return found
+
+
+def collector_queue_bytes(configured: t.Any, hours: t.Any, rate: t.Any) -> int:
+    """Size of each disk queue of a collector: hours at a rate where there are hours, else what is configured.
+
+    :param configured: bytes.
+    :param hours: for which the next hop may be away.
+    :param rate: bytes a second of the signal with the most.
+    """
+    return max(QUEUE_LEAST, int(hours) * 3600 * int(rate)) if int(hours) else int(configured)
+
+
+def _queue_rates(host: Host, groups: t.Sequence[str]) -> list[str]:
+    found = []
+    for end, modes in (("gateway", ("gateway",)), ("agent", AGENTS)):
+        hours, rate = f"otel_collector_{end}_queue_hours", f"otel_collector_{end}_queue_rate"
+        if set(groups) & set(modes) and host.number(hours) and host.number(rate) == 0:
+            found.append(f"{hours} is {host.number(hours)}, and {rate} is 0: set it to the bytes a second that were measured")
     return found
 
 

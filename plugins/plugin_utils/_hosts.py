@@ -16,6 +16,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._across i
     FOLDERS,
     MODES,
     Listener,
+    collector_queue_bytes,
     listeners,
 )
 from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import heap_bytes
@@ -129,17 +130,26 @@ def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) ->
         return []
     parts = {}
     if "gateway" in groups:
-        parts["otel_collector_gateway_queue_bytes"] = 3 * (host.number("otel_collector_gateway_queue_bytes") or 0)
+        name, size = _queue(host, "gateway")
+        parts[name] = 3 * size
         parts["otel_collector_gateway_dead_letter_bytes"] = host.number("otel_collector_gateway_dead_letter_bytes") or 0
     agents = len(set(groups) & set(AGENTS))
     if agents:
-        parts["otel_collector_agent_queue_bytes"] = 3 * agents * (host.number("otel_collector_agent_queue_bytes") or 0)
+        name, size = _queue(host, "agent")
+        parts[name] = 3 * agents * size
     if sum(parts.values()) <= system["size_bytes"]:
         return []
     return [
         f"{system['mount']} with {COLLECTOR_STATE} has {system['size_bytes'] / GB:.0f} GB, and the collectors' queues may take "
         f"{sum(parts.values()) / GB:.0f} GB: lower {' and '.join(parts)}"
     ]
+
+
+def _queue(host: Host, end: str) -> tuple[str, int]:
+    """The option that gives the size of a queue, and the size."""
+    configured, hours, rate = (f"otel_collector_{end}_queue_{what}" for what in ("bytes", "hours", "rate"))
+    size = collector_queue_bytes(*(host.number(name) or 0 for name in (configured, hours, rate)))
+    return (hours if host.number(hours) else configured), size
 
 
 def _held_ports(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) -> list[str]:

@@ -175,6 +175,27 @@ def test_the_unit_holds_no_secret(cluster: Rendered) -> None:
         assert secret not in unit + config
 
 
+def test_additions_keep_what_is_there(rendered: Rendered) -> None:
+    """Of any component, in lists and with settings of its own; and the queues get the hours that were asked for."""
+    service = {"extensions": ["pprof"], "pipelines": {"logs": {"receivers": ["otlp/apps"], "processors": ["attributes"]}}}
+    additions = {
+        "extensions": {"pprof": {"endpoint": "127.0.0.1:1777"}},
+        "receivers": {"otlp/apps": {"protocols": {"http": {"endpoint": "127.0.0.1:5318"}}}},
+        "processors": {"attributes": {"actions": [{"key": "team", "value": "shop", "action": "insert"}]}},
+        "service": service,
+    }
+    hours: dict[str, Any] = {"otel_collector_agent_queue_hours": 2, "otel_collector_agent_queue_rate": 100000}
+    assert rendered.render(("node_agent",), CLUSTER, otel_collector_node_agent_additions=additions, **hours).returncode == 0
+    config = rendered.load("app1", "node_agent")
+    assert config["service"]["extensions"] == ["health_check", "file_storage", "bearertokenauth/gateway", "bearertokenauth/agent", "pprof"]
+    logs = config["service"]["pipelines"]["logs"]
+    assert logs["receivers"] == ["otlp", "file_log", "otlp/apps"]
+    assert logs["processors"] == ["memory_limiter", "resource/host", "resourcedetection", "resource/environment", "attributes"]
+    assert "attributes" not in config["service"]["pipelines"]["traces"]["processors"]
+    assert config["exporters"]["otlp_grpc"]["sending_queue"]["queue_size"] == 720000000
+    rendered.validate("app1", "node_agent")
+
+
 def test_missing_collector_component_is_named(rendered: Rendered) -> None:
     """Before anything is written."""
     more = {"receivers": {"zookeeper/own": {"endpoint": "zk1:2181"}}}

@@ -174,6 +174,10 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(otel_collector_agent_token="the-same-0123456789", otel_collector_gateway_token="the-same-0123456789"),
         ("otel_collector_gateway_token and otel_collector_agent_token are the same",),
     ),
+    "hours without a rate": (
+        lambda i: i.set(otel_collector_gateway_queue_hours=5),
+        ("otel_collector_gateway_queue_hours is 5", "otel_collector_gateway_queue_rate is 0"),
+    ),
     "secrets of no mode": (lambda i: i.set(otel_collector_secret_config={"gatway": {}}), ("otel_collector_secret_config has gatway",)),
     "a suffix of nothing": (lambda i: i.set(otel_collector_clickhouse_table_suffix="_local"), ("otel_collector_clickhouse_table_suffix",)),
     "gateways to another database": (

@@ -100,6 +100,19 @@ def test_missing_requirements_of_a_host_are_named(host: str, changed: dict[str, 
     assert len([line for line in found if all(text in line for text in said)]) == 1, found
 
 
+def test_hours_of_a_queue_need_the_disk_for_them() -> None:
+    """12 hours at 5 MB a second, three signals: 648 GB; a tenth of it fits."""
+    for rate, fits in ((5_000_000, False), (500_000, True)):
+        inventory = Inventory().set(otel_collector_gateway_queue_hours=12, otel_collector_gateway_queue_rate=rate)
+        assert inventory.problems() == []
+        groups = {"all": list(inventory.hosts), **inventory.groups}
+        paths = preflight.host_requirements(inventory.hosts, groups, "gw1")["paths"]
+        info = {**copy.deepcopy(INFO), "file_systems": dict.fromkeys(paths, DISK)}
+        found = preflight.host_problems(info, inventory.hosts, groups, "gw1")
+        assert len(found) == (not fits)
+        assert fits or "lower otel_collector_gateway_queue_hours and" in found[0]
+
+
 @pytest.mark.parametrize(
     ("host", "changed"),
     [

@@ -219,6 +219,34 @@ def test_gateways_for_address() -> None:
         topology.gateways_for(hostvars, {}, "h1")
 
 
+@pytest.mark.parametrize(
+    ("hours", "rate", "size"), [(0, 0, 7), ("0", 5, 7), (1, 100_000, 360_000_000), (5, 1, 64_000_000), ("2", "100000", 720_000_000)]
+)
+def test_collector_queue_bytes(hours: t.Any, rate: t.Any, size: int) -> None:
+    """What is configured without hours; else at least a few batches."""
+    assert topology.collector_queue_bytes(7, hours, rate) == size
+
+
+def test_log_receivers() -> None:
+    """Each reads rotated files as well; a pattern that has them already is left alone."""
+    files = [{"name": "shop", "paths": ["/var/log/shop.log"], "line_start_pattern": "^x$"}]
+    made = topology.log_receivers({"start_at": "end"}, ["/var/log/syslog", "/var/log/app*"], [{"type": "noop"}], files, [])
+    assert made == {
+        "file_log": {
+            "start_at": "end",
+            "include": ["/var/log/syslog", "/var/log/app*", "/var/log/syslog.1"],
+            "operators": [{"type": "noop"}],
+        },
+        "file_log/multiline_shop": {
+            "start_at": "end",
+            "include": ["/var/log/shop.log", "/var/log/shop.log.1"],
+            "multiline": {"line_start_pattern": "^x$$"},
+        },
+    }
+    containers = topology.log_receivers({}, [], [], [], ["/c/*-json.log"])["file_log/containers"]
+    assert containers["include"] == ["/c/*-json.log", "/c/*-json.log.1"]
+
+
 def test_scrape_targets() -> None:
     """One target a host, named after it."""
     hostvars: dict[str, t.Any] = {"z2": {"ansible_host": "192.0.2.2"}, "z1": {"zookeeper_metrics_port": 7001}}

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""An agent takes turns among real gateways: nothing is lost when one is killed, and it is used again when it is back."""
+"""A real node agent with two real gateways: a gateway that is killed and comes back, and log files that are rotated."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from tests.support.daemon import free_ports
 
 GATEWAYS = ("127.0.0.2", "127.0.0.3")
 AGENT = "agent1"
+CONTAINER = "0123456789abcdef" * 4
 SECONDS = 60
 
 
@@ -39,12 +40,19 @@ class Failover:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.output = {name: base / f"{name}.log" for name in self.health}
         self.sent = 0
+        self.log, self.stacks, self.containers = (base / "logs" / name for name in ("app.log", "stacks.log", f"{CONTAINER}-json.log"))
+        self.log.parent.mkdir()
         signals = ("logs", "traces", "metrics")
         reader = {"pull": {"exporter": {"prometheus": {"host": "{{ inventory_hostname }}", "port": gateway_metrics}}}}
         done = self.rendered.render(
             ("gateway", "node_agent"),
             {"clickhouse": ["ch11"], "gateway": list(GATEWAYS), "node_agent": [AGENT]},
-            otel_collector_log_paths=[str(base / "no.log")],
+            otel_collector_log_paths=[str(self.log)],
+            otel_collector_multiline_logs=[
+                {"name": "stacks", "paths": [str(self.stacks)], "line_start_pattern": r"^\d+ (ERROR|INFO)\b|^x$"}
+            ],
+            otel_collector_container_logs=True,
+            otel_collector_container_log_paths=[str(self.log.parent / "*-json.log")],
             otel_collector_gateway_grpc_port=grpc,
             otel_collector_gateway_http_port=http,
             otel_collector_gateway_config={
@@ -61,7 +69,7 @@ class Failover:
             otel_collector_node_agent_metrics_port=agent_metrics,
             # Each record is a request of its own.
             otel_collector_node_agent_config={
-                "exporters": {"otlp_grpc": {"sending_queue": {"batch": {"flush_timeout": "10ms", "min_size": 100, "max_size": 400}}}}
+                "exporters": {"otlp_grpc": {"sending_queue": {"batch": {"flush_timeout": "10ms", "min_size": 100, "max_size": 100000}}}}
             },
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -117,6 +125,11 @@ class Failover:
     def found(self, name: str) -> list[str]:
         """The numbers of the records that a gateway has got."""
         return re.findall(r"record-(\d{5})\.", self.output[name].read_text(encoding="utf-8", errors="replace"))
+
+    def bodies(self) -> list[str]:
+        """The texts of all records, as the gateways print them."""
+        printed = "".join(self.output[name].read_text(encoding="utf-8", errors="replace") for name in GATEWAYS)
+        return re.findall(r"^Body: Str\((.*?)\)$", printed, re.MULTILINE | re.DOTALL)
 
     def all_found(self) -> bool:
         """Whether each record has got to a gateway."""
@@ -184,3 +197,67 @@ def test_an_address_that_is_not_found_is_left_out(failover: Failover, tmp_path: 
     assert hosts.read_text(encoding="utf-8").splitlines()[-2:] == [f"::1 {GATEWAY_NAME}", f"192.0.2.7 {GATEWAY_NAME}"]
     done = run("nowhere.invalid")
     assert (done.returncode, "No gateway has an address" in done.stderr) == (1, True)
+
+
+def test_rotated_log_files_lose_no_line(failover: Failover) -> None:
+    """By rename and by truncation, while the agent reads and while it is stopped; no line arrives twice."""
+    log, written = failover.log, 0
+
+    def write(count: int) -> None:
+        nonlocal written
+        with log.open("a", encoding="utf-8") as stream:
+            stream.writelines(f"line {number:05}\n" for number in range(written, written + count))
+        written += count
+
+    def rotate(how: str) -> None:
+        former = log.with_name(f"{log.name}.1")
+        if former.exists():
+            former.rename(log.with_name(f"{log.name}.2"))
+        if how == "rename":
+            log.rename(former)
+        else:
+            shutil.copyfile(log, former)
+            os.truncate(log, 0)
+
+    def all_read() -> bool:
+        return len({body for body in failover.bodies() if body.startswith("line ")}) == written
+
+    write(100)
+    failover.until(all_read, "lines are missing")
+    for how in ("rename", "truncate"):
+        write(100)
+        rotate(how)
+        write(100)
+        failover.until(all_read, f"lines are missing after: {how}")
+        failover.kill(AGENT)
+        write(100)
+        rotate(how)
+        write(100)
+        failover.start(AGENT)
+        failover.until(all_read, f"lines are missing after: {how}, while the agent was stopped")
+    assert sorted(body for body in failover.bodies() if body.startswith("line ")) == [f"line {number:05}" for number in range(written)]
+
+
+def test_records_of_several_lines_and_of_containers(failover: Failover) -> None:
+    """The lines of a record stay together; what a container printed is the body, with time, stream and container."""
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    entry = {"log": "from a container\n", "stream": "stderr", "time": f"{day}T00:00:00.678901234Z"}
+    texts = {
+        failover.stacks: ("0 INFO earlier\n", "1 ERROR first\n  at a\n  at b\n2 INFO second\n"),
+        failover.containers: (json.dumps({**entry, "log": "earlier\n"}) + "\n", json.dumps(entry) + "\n"),
+    }
+    # What a file has when the agent sees it for the first time is not sent.
+    for path, (earlier, _) in texts.items():
+        path.write_text(earlier, encoding="utf-8")
+    for path, (_, later) in texts.items():
+        seen = re.compile(rf"Started watching file.*{path}")
+        failover.until(lambda seen=seen: seen.search(failover.output[AGENT].read_text(encoding="utf-8")), f"{path} is not read")  # type: ignore[misc]
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(later)
+    wanted = {"1 ERROR first\n  at a\n  at b", "2 INFO second", "from a container"}
+    failover.until(lambda: wanted <= set(failover.bodies()), f"not all of {wanted} arrived")
+    printed = "".join(failover.output[name].read_text(encoding="utf-8") for name in GATEWAYS)
+    record = printed.split("Body: Str(from a container)")
+    assert f"Timestamp: {day} 00:00:00.678901234" in record[0][-600:]
+    assert f"container.id: Str({CONTAINER})" in record[0].rsplit("Resource attributes", 1)[1]
+    assert "log.iostream: Str(stderr)" in record[1][:600]
