@@ -249,7 +249,7 @@ class Running:
         names = ("grpc", "http", "health", "agent_grpc", "agent_http", "agent_health", "metrics", "agent_metrics")
         self.port = dict(zip(names, free_ports(len(names)), strict=True))
         self.log = rendered.base / "syslog"
-        self.log.write_text("", encoding="utf-8")
+        self.log.write_text("what was there before the agent\n", encoding="utf-8")
         self.certificate = rendered.certificate
         gateway = self._ports("", "health", "metrics")
         gateway["exporters"] = {"debug": {"verbosity": "detailed"}}
@@ -384,7 +384,8 @@ def test_a_wrong_clock_is_corrected(running: Running) -> None:
 
 
 def test_log_files_are_read(running: Running) -> None:
-    """Both formats of rsyslog are taken apart; other lines arrive as they are."""
+    """Both formats of rsyslog are taken apart; other lines arrive as they are, from when the agent has seen the file."""
+    running.wait(lambda: "Started watching file" in running.output["node_agent"].read_text(encoding="utf-8"), "the file is not read")
     with running.log.open("a", encoding="utf-8") as log:
         log.write("2026-01-02T03:04:05.123456+00:00 box clickhouse-server[42]: <Error> new: format\n")
         log.write("Jan  2 03:04:05 box sshd[7]: old format\n")
@@ -395,6 +396,7 @@ def test_log_files_are_read(running: Running) -> None:
     assert "service.name: Str(sshd)" in running.arrived()
     assert "process.pid: Str(42)" in running.arrived()
     running.wait(lambda: "system.cpu.utilization" in running.arrived(), "no metrics of the host")
+    assert "what was there before the agent" not in running.arrived()
 
 
 def test_nothing_is_lost_by_crashes(running: Running) -> None:
