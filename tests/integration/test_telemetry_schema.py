@@ -127,6 +127,7 @@ ROWS: dict[str, dict[str, t.Any]] = {
 
 DEBUG = {"where": "SeverityNumber < 9", "keep": "3d"}
 Play = Callable[..., dict[str, dict[str, t.Any]]]
+Playbook = Callable[..., dict[str, dict[str, dict[str, t.Any]]]]
 
 
 class Cluster(t.NamedTuple):
@@ -156,8 +157,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """Run the role by ansible-playbook on both nodes at once; the module's result by host, and whether hosts were written."""
+def playbook(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Playbook:
+    """Run a playbook by ansible-playbook for both nodes at once; results by host, by the name of the task."""
     folder = tmp_path_factory.mktemp("play")
     hosts = {
         f"ch{number}": {"ansible_host": node.host, "telemetry_schema_login_port": node.port} for number, node in enumerate(cluster.nodes)
@@ -168,14 +169,12 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
         "telemetry_schema_secure": False,
         "ansible_become": False,
     }
-    role = {"role": "groundwork.observability.telemetry_schema"}
-    (folder / "play.json").write_text(json.dumps([{"hosts": "ch*", "gather_facts": False, "roles": [role]}]), encoding="utf-8")
 
-    def run(*arguments: str, more: dict[str, t.Any] | None = None) -> dict[str, dict[str, t.Any]]:
+    def run(*arguments: str | Path, more: dict[str, t.Any] | None = None) -> dict[str, dict[str, dict[str, t.Any]]]:
         inventory = {"all": {"hosts": hosts, "vars": shared, "children": more or {}}}
         (folder / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
         answer = subprocess.run(
-            [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.json", folder / "play.json", *arguments],
+            [sys.executable, "-m", "ansible", "playbook", "-i", folder / "hosts.json", *arguments],
             env={
                 **os.environ,
                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
@@ -187,7 +186,21 @@ def play(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Play:
             check=False,
         )
         assert answer.stdout.lstrip().startswith("{"), answer.stdout + answer.stderr
-        tasks = {task["task"]["name"].partition(" : ")[2]: task["hosts"] for task in json.loads(answer.stdout)["plays"][0]["tasks"]}
+        tasks = [task for play in json.loads(answer.stdout)["plays"] for task in play["tasks"]]
+        return {task["task"]["name"].partition(" : ")[2]: task["hosts"] for task in tasks}
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def play(playbook: Playbook, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """Run the role on both nodes at once; the module's result by host, and whether hosts were written."""
+    book = tmp_path_factory.mktemp("role") / "play.json"
+    role = {"role": "groundwork.observability.telemetry_schema"}
+    book.write_text(json.dumps([{"hosts": "ch*", "gather_facts": False, "roles": [role]}]), encoding="utf-8")
+
+    def run(*arguments: str, more: dict[str, t.Any] | None = None) -> dict[str, dict[str, t.Any]]:
+        tasks = playbook(book, *arguments, more=more)
         refused = {host: result for host, result in tasks["Refuse a newer schema"].items() if result.get("failed")}
         made = refused or tasks["Create the telemetry tables"]
         written = tasks.get("Write the hosts of the inventory", {})
@@ -401,6 +414,35 @@ def test_partition_is_dropped_through_both_replicas_at_once(cluster: Cluster) ->
         node.query("SYSTEM SYNC REPLICA otel.otel_logs_local")
         left = node.query("SELECT groupArray(toDate(Timestamp)) FROM otel.otel_logs_local WHERE Timestamp >= '2030-02-01'")
         assert left == "['2030-02-02']"
+
+
+@pytest.mark.usefixtures("rows")
+def test_playbooks_that_drop(cluster: Cluster, playbook: Playbook, tmp_path: Path) -> None:
+    """size_cap for all nodes at once, with a choice of the test instead of a full disk; and drop_old_system_logs."""
+    node = cluster.nodes[0]
+    insert(node, "otel_logs_local", [{**LOG, "Timestamp": f"2030-03-0{number} 00:00:00"} for number in (1, 2)])
+    node.query("CREATE TABLE system.query_log_0 (x UInt8) ENGINE = MergeTree ORDER BY x")
+    node.query("INSERT INTO system.query_log_0 VALUES (1)")
+    chosen = {"drops": [{"table": "otel_logs_local", "day": "2030-03-01", "bytes": 1}], "left": []}
+    both = [{"ansible.builtin.import_playbook": f"{ROOT}/playbooks/{name}.yml"} for name in ("size_cap", "drop_old_system_logs")]
+    (tmp_path / "both.json").write_text(json.dumps(both), encoding="utf-8")
+    variables = {"telemetry_schema_size_cap_percent": 80, "__telemetry_schema_over_cap": chosen}
+    arguments = (tmp_path / "both.json", "-e", json.dumps(variables))
+    group = {"clickhouse": {"hosts": {"ch0": None, "ch1": None}}}
+    days = "SELECT arraySort(groupArray(toDate(Timestamp))) FROM otel.otel_logs_local WHERE Timestamp >= '2030-03-01'"
+    left = "SELECT count() FROM system.tables WHERE database = 'system' AND name = 'query_log_0'"
+    checked = playbook(*arguments, "--check", more=group)
+    assert node.query(days) == "['2030-03-01','2030-03-02']" and node.query(left) == "1"
+    dropped = playbook(*arguments, more=group)
+    for tasks in (checked, dropped):
+        assert {row["used"] < row["total"] for row in tasks["size_cap | Read the days on each disk"]["ch1"]["rows"]} == {True}
+        changed = {name: [host for host, result in hosts.items() if result.get("changed")] for name, hosts in tasks.items()}
+        assert sorted(changed["size_cap | Drop the oldest days"]) == ["ch0", "ch1"]
+        assert changed["old_system_logs | Drop them"] == ["ch0"]
+    for replica in cluster.nodes:
+        replica.query("SYSTEM SYNC REPLICA otel.otel_logs_local")
+        assert replica.query(days) == "['2030-03-02']"
+    assert node.query(left) == "0"
 
 
 class Writer(threading.Thread):
