@@ -159,6 +159,7 @@ def test_each_host_scrapes_its_own_collectors(cluster: Rendered) -> None:
     targets = {job["job_name"]: [target for entry in job["static_configs"] for target in entry["targets"]] for job in jobs}
     assert targets == {
         "otelcol-gateway": ["127.0.0.1:8888"],
+        "otelcol-gateway-relay": ["127.0.0.1:13137"],
         "otelcol-node-agent": ["127.0.0.1:8889"],
         "otelcol-cluster-agent": ["127.0.0.1:8890"],
         "otelcol-prometheus-agent": [],

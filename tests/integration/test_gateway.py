@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -238,6 +242,47 @@ def test_revoked_and_replaced_tokens_while_others_send(running: Gateway) -> None
         said += "".join(Path(f"/proc/{program.process.pid}/{name}").read_text(encoding="utf-8") for name in ("cmdline", "environ"))
     said += (running.folder / "config.yaml").read_text(encoding="utf-8")
     assert said and not [token for token in [*former.values(), "own-token-0123456789", "billing-second-0123456789"] if token in said]
+
+
+def test_dead_letter_is_replayed_when_its_cause_is_gone(running: Gateway) -> None:
+    """The others of its batch are stored at once and the next ones, too; its reason is kept, and the metric shows it."""
+    letters = "otelcol_gateway_dead_letters "
+    running.query("ALTER TABLE otel.otel_logs_local ADD CONSTRAINT no_bad CHECK Body != 'bad'")
+    request = ExportLogsServiceRequest()
+    for body in ("good", "bad", "fine"):
+        request.MergeFrom(logs("letters", body))
+    token = current(running)
+    assert running.post("logs", request.SerializeToString(), token) == HTTPStatus.OK
+    assert running.post("logs", logs("letters", "next").SerializeToString(), token) == HTTPStatus.OK
+    where = "FROM otel.otel_logs WHERE ServiceName = 'letters'"
+    running.wait_for("the others are not stored", f"SELECT count() {where}", 3)
+    until("the metric shows it", lambda: f"{letters}1\n" in relay_metrics(running))
+    (about,) = (running.folder / "state/dead_letters").glob("*.json")
+    assert "VIOLATED_CONSTRAINT: code: 469" in json.loads(about.read_text(encoding="utf-8"))["refused"]
+    assert json.loads(replay(running).stdout) == {"stored": 0, "refused": 1}
+    running.query("ALTER TABLE otel.otel_logs_local DROP CONSTRAINT no_bad")
+    assert json.loads(replay(running).stdout) == {"stored": 1, "refused": 0}
+    assert running.query(f"SELECT arraySort(groupArray(Body)) {where}") == "['bad','fine','good','next']"
+    assert f"{letters}0\n" in relay_metrics(running)
+
+
+def current(running: Gateway) -> str:
+    """The first token that the gateway accepts now."""
+    return (running.folder / "gateway_token").read_text(encoding="utf-8").split()[0]
+
+
+def relay_metrics(running: Gateway) -> str:
+    """What the relay tells of itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{running.ports['relay']}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def replay(running: Gateway) -> subprocess.CompletedProcess[str]:
+    """The command of playbooks/dead_letters.yml."""
+    folder = running.folder
+    argv: list[str | Path] = [sys.executable, "-B", folder / "relay.py", "replay", f"--port={running.ports['relay']}"]
+    argv += [f"--sockets={folder}/run", f"--tokens={folder}/gateway_token", f"--folder={folder}/state/dead_letters", "--limit=1000000"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True)
 
 
 def write(file: Path, tokens: list[str]) -> None:

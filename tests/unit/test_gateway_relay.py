@@ -240,6 +240,22 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     server.server_close()
 
 
+def test_metrics_tell_how_full_the_folder_is(served: int, tmp_path: Path) -> None:
+    """Without a token, and nothing else without one."""
+    relay.Handler.relay.keep("1", "logs", relay.split(logs("a").SerializeToString()), "code: 1")
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    for path, status, parts in (
+        ("/metrics", 200, ("\notelcol_gateway_dead_letters 1\n", f"\notelcol_gateway_dead_letter_bytes {size}\n")),
+        ("/1/v1/logs", 404, ("there is nothing here",)),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", served, timeout=10)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read().decode()
+        assert response.status == status and all(part in text for part in parts)
+        connection.close()
+
+
 @pytest.mark.parametrize(
     ("path", "token", "answer"),
     [

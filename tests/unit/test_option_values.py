@@ -29,6 +29,8 @@ WITHOUT = {
     "otel_collector_prometheus_agent_additions": "the same",
     "otel_collector_secret_config": "the same",
     "otel_collector_clickhouse_tls": "the same",
+    "otel_collector_gateway_tail_sampling": "the same",
+    "otel_collector_gateway_span_metrics": "the same",
     "telemetry_schema_objects": "module clickhouse_schema, before its first change",
 }
 

@@ -22,6 +22,7 @@ three signals field 1 is a resource, in it field 2 is a scope, in it field 2 is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -232,11 +233,28 @@ class Relay:
                 raise Unavailable(503, kind, answer)
         return (status, kind, answer), reason
 
+    def size(self) -> int:
+        """Bytes of the dead letter folder. A file that a replay removes meanwhile counts nothing."""
+        used = 0
+        for file in self.folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                used += file.stat().st_size
+        return used
+
+    def metrics(self) -> str:
+        """How full the dead letter folder is, in the text format of Prometheus."""
+        values = {
+            "otelcol_gateway_dead_letters": len(list(self.folder.glob("*.otlp"))),
+            "otelcol_gateway_dead_letter_bytes": self.size(),
+            "otelcol_gateway_dead_letter_limit_bytes": self.limit,
+        }
+        return "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
+
     def keep(self, shard: str, signal: str, records: list[tuple[bytes, bytes, bytes]], reason: str) -> None:
         """Write refused records to the dead letter folder; the same records again are the same file. Raises Unavailable when it is full."""
         body = join(records)
         name = f"{signal}-{hashlib.sha256(body).hexdigest()[:32]}"
-        used = sum(file.stat().st_size for file in self.folder.iterdir())
+        used = self.size()
         if used + len(body) > self.limit:
             text = f"the dead letter folder {self.folder} is full: {used} of {self.limit} bytes. A batch waits for: {reason}"
             raise Unavailable(503, "text/plain", text.encode())
@@ -275,12 +293,22 @@ class Relay:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """POST /SHARD/v1/SIGNAL with a token of the gateway; what is not stored is answered with 503, which the queue tries again."""
+    """POST /SHARD/v1/SIGNAL with a token of the gateway; what is not stored is answered with 503, which the queue tries again.
+
+    GET /metrics needs no token, as the collector's own metrics do not.
+    """
 
     protocol_version = "HTTP/1.1"
     relay: Relay
     tokens: Path
     shards = re.compile(r"^/([A-Za-z0-9_-]+)/v1/(logs|traces|metrics)\Z")
+
+    def do_GET(self) -> None:
+        """Tell the metrics."""
+        if self.path == "/metrics":
+            self.answer(200, "text/plain; version=0.0.4", self.relay.metrics().encode())
+        else:
+            self.answer(404, "text/plain", b"there is nothing here")
 
     def do_POST(self) -> None:
         """Take a batch."""
