@@ -63,6 +63,7 @@ SAME: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
         "each server has the same snapshots",
     ),
     (("gateway", *AGENTS), ("otel_collector_gateway_token",), "agents present it to gateways"),
+    (("cluster_agent",), ("otel_collector_cluster_agent_active",), "one of them is active"),
     (("gateway",), ("otel_collector_gateway_grpc_port", "otel_collector_gateway_tokens"), "an agent sends to several gateways"),
     (
         ("gateway",),

@@ -90,7 +90,7 @@ def test_whole_traces_are_kept_or_dropped(tmp_path: Path) -> None:
             "otel_collector_gateway_tail_sampling needs all spans of a trace in one place, so it works with one gateway and one shard",
         ),
         (["gw1"], {"otel_collector_gateway_span_metrics": {"metrics_flush_interval": "60s"}}, "needs: connectors: spanmetrics."),
-        (["gw1"], {"otel_collector_gateway_tail_sampling": {**ERRORS, "decision_wait": "soon"}}, '"soon"'),
+        (["gw1"], {"otel_collector_gateway_tail_sampling": {**ERRORS, "decision_wait": "soon"}}, "'decision_wait' time: invalid duration"),
     ],
 )
 def test_refused_before_the_first_change(tmp_path: Path, gateways: list[str], variables: dict[str, Any], said: str) -> None:
@@ -98,5 +98,5 @@ def test_refused_before_the_first_change(tmp_path: Path, gateways: list[str], va
     rendered = Rendered(tmp_path, otelcol.program())
     done = rendered.render(("gateway",), {"gateway": gateways}, **EXTERNAL, **variables)
     assert done.returncode != 0
-    assert said in re.sub(r"\s+", " ", done.stdout)
+    assert said in re.sub(r"\s+", " ", done.stdout).replace("''", "'")
     assert not (tmp_path / "gw1").exists()

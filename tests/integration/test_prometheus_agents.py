@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two prometheus agents of the role, real collectors, scrape applications on loopback that the inventory names."""
+"""Agents that scrape, real collectors: two prometheus agents with applications on loopback, and which of several cluster agents watches."""
 
 from __future__ import annotations
 
@@ -162,6 +162,23 @@ def test_new_target_and_changed_password_need_no_restart(agents: Agents) -> None
         count = agents.scraped(owner)[instance]
         until("the new one is scraped", lambda: any(f"new:{added.server_port}" in agents.scraped(agent) for agent in AGENTS), 60)
         until("the password is used", lambda: agents.scraped(owner)[instance] > count + 1, 60)
+
+
+def test_one_cluster_agent_watches_the_platform(tmp_path: Path) -> None:
+    """The first by name, or the one that is named; the others have no targets, and the program accepts both configurations."""
+    hosts = {"zookeeper": ["zk1"], "clickhouse": ["ch11"], "gateway": ["gw1"], "grafana": ["gw1"], "cluster_agent": ["mon2", "mon1"]}
+    rendered = Rendered(tmp_path, otelcol.program())
+    for variables, active in (({}, "mon1"), ({"otel_collector_cluster_agent_active": "mon2"}, "mon2")):
+        done = rendered.render(("cluster_agent",), hosts, **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for host in hosts["cluster_agent"]:
+            jobs = rendered.load(host, "cluster_agent")["receivers"]["prometheus"]["config"]["scrape_configs"]
+            watched = {job["job_name"] for job in jobs if job["static_configs"]}
+            assert watched == ({"zookeeper", "clickhouse", "grafana"} if host == active else set())
+            rendered.validate(host, "cluster_agent")
+    done = rendered.render(("cluster_agent",), hosts, otel_collector_cluster_agent_active="mon3")
+    assert done.returncode != 0
+    assert "otel_collector_cluster_agent_active is mon3, which is not in group cluster_agent" in re.sub(r"\s+", " ", done.stdout)
 
 
 def test_unknown_job_is_refused_by_host(tmp_path: Path) -> None:
