@@ -23,6 +23,8 @@ Options = t.Mapping[str, t.Any]
 Catalogue = t.Mapping[tuple[str, str], t.Sequence[Options]]
 PORTS = {"postgresql": 5432, "mysql": 3306}
 ENGINES = {"postgresql": "PostgreSQL", "mysql": "MySQL"}
+# Kinds of sources that hold files. A source of the first kind has a named collection, as databases have.
+FILES = ("s3", "http", "file")
 # What holds the moment of a snapshot that is kept beside later ones.
 TIME = "snapshot_time"
 REFRESH, HISTORY = "_refresh", "_history"
@@ -33,6 +35,7 @@ LATE_AFTER = 3
 _UNITS = (("DAY", 86400), ("HOUR", 3600), ("MINUTE", 60), ("SECOND", 1))
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_(), '/+.=-]{0,499}")
 _COLUMN = re.compile(r"[^\"'`\\\x00-\x1f\x7f]{1,128}")
+_PATH = re.compile(r"[^/\"'`\\\x00-\x1f\x7f][^\"'`\\\x00-\x1f\x7f]{0,500}")
 _TABLE = re.compile(r"([^\"'`\\.\x00-\x1f\x7f]{1,128}\.)?[^\"'`\\.\x00-\x1f\x7f]{1,128}")
 # A failed refresh is tried again after 1, 2 and 4 seconds; after that the next one is due as planned.
 _RETRIES = "SETTINGS refresh_retries = 3, refresh_retry_initial_backoff_ms = 1000, refresh_retry_max_backoff_ms = 10000"
@@ -87,6 +90,11 @@ class ProductData:
 
     def collection_values(self, source: Options) -> dict[str, str]:
         """What the named collection of a source holds."""
+        if source["type"] == "s3":
+            access = {"no_sign_request": "1"}
+            if source.get("user"):
+                access = {"access_key_id": str(source["user"]), "secret_access_key": str(self.passwords[source["name"]])}
+            return {**access, "url": str(source["url"])}
         return {
             "database": str(source["database"]),
             "host": str(source["host"]),
@@ -112,7 +120,8 @@ class ProductData:
     @property
     def collections(self) -> dict[str, dict[str, str]]:
         """The values of each named collection, by its name."""
-        found = {self.collection(source): self.collection_values(source) for source in self.sources}
+        by_name = [source for source in self.sources if source["type"] not in ("http", "file")]
+        found = {self.collection(source): self.collection_values(source) for source in by_name}
         return {**found, self.dictionary_collection: self.dictionary_values} if self.dictionaries else found
 
     def _named(self, name: str, values: t.Mapping[str, str]) -> str:
@@ -152,10 +161,12 @@ def _source_name(kind: str, *parts: str) -> str:
 
 def problems(data: ProductData) -> list[str]:
     """What contradicts what in the options, one line each. Types and the values of single options are checked elsewhere."""
+    sources = {str(source.get("name")): source for source in data.sources}
     names = [str(source.get("name")) for source in data.sources]
     found = _twice("product_data_sources", names) + _twice("product_data_snapshots", [str(one.get("name")) for one in data.snapshots])
-    for name in dict.fromkeys(names):
-        if not data.passwords.get(name):
+    for name, source in sources.items():
+        found += [f"product_data_sources ({name}): {problem}" for problem in _source_problems(source)]
+        if source.get("user") and not data.passwords.get(name):
             found.append(f"product_data_passwords has no entry {name}: add the password of that source to observability_secrets_file")
     for name in data.passwords:
         if name not in names:
@@ -165,7 +176,20 @@ def problems(data: ProductData) -> list[str]:
     found += _dictionary_problems(data)
     for number, snapshot in enumerate(data.snapshots):
         where = f"product_data_snapshots[{number}] ({snapshot.get('name')})"
-        found += [f"{where}: {problem}" for problem in _snapshot_problems(snapshot, names)]
+        found += [f"{where}: {problem}" for problem in _snapshot_problems(snapshot, sources)]
+    return found
+
+
+def _source_problems(source: Options) -> list[str]:
+    """Options that a kind of source needs, or does not have."""
+    kind = str(source.get("type"))
+    needed = {"s3": ("url",), "http": ("url",), "file": ()}.get(kind, ("host", "database", "user"))
+    possible = {"s3": ("url", "user"), "http": ("url",), "file": ()}.get(kind, ("host", "port", "database", "user"))
+    given = [name for name in ("host", "port", "database", "user", "url") if source.get(name)]
+    found = [f"type {kind} needs {name}: set it" for name in needed if name not in given]
+    found += [f"type {kind} has no {name}: take it out" for name in given if name not in possible]
+    if "url" in given and not str(source["url"]).endswith("/"):
+        found.append("url has to end with a slash: the paths of files follow it")
     return found
 
 
@@ -201,23 +225,18 @@ def _dictionary_problems(data: ProductData) -> list[str]:
     return found
 
 
-def _snapshot_problems(snapshot: Options, sources: t.Sequence[str]) -> list[str]:
-    found = []
-    name, table, query = str(snapshot.get("name")), snapshot.get("table"), snapshot.get("query")
+def _snapshot_problems(snapshot: Options, sources: t.Mapping[str, Options]) -> list[str]:
+    source = sources.get(str(snapshot.get("source")), {})
+    found = _file_problems(snapshot) if source.get("type") in FILES else _table_problems(snapshot)
+    name, query = str(snapshot.get("name")), snapshot.get("query")
     columns = [column for column in _listed(snapshot.get("columns")) if isinstance(column, t.Mapping)]
     keys = [str(key) for key in _listed(snapshot.get("keys"))]
     if name == "freshness" or name.endswith((REFRESH, HISTORY)):
         found.append("name: freshness, and names that end with _refresh or _history, are those of the role: choose another")
     if str(snapshot.get("source")) not in sources:
         found.append(f"source {snapshot.get('source')} is not in product_data_sources: they are {_list(sources)}")
-    if bool(table) == bool(query):
-        found.append("set either table or query")
-    if table and not _TABLE.fullmatch(str(table)):
-        found.append("table has to be a name, or schema.table, without quotes, backslashes and control characters")
-    if query and str(query).rstrip().endswith(";"):
-        found.append("query ends with a semicolon: take it out, the query becomes a part of another")
-    if query and not (columns and all(column.get("type") for column in columns)):
-        found.append("query needs columns, each with name and type: a catalogue knows tables only")
+    if (query or snapshot.get("path")) and not (columns and all(column.get("type") for column in columns)):
+        found.append("query and path need columns, each with name and type: a catalogue knows tables only")
     names = [str(column.get("name")) for column in columns]
     found += [f"columns has {one} twice" for one in sorted(set(names)) if names.count(one) > 1]
     for column in columns:
@@ -226,6 +245,28 @@ def _snapshot_problems(snapshot: Options, sources: t.Sequence[str]) -> list[str]
     found += [f"keys has {key} twice" for key in sorted(set(keys)) if keys.count(key) > 1]
     if snapshot.get("keep_days") and snapshot.get("mode", "full") != "append":
         found.append("keep_days is for mode append: a full snapshot has the rows of the last refresh only")
+    return found
+
+
+def _table_problems(snapshot: Options) -> list[str]:
+    table, query = snapshot.get("table"), snapshot.get("query")
+    found = [f"{name} is for sources of files ({', '.join(FILES)}): take it out" for name in ("path", "format") if snapshot.get(name)]
+    if bool(table) == bool(query):
+        found.append("set either table or query")
+    if table and not _TABLE.fullmatch(str(table)):
+        found.append("table has to be a name, or schema.table, without quotes, backslashes and control characters")
+    if query and str(query).rstrip().endswith(";"):
+        found.append("query ends with a semicolon: take it out, the query becomes a part of another")
+    return found
+
+
+def _file_problems(snapshot: Options) -> list[str]:
+    path, kind = str(snapshot.get("path") or ""), str(snapshot.get("format") or "")
+    found = [f"{name} is for sources that are databases: take it out" for name in ("table", "query") if snapshot.get(name)]
+    if not _PATH.fullmatch(path) or ".." in path.split("/"):
+        found.append("path has to be a relative path of printable characters, without quotes, backslashes and ..")
+    if not re.fullmatch(r"[A-Z][A-Za-z0-9]{1,60}", kind):
+        found.append("format has to be the name of one of ClickHouse's formats, such as CSVWithNames, JSONEachRow or Parquet")
     return found
 
 
@@ -288,7 +329,7 @@ def snapshot_columns(data: ProductData, snapshot: Options, catalogue: Catalogue)
     """The columns of a snapshot. Raises C(ProductDataError) if the source has no such table or column."""
     declared = {column["name"]: column.get("type") for column in snapshot.get("columns") or ()}
     keys = set(snapshot.get("keys") or ())
-    if snapshot.get("query"):
+    if not snapshot.get("table"):
         return [Column(name, Reading("", str(kind), str(kind))) for name, kind in declared.items()]
     source, where = data.source(snapshot["source"]), f"snapshot {snapshot['name']}"
     table = data.table_of(snapshot)
@@ -333,6 +374,7 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     if appends and any(column.name == TIME for column in columns):
         raise ProductDataError(f"snapshot {name}: with mode append the column {TIME} is the role's own: leave it out of columns")
     keys = [quote_name(key) for key in snapshot.get("keys") or ()]
+    structure = ", ".join(f"{quote_name(column.name)} {column.reading.raw}" for column in columns)
     table, raw = f"{data.database}.{quote_name(name)}", f"{data.source_database}.{quote_name(name)}"
     view = f"{data.database}.{quote_name(name + REFRESH)}"
     length = seconds(snapshot["every"])
@@ -340,13 +382,17 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     body = ", ".join(time + [f"{quote_name(column.name)} {column.reading.type}" for column in columns])
     values = [f"now('UTC') AS {TIME}"] if appends else []
     values += [_selected(column) for column in columns]
-    objects = [
-        f"CREATE TABLE {raw} ({', '.join(f'{quote_name(column.name)} {column.reading.raw}' for column in columns)}) "
-        f"ENGINE = {_source_engine(data, snapshot, columns)}",
+    objects = []
+    if data.source(snapshot["source"])["type"] == "file":
+        # A table of the engine File keeps the files that its pattern matched when it was created.
+        raw = f"file({', '.join(map(quote_string, (snapshot['path'], snapshot['format'], structure)))})"
+    else:
+        objects.append(f"CREATE TABLE {raw} ({structure}) ENGINE = {_source_engine(data, snapshot, columns)}")
+    objects += [
         f"CREATE TABLE {table} ({body}) ENGINE = MergeTree ORDER BY ({', '.join(keys)})",
         # Not all servers and all snapshots at the same moment.
         f"CREATE MATERIALIZED VIEW {view} REFRESH EVERY {_every(snapshot['every'])} RANDOMIZE FOR {max(1, length // 10)} SECOND {_RETRIES} "
-        f"TO {table} AS SELECT {', '.join(values)} FROM {raw}",
+        f"TO {table} AS SELECT {', '.join(values)} FROM {raw}{_not_empty(data, snapshot, raw)}",
     ]
     if appends:
         history = f"{data.database}.{quote_name(name + HISTORY)}"
@@ -362,6 +408,13 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     return [{"ddl": statement} for statement in objects]
 
 
+def _not_empty(data: ProductData, snapshot: Options, raw: str) -> str:
+    """A condition that fails the refresh where files are gone: ClickHouse takes no file for no rows, which would empty the snapshot."""
+    if data.source(snapshot["source"])["type"] not in FILES:
+        return ""
+    return f" WHERE (SELECT throwIf(count() = 0, 'the source has no such file, or no row in it') FROM (SELECT 1 FROM {raw} LIMIT 1)) = 0"
+
+
 def _selected(column: Column) -> str:
     name = quote_name(column.name)
     made = column.reading.conversion.replace("{}", name)
@@ -371,7 +424,12 @@ def _selected(column: Column) -> str:
 def _source_engine(data: ProductData, snapshot: Options, columns: t.Sequence[Column]) -> str:
     """The engine of the table over the source. It reads by a query in the source's own SQL, and is created without asking the source."""
     source = data.source(snapshot["source"])
-    query = snapshot.get("query")
+    query, kind = snapshot.get("query"), source["type"]
+    if kind == "s3":
+        name = quote_name(data.collection(source))
+        return f"S3({name}, filename = {quote_string(snapshot['path'])}, format = {quote_string(snapshot['format'])})"
+    if kind == "http":
+        return f"URL({quote_string(source['url'] + snapshot['path'])}, {quote_string(snapshot['format'])})"
     if not query:
         selected = ", ".join(f"{column.reading.expression} AS {_source_name(source['type'], column.name)}" for column in columns)
         query = f"SELECT {selected} FROM {_source_name(source['type'], *data.table_of(snapshot).split('.'))}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -26,6 +27,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._dashboar
 
 from tests.support.clickhouse import ClickHouse, files, until
 from tests.support.grafana_macros import expand
+from tests.support.http_server import http_server
 from tests.support.mariadb import MariaDB
 from tests.support.postgres import Postgres
 
@@ -531,6 +533,59 @@ def test_values_at_the_edges_of_types(server: ClickHouse, client: Client, produc
     assert dict(zip(columns, rows[0][1:], strict=True)) == dict(zip(columns, (wanted for _, _, wanted in values), strict=True))
     # An array of ClickHouse is empty instead of NULL.
     assert rows[1][1:] == ["[]" if kind.endswith("[]") else None for kind, _, _ in values]
+
+
+def test_files_are_imported(server: ClickHouse, client: Client) -> None:
+    """From a web server and from the server's own disk; a file that is gone leaves the former rows."""
+    # The engine takes a relative path as one below its data, where a server takes it as one below user_files in there.
+    folder = server.folder / "data" / "imports"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"regions-{number}.csv").write_text(f"code,name\nr{number},Region {number}\n", encoding="utf-8")
+    columns = [{"name": "code", "type": "String"}, {"name": "name", "type": "String"}]
+    with http_server(b'{"currency": "EUR", "rate": 1.5}\n{"currency": "CHF", "rate": 0.25}\n') as port:
+        sources: list[dict[str, t.Any]] = [
+            {"name": "disk", "type": "file"},
+            {"name": "web", "type": "http", "url": f"http://127.0.0.1:{port}/daily/"},
+        ]
+        rates = [{"name": "currency", "type": "String"}, {"name": "rate", "type": "Float64"}]
+        snapshots: list[dict[str, t.Any]] = [
+            {
+                "name": "regions",
+                "source": "disk",
+                "path": "imports/regions-*.csv",
+                "format": "CSVWithNames",
+                "columns": columns,
+                "keys": ["code"],
+            },
+            {"name": "rates", "source": "web", "path": "rates.json", "format": "JSONEachRow", "columns": rates},
+        ]
+        data = product_data.ProductData("imports", sources, [{**one, "every": "1h"} for one in snapshots])
+        assert product_data.problems(data) == []
+        wanted = product_data.wanted(data, [], [], rehearsal=False)
+        objects = product_data.collection_objects(data) + wanted.objects
+        assert converge(client, objects, wanted.purge).changed
+        assert not converge(client, objects, wanted.purge).changed
+        for name in ("regions", "rates"):
+            server.query(f"SYSTEM WAIT VIEW imports.{name}_refresh")
+    regions = "SELECT * FROM imports.regions ORDER BY code"
+    assert server.query(regions) == "r1\tRegion 1\nr2\tRegion 2"
+    assert server.query("SELECT sum(rate) FROM imports.rates") == "1.75"
+    (folder / "regions-1.csv").rename(folder / "regions-3.csv")
+    server.query("SYSTEM REFRESH VIEW imports.regions_refresh")
+    server.query("SYSTEM WAIT VIEW imports.regions_refresh")
+    assert server.query(regions) == "r1\tRegion 1\nr2\tRegion 2"
+    for path in folder.glob("regions-*.csv"):
+        path.unlink()
+    server.query("SYSTEM REFRESH VIEW imports.regions_refresh")
+    error = "SELECT last_error != '' FROM imports.freshness WHERE snapshot = 'regions'"
+    until("the refresh fails", functools.partial(answers, server, error), seconds=60)
+    assert server.query(regions) == "r1\tRegion 1\nr2\tRegion 2"
+
+
+def answers(server: ClickHouse, condition: str) -> bool:
+    """Whether a query says 1."""
+    return server.query(condition) == "1"
 
 
 # System tables that show statements, definitions or values.

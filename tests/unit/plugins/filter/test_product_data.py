@@ -20,6 +20,8 @@ SHOP = {"name": "shop", "type": "postgresql", "host": "db", "database": "shop", 
 CRM = {**SHOP, "name": "crm", "type": "mysql"}
 ORDERS = {"name": "orders", "source": "shop", "table": "orders", "keys": ["id"], "every": "15m"}
 QUERY = {"name": "q", "source": "shop", "query": "SELECT 1 AS id", "columns": [{"name": "id", "type": "Int32"}], "every": "1h"}
+LOCAL = {"name": "local", "type": "file"}
+FILE = {"name": "f", "source": "local", "path": "a.csv", "format": "CSV", "columns": [{"name": "a", "type": "Int8"}], "every": "1h"}
 PASSWORDS = {"shop": "s3cret-1", "crm": "s3cret-2"}
 ROW = {"table_name": "public.orders", "column_name": "id", "column_type": "bigint", "nullable": 0, "dimensions": 0, "is_enum": 0}
 
@@ -126,6 +128,19 @@ def test_only_the_collections_have_passwords_and_their_names_follow_from_all_val
         ({"dictionaries": [{**LOOKUP, "snapshot": "q"}]}, {}, "snapshot q has no keys"),
         ({"dictionaries": [{**LOOKUP, "attributes": ["id"]}]}, {}, "none of its keys (id)"),
         ({"dictionaries": [{**LOOKUP, "attributes": []}]}, {}, "attributes has to name columns"),
+        ({"sources": [{"name": "shop", "type": "postgresql", "host": "db", "user": "u"}, CRM]}, {}, "type postgresql needs database"),
+        ({"sources": [{**SHOP, "url": "http://x/"}, CRM]}, {}, "type postgresql has no url"),
+        ({"sources": [SHOP, CRM, {"name": "b", "type": "s3", "url": "http://x/b"}]}, {}, "url has to end with a slash"),
+        ({"sources": [SHOP, CRM, {"name": "b", "type": "s3", "url": "http://x/b/", "user": "k"}]}, {}, "no entry b"),
+        ({"sources": [SHOP, CRM, {"name": "b", "type": "file", "host": "x"}]}, {}, "type file has no host"),
+        ({"snapshots": [{**ORDERS, "path": "x.csv"}]}, {}, "path is for sources of files"),
+        *(
+            ({"sources": [SHOP, CRM, LOCAL], "snapshots": [{**FILE, "path": path}]}, {}, "path has to be")
+            for path in ("/etc/x", "a/../b", "a'b")
+        ),
+        ({"sources": [SHOP, CRM, LOCAL], "snapshots": [{**FILE, "format": "csv, 'x'"}]}, {}, "format has to be"),
+        ({"sources": [SHOP, CRM, LOCAL], "snapshots": [{**FILE, "table": "x"}]}, {}, "table is for sources that are databases"),
+        ({"sources": [SHOP, CRM, LOCAL], "snapshots": [{**FILE, "columns": [{"name": "a"}]}]}, {}, "query and path need columns"),
         ({"snapshots": [QUERY, QUERY]}, {}, "product_data_snapshots has q twice"),
         ({}, {"shop": ""}, "product_data_passwords has no entry shop"),
         ({}, {"shpo": "x"}, "entry shpo, but product_data_sources has only shop, crm"),
@@ -136,8 +151,8 @@ def test_only_the_collections_have_passwords_and_their_names_follow_from_all_val
         ({"snapshots": [{**ORDERS, "table": "a.b.c"}]}, {}, "table has to be a name"),
         ({"snapshots": [{**ORDERS, "name": "orders_refresh"}]}, {}, "those of the role"),
         ({"snapshots": [{**ORDERS, "name": "freshness"}]}, {}, "those of the role"),
-        ({"snapshots": [{**QUERY, "columns": None}]}, {}, "query needs columns"),
-        ({"snapshots": [{**QUERY, "columns": [{"name": "id"}]}]}, {}, "query needs columns"),
+        ({"snapshots": [{**QUERY, "columns": None}]}, {}, "query and path need columns"),
+        ({"snapshots": [{**QUERY, "columns": [{"name": "id"}]}]}, {}, "query and path need columns"),
         ({"snapshots": [{**QUERY, "query": "SELECT 1;"}]}, {}, "semicolon"),
         ({"snapshots": [{**QUERY, "keys": ["x"]}]}, {}, "keys has x, which is not in columns: they are id"),
         ({"snapshots": [{**QUERY, "keys": ["id", "id"]}]}, {}, "keys has id twice"),
