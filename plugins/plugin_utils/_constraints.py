@@ -441,6 +441,10 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
         "in the syntax of RE2, without look-around and back references, printable characters",
     ),
     r"a bearer token": (_matches(r"[A-Za-z0-9._~+/=-]{16,}"), "16 or more of A-Z a-z 0-9 . _ ~ + / = -"),
+    r"certificates in PEM": (
+        _matches(r"(-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----\n?)+"),
+        "one or more blocks from BEGIN CERTIFICATE to END CERTIFICATE, without text between them",
+    ),
     r"a secret": (_is_secret, "8 or more printable characters, without a space at an end"),
 }
 # The same for dictionaries: what is wrong with it, empty where nothing is.

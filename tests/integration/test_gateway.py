@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from tests.support import telemetry_load
 from tests.support.clickhouse import until
 from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN
 from tests.support.gateway import Gateway, gateway
+from tests.support.pki import Pki
 from tests.support.telemetry_load import attributes
 
 pytestmark = pytest.mark.integration
@@ -40,10 +42,17 @@ CARD = "4111111111111111"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """With small limits, and something to redact."""
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """An authority of senders, and one of its certificates."""
+    return Pki(tmp_path_factory.mktemp("clients"))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, clients: Pki) -> Iterator[Gateway]:
+    """With small limits, something to redact, further tokens, and senders with certificates."""
     with gateway(
         tmp_path_factory.mktemp("gateway"),
+        otel_collector_gateway_client_ca=clients.ca.read_text(encoding="ascii"),
         otel_collector_gateway_tokens=TOKENS,
         otel_collector_gateway_max_attributes=ATTRIBUTES,
         otel_collector_gateway_max_attribute_bytes=BYTES,
@@ -184,6 +193,46 @@ def test_nothing_is_accepted_without_a_token(running: Gateway, signal: str) -> N
     assert running.query(f"SELECT count() FROM otel.{table} WHERE ServiceName = 'load-refused-{signal}'") == "0"
 
 
+@pytest.mark.parametrize("signal", telemetry_load.SIGNALS)
+def test_certificates_instead_of_tokens(running: Gateway, clients: Pki, tmp_path: Path, signal: str) -> None:
+    """A certificate of the authority is enough on its ports; none, a token, and a certificate of another authority are not."""
+    stranger = Pki(tmp_path)
+    message = telemetry_load.request(signal, f"certificate-{signal}", "box", 0, 1)
+    token = {"Authorization": f"Bearer {GATEWAY_TOKEN}"}
+    for pki, headers in ((None, {}), (None, token), (stranger, {}), (stranger, token), (clients, {})):
+        own = (pki.key.read_bytes(), pki.certificate.read_bytes()) if pki else ()
+        credentials = grpc.ssl_channel_credentials(running.ca, *own)
+        context = ssl.create_default_context(cafile=str(running.rendered.certificate))
+        if pki:
+            context.load_cert_chain(pki.certificate, pki.key)
+        answers = []
+        with grpc.secure_channel(f"127.0.0.1:{running.ports['certificate_grpc']}", credentials) as channel:
+            stub: Any = telemetry_load.SERVICES[signal](channel)
+            try:
+                stub.Export(message, timeout=30, metadata=[(name.lower(), value) for name, value in headers.items()])
+                answers.append("accepted")
+            except grpc.RpcError as error:
+                answers.append(error.code().name)
+        connection = http.client.HTTPSConnection("127.0.0.1", running.ports["certificate_http"], timeout=30, context=context)
+        try:
+            connection.request("POST", f"/v1/{signal}", message.SerializeToString(), {"Content-Type": "application/x-protobuf", **headers})
+            answers.append("accepted" if connection.getresponse().status == HTTPStatus.OK else "refused")
+        except OSError:
+            answers.append("refused")
+        finally:
+            connection.close()
+        assert answers == (["accepted", "accepted"] if pki is clients else ["UNAVAILABLE", "refused"])
+    # On the other ports a certificate is no token.
+    context = ssl.create_default_context(cafile=str(running.rendered.certificate))
+    context.load_cert_chain(clients.certificate, clients.key)
+    connection = http.client.HTTPSConnection("127.0.0.1", running.ports["http"], timeout=30, context=context)
+    connection.request("POST", f"/v1/{signal}", message.SerializeToString(), {"Content-Type": "application/x-protobuf"})
+    assert connection.getresponse().status == HTTPStatus.UNAUTHORIZED
+    connection.close()
+    table, *_ = telemetry_load.TABLES[signal]
+    running.wait_for("not stored", f"SELECT count() FROM otel.{table} WHERE ServiceName = 'load-certificate-{signal}'")
+
+
 def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway) -> None:
     """Of all ports that the programs of a gateway listen on. Health and its own metrics are on loopback on every host."""
     answers = {}
@@ -200,7 +249,8 @@ def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway
             finally:
                 connection.close()
     # The ports for OTLP want TLS: Go answers 400 to HTTP without, and closes a connection for gRPC.
-    assert answers == {"grpc": 0, "http": 400, "relay": 503, "health": 200, "metrics": 200}
+    tls = {"grpc": 0, "http": 400, "certificate_grpc": 0, "certificate_http": 400}
+    assert answers == {**tls, "relay": 503, "health": 200, "metrics": 200}
     config = running.rendered.load("gateway-1", "gateway")
     assert config["extensions"]["health_check"]["endpoint"].startswith("127.0.0.1:")
     assert config["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]["host"] == "127.0.0.1"

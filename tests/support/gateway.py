@@ -81,7 +81,7 @@ def gateway(base: Path, **variables: Any) -> Iterator[Gateway]:
     """
     with ExitStack() as stack:
         clickhouse = stack.enter_context(ClickHouse(users=users(), macros={"cluster": CLUSTER}, cluster=CLUSTER))
-        names = ("grpc", "http", "relay", "health", "metrics")
+        names = ("grpc", "http", "certificate_grpc", "certificate_http", "relay", "health", "metrics")
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         rendered = Rendered(base, otelcol.program())
         done = rendered.render(

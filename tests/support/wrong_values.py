@@ -54,6 +54,7 @@ BAD: dict[str, list[Any]] = {
     r"a label": ["${env:HOME}", "a\nb", " a", "x" * 129, "a\"b"],
     r"a bearer token": ["short", "x" * 20 + "\n", "x" * 20 + " y", "\n" * 20, "x" * 15],
     r"a regular expression": ["", "(", "[a", "a(?=b)", "(?<!a)b", r"(a)\1", "a\nb", "*a"],
+    r"certificates in PEM": ["/etc/ssl/ca.crt", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"],
     r"a secret": ["short", "long enough\nbut two lines", " begins with a space", "tab\tulator"],
     r"tokens by name": [
         *({"shop": "short"}, {"shop": "x" * 20 + "\n"}, {"shop": 12345678901234567890}, {"a b": "x" * 20}, {"": "x" * 20}),
