@@ -13,6 +13,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _g
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import is_own_folder
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -211,6 +212,12 @@ def _clickhouse(host: Host) -> list[str]:
         found.append(
             f"clickhouse_grafana_max_memory ({query}) is above max_server_memory_usage ({most:.0f}) of clickhouse_config: lower it"
         )
+    storage = config.get("storage_configuration")
+    disks = storage.get("disks") if isinstance(storage, dict) else None
+    for name, disk in disks.items() if isinstance(disks, dict) else ():
+        path = str(disk.get("path", "")) if isinstance(disk, dict) else ""
+        if path.startswith("/") and not is_own_folder(path.rstrip("/")):
+            found.append(f"clickhouse_config: disk {name} has the path {path!r}: give it a folder of its own, as clickhouse_data_dir")
     ratio = config.get("max_server_memory_usage_to_ram_ratio", 0.5)
     if not _positive(ratio) or float(ratio) > 1:
         found.append(f"clickhouse_config.max_server_memory_usage_to_ram_ratio is {ratio!r}: it has to be above 0 and at most 1")

@@ -148,6 +148,10 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set("ch1 ch2", telemetry_schema_storage_policy="tiered"),
         ("telemetry_schema_storage_policy is tiered", "clickhouse_config, storage_configuration.policies"),
     ),
+    "a disk in a folder of the system": (
+        lambda i: i.set("ch1", clickhouse_config={"storage_configuration": {"disks": {"slow": {"path": "/etc/clickhouse/"}}}}),
+        ("clickhouse_config: disk slow has the path '/etc/clickhouse/'", "a folder of its own"),
+    ),
     "rows become cold where no volume is": (
         lambda i: i.set(
             "ch1 ch2",
