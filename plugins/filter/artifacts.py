@@ -13,6 +13,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import version_of
+from ansible_collections.groundwork.observability.plugins.plugin_utils._instrumentation import OPTION, services_of
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
 
 # Of a host whose inventory does not say.
@@ -88,7 +89,9 @@ def wanted_artifacts(
 
 def _version(host: Host, spec: t.Mapping[str, t.Any]) -> str | None:
     """The version that a host wants, None where it does not want the archive."""
-    value = host.value(spec["version_variable"], spec["version"])
+    if "language" in spec and spec["language"] not in [entry["language"] for entry in services_of(host.value(OPTION, []))]:
+        return None
+    value = host.value(spec["version_variable"], spec["version"]) if "version_variable" in spec else spec["version"]
     return version_of(spec["plugin"], value) if "plugin" in spec else str(value)
 
 
@@ -104,7 +107,7 @@ def mirrored_artifacts(
     needed = {(item["artifact"], item["version"], item["arch"]): list(item["hosts"]) for item in wanted}
     versions = {(artifact, version) for artifact, version, _arch in needed}
     if not versions:
-        versions = {(artifact, str(spec["version"])) for artifact, spec in artifacts.items()}
+        versions = {(artifact, str(spec["version"])) for artifact, spec in artifacts.items() if "language" not in spec}
         archs = archs or [DEFAULT_ARCH]
     for artifact, version in versions:
         for arch in archs:
@@ -178,12 +181,14 @@ def mirror_downloads(
     :param lock: the content of the lock that pins archives already.
     :param mirror: URL of the mirror that archives are taken from; empty where they come from the vendors.
     :param mirror_lock: the content of that mirror's lock.
-    :returns: for each archive C(archive), C(url), C(checksum), C(signature) and C(lock).
+    :returns: for each archive C(archive), C(url), C(checksum), C(signature) and C(lock); for one of packages C(requirements) and C(arch).
     """
     found = []
     for item in wanted:
         release = _artifacts.release(artifacts[item["artifact"]], item["version"], item["arch"])
         pinned = _locked(lock).get(item["archive"], {"sha256": item["sha256"]} if "sha256" in item else {})
+        if "requirements" in artifacts[item["artifact"]] and not mirror:
+            release.update(requirements=artifacts[item["artifact"]]["requirements"], arch=item["arch"])
         if mirror:
             if item["archive"] not in _locked(mirror_lock):
                 raise AnsibleFilterError(f"{item['archive']} is not on {mirror}: fill that mirror first")

@@ -9,8 +9,9 @@ short_description: The archives that the roles of this collection install
 version_added: 0.1.0
 author: groundwork.observability maintainers (@groundwork)
 description:
-  - Each role declares its archives in C(vars/main/component.yml). This plugin returns those of all roles, and the plugins of
-    C(grafana_plugins), as one table, which role common has as C(common_artifacts).
+  - Each role declares its archives in C(vars/main/component.yml). This plugin returns those of all roles, the plugins of
+    C(grafana_plugins), and the agents for C(otel_collector_instrumented_services), as one table, which role common has as
+    C(common_artifacts).
 """
 
 EXAMPLES = r"""
@@ -33,6 +34,7 @@ import typing as t
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.groundwork.observability.plugins.plugin_utils._components import archives
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import plugin_archives
+from ansible_collections.groundwork.observability.plugins.plugin_utils._instrumentation import agent_archives
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host
 
 
@@ -44,4 +46,4 @@ class LookupModule(LookupBase):
         known = variables or {}
         groups, hostvars = known.get("groups", {}), known.get("hostvars", {})
         hosts = [Host(name, hostvars, groups) for name in groups.get("grafana", []) if name in hostvars]
-        return [{**archives(), **plugin_archives(host.value("grafana_plugins") for host in hosts)}]
+        return [{**archives(), **agent_archives(), **plugin_archives(host.value("grafana_plugins") for host in hosts)}]

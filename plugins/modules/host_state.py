@@ -30,6 +30,11 @@ options:
     type: list
     elements: path
     default: []
+  patterns:
+    description: Patterns of paths, as of a shell. RV(matching_paths) has those that exist.
+    type: list
+    elements: path
+    default: []
   accounts:
     description: Accounts that must exist.
     type: list
@@ -88,6 +93,11 @@ missing_paths:
   returned: always
   type: list
   elements: str
+matching_paths:
+  description: Paths that match O(patterns), sorted.
+  returned: always
+  type: list
+  elements: str
 missing_accounts:
   description: Accounts that are not there, or that lack a group.
   returned: always
@@ -95,6 +105,7 @@ missing_accounts:
   elements: str
 """
 
+import glob
 import grp
 import os
 import pwd
@@ -133,6 +144,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
+            "patterns": {"type": "list", "elements": "path", "default": []},
             "accounts": {"type": "list", "elements": "dict", "default": [], "options": account},
             "unchanged": {"type": "list", "elements": "dict", "default": [], "options": identity},
         },
@@ -147,7 +159,10 @@ def main() -> None:
         module.fail_json(msg=str(error))
     paths = [path for path in module.params["paths"] if not os.path.exists(path)]
     accounts = [entry["name"] for entry in module.params["accounts"] if not has_account(entry["name"], entry["groups"])]
-    module.exit_json(changed=False, complete=not paths and not accounts, missing_paths=paths, missing_accounts=accounts)
+    matching = sorted(path for pattern in module.params["patterns"] for path in glob.glob(pattern))
+    module.exit_json(
+        changed=False, complete=not paths and not accounts, missing_paths=paths, missing_accounts=accounts, matching_paths=matching
+    )
 
 
 if __name__ == "__main__":

@@ -29,9 +29,8 @@ attributes:
     support: full
 options:
   url:
-    description: URL of the archive. The module uses the proxies of the environment.
+    description: URL of the archive. The module uses the proxies of the environment. Required without O(requirements).
     type: str
-    required: true
   path:
     description: Path of the file on the host. Its folder must exist, and its name must be the name of the archive.
     type: path
@@ -71,6 +70,17 @@ options:
         type: list
         elements: list
         required: true
+  requirements:
+    description:
+      - Requirements file of C(pip) with every package of the archive, its version and its SHA-256, for an archive of Python packages that
+        nobody publishes. C(pip) of the module's Python downloads the packages, and the module packs them.
+      - The same packages give the same archive on every host.
+    type: path
+  arch:
+    description: Platform of the hosts that O(requirements) is for.
+    type: str
+    choices: [amd64, arm64]
+    default: amd64
   lock:
     description: Entry of the archive in the lock file, as RV(lock) of an earlier run returned it. Empty if the archive is not pinned yet.
     type: dict
@@ -124,14 +134,16 @@ lock:
 import pathlib
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts
+from ansible_collections.groundwork.observability.plugins.module_utils import _artifacts, _packages
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "required": True},
+            "url": {"type": "str"},
             "path": {"type": "path", "required": True},
+            "requirements": {"type": "path"},
+            "arch": {"type": "str", "choices": ["amd64", "arm64"], "default": "amd64"},
             "checksum": {
                 "type": "dict",
                 "options": {
@@ -150,6 +162,8 @@ def main() -> None:
             },
             "lock": {"type": "dict", "default": {}},
         },
+        mutually_exclusive=[["requirements", "url"]],
+        required_one_of=[["requirements", "url"]],
         supports_check_mode=True,
     )
     path = pathlib.Path(module.params["path"])
@@ -160,7 +174,11 @@ def main() -> None:
         there = path.exists() and ("sha256" not in pinned or _artifacts.file_hash(path) == pinned["sha256"])
         module.exit_json(changed=not there, lock=pinned)
     try:
-        lock, changed = _artifacts.fetch(wanted, path, pinned)
+        if module.params["requirements"]:
+            requirements = pathlib.Path(module.params["requirements"]).read_text(encoding="utf-8")
+            lock, changed = _packages.fetch(requirements, module.params["arch"], path, pinned)
+        else:
+            lock, changed = _artifacts.fetch(wanted, path, pinned)
     except (_artifacts.ArtifactError, OSError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, lock=lock)

@@ -135,6 +135,8 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
         own, further = tokens[end].values()
         if own & further:
             found.append(f"otel_collector_{end}_tokens has the value of otel_collector_{end}_token: without its name it is still accepted")
+    units = [str(service.get("unit")) for service in _dictionaries(host.value("otel_collector_instrumented_services"))]
+    found += [f"otel_collector_instrumented_services has {unit} twice: leave one" for unit in sorted(set(units)) if units.count(unit) > 1]
     secret = host.value("otel_collector_secret_config")
     unknown = sorted(str(key) for key in secret if key not in MODES) if isinstance(secret, dict) else []
     found += _queue_rates(host, groups)

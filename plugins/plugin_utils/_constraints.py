@@ -24,6 +24,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import (
     _grafana_content,
     _grafana_notifications,
     _grafana_plugins,
+    _instrumentation,
     _retention,
 )
 
@@ -32,7 +33,7 @@ _SYSTEM = re.compile(
     r"/(bin|boot|dev|etc|home|lib|lib32|lib64|libx32|lost\+found|proc|root|run|sbin|sys|tmp|usr|var/(lock|run|tmp))(/.*)?"
     r"|/(media|mnt|opt|srv|var)|/var/(backups|cache|lib|local|log|mail|opt|spool|www)"
     r"|/var/(cache|lib)/(apt|containerd|dnf|docker|dpkg|mysql|pacman|postgresql|private|rpm|systemd|yum)(/.*)?|/var/log/(apt|journal)(/.*)?"
-    r"|/opt/(clickhouse|grafana|grafana-clickhouse-datasource|grafana-plugin-[a-z0-9-]+|otelcol|zookeeper)(/.*)?"
+    r"|/opt/(clickhouse|grafana|grafana-clickhouse-datasource|grafana-plugin-[a-z0-9-]+|opentelemetry-(java|python)|otelcol|zookeeper)(/.*)?"
 )
 _PATH = re.compile(r"(/[A-Za-z0-9_+@][A-Za-z0-9._+@-]*)+")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
@@ -459,6 +460,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "secret settings of grafana.ini": secret_ini_problem,
     "an LDAP server": ldap_problem,
     "a Grafana plugin": _grafana_plugins.plugin_problem,
+    "an instrumented service": _instrumentation.service_problem,
     "a rule group": functools.partial(_grafana_notifications.problem, "rule_groups"),
     "a contact point": functools.partial(_grafana_notifications.problem, "contact_points"),
     "a notification policy tree": lambda tree: _grafana_notifications.problem("policy_tree", tree) if tree else "",

@@ -1,20 +1,29 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""The examples of docs/applications.md, run against a node agent and a gateway with the role's configuration."""
+"""The examples of docs/applications.md, and programs that only load an agent, against collectors with the role's configuration."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
+import tarfile
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from ansible_collections.groundwork.observability.plugins.filter.instrumentation import environment_file
 
 from tests.integration.test_collector_configs import Running
 from tests.support import applications, otelcol
 from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, Rendered
+from tests.testbed.artifacts import instrumentation
+from tests.testbed.core import cached, run
+from tests.testbed.engine import need
 
 # A token with characters that have a meaning in the header.
 OWN_TOKEN = "own+token/of=the=checkout"
@@ -110,3 +119,81 @@ def test_the_page_names_what_the_examples_import() -> None:
     assert set(re.findall(r"`(@opentelemetry/[a-z-]+)`", page)) == set(
         re.findall(r'"(@opentelemetry/[a-z-]+)":', (applications.HERE / "package.json").read_text(encoding="utf-8"))
     )
+
+
+# What a service without a change of its code does: a span and a metric of its HTTP client, and a log record.
+WITHOUT_CODE = {
+    "python": """
+import http.server, logging, threading, urllib.request
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/").close()
+logging.getLogger("ledger").error("no balance")
+""",
+    "java": """
+public class Ledger {
+    public static void main(String[] arguments) throws Exception {
+        var server = com.sun.net.httpserver.HttpServer.create(new java.net.InetSocketAddress("127.0.0.1", 0), 0);
+        server.createContext("/", exchange -> { exchange.sendResponseHeaders(204, -1); exchange.close(); });
+        server.start();
+        new java.net.URL("http://127.0.0.1:" + server.getAddress().getPort() + "/").openStream().close();
+        java.util.logging.Logger.getLogger("ledger").severe("no balance");
+        System.exit(0);
+    }
+}
+""",
+}
+
+
+def agent(language: str) -> Path:
+    """The folder or file of an agent, unpacked once, as the role has it on a host."""
+
+    def unpack(work: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for archive in instrumentation.build(Path(folder)):
+                if archive.suffix == ".tar":
+                    with tarfile.open(archive) as tar:
+                        tar.extractall(work / "python", filter="data")
+                else:
+                    shutil.copy(archive, work / "java.jar")
+
+    home = cached("instrumentation-unpacked", instrumentation.inputs(), unpack)
+    return home / ("python" if language == "python" else "java.jar")
+
+
+def uninstrumented(language: str) -> list[str | Path]:
+    """A program without any import of OpenTelemetry."""
+    if language == "python":
+        return [sys.executable, "-c", WITHOUT_CODE["python"]]
+
+    def compile_it(work: Path) -> None:
+        need("javac", "default-jdk-headless")
+        (work / "Ledger.java").write_text(WITHOUT_CODE["java"], encoding="utf-8")
+        run(["javac", "-nowarn", "-d", work, work / "Ledger.java"], what="compile a Java program")
+
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", cached("application-ledger", [WITHOUT_CODE["java"]], compile_it), "Ledger"]
+
+
+@pytest.mark.parametrize("language", WITHOUT_CODE)
+def test_a_program_without_opentelemetry_arrives(language: str, running: Running) -> None:
+    """With nothing but the environment that the role writes."""
+    service = f"ledger-{language}"
+    entry = {"unit": "ledger.service", "language": language, "service_name": service, "attributes": {"service.version": "7 a=b"}}
+    endpoint = f"http://127.0.0.1:{running.port['agent_http']}"
+    text = environment_file(entry, str(agent(language)), endpoint, AGENT_TOKEN)
+    # As systemd reads it: no value here has a character that is escaped.
+    variables = dict(line.rstrip('"').split('="', 1) for line in text.splitlines())
+    environment = {**{name: os.environ[name] for name in ("HOME", "PATH")}, **variables}
+    argv = list(map(str, uninstrumented(language)))
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted = {
+        "ResourceSpans #": r"Name +: GET\n.*Kind +: Client",
+        "ResourceLog #": r"SeverityNumber: Error\(17\)\nBody: Str\(no balance\)",
+        "ResourceMetrics #": r"-> Name: http\.client\.",
+    }
+    for begin, content in wanted.items():
+        running.wait(lambda begin=begin: block_of(running.arrived(), service, begin), f"nothing of {service} after {begin}: {done.stderr}")
+        block = block_of(running.arrived(), service, begin)
+        assert re.search(content, block, flags=re.DOTALL), block
+        assert "service.version: Str(7 a=b)" in block

@@ -13,6 +13,7 @@ UNIT_LINE = "\nExecStartPre=/bin/true"
 PLUGIN: dict[str, Any] = {"id": "a-b", "version": "1.0"}
 RULE: dict[str, Any] = {"uid": "r", "title": "R", "condition": "A", "data": [{"refId": "A", "datasourceUid": "clickhouse", "model": {}}]}
 DEBUG = {"where": "SeverityNumber < 9", "keep": "3d"}
+SERVICE: dict[str, Any] = {"unit": "shop.service", "language": "python", "service_name": "shop"}
 LDAP = {"host": "ldap.example.com", "search_base_dns": ["dc=example,dc=com"], "search_filter": "(cn=%s)"}
 # Words of a constraint -> values outside of it. The first value of text is also tried with a line of a unit behind it.
 BAD: dict[str, list[Any]] = {
@@ -79,6 +80,15 @@ BAD: dict[str, list[Any]] = {
         *({**PLUGIN, "id": "grafana-clickhouse-datasource"}, {**PLUGIN, "sha256": "x"}, {**PLUGIN, "backend": "yes"}),
         {**PLUGIN, "verison": 1},
         *({**PLUGIN, "url": "file:///x"}, {**PLUGIN, "url": "https://u:psst@x/y.zip"}, {**PLUGIN, "url": "https://x/ y"}),
+    ],
+    r"an instrumented service": [
+        *({}, {**SERVICE, "unit": "shop"}, {**SERVICE, "unit": "../shop.service"}, {**SERVICE, "unit": "shop.service" + UNIT_LINE}),
+        *({**SERVICE, "unit": "shop@.service"}, {**SERVICE, "unit": "otelcol-gateway.service"}, {**SERVICE, "unit": "%n.service"}),
+        *({**SERVICE, "language": "cobol"}, {**SERVICE, "service_name": ""}, {**SERVICE, "service_name": "a,b=c"}, {**SERVICE, "nuit": 1}),
+        *({**SERVICE, "attributes": ["x"]}, {**SERVICE, "attributes": {"a b": 1}}, {**SERVICE, "attributes": {"team": "a\nb"}}),
+        *({**SERVICE, "attributes": {"service.name": "x"}}, {**SERVICE, "attributes": {"team": ""}}),
+        *({**SERVICE, "environment": {"lower": "x"}}, {**SERVICE, "environment": {"X": "a\nLD_PRELOAD=/x"}}),
+        *({**SERVICE, "environment": {name: "x"}} for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SERVICE_NAME")),
     ],
     r"a rule group": [
         *({}, {"folder": "F"}, {"folder": "F", "name": "g"}, {"folder": "é", "name": "g", "rules": [RULE]}),

@@ -285,6 +285,10 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(grafana_plugins=[{"id": "a-panel", "version": "1.0.0"}, {"id": "a-panel", "version": "1.1.0"}]),
         ("grafana_plugins has a-panel twice",),
     ),
+    "a service twice": (
+        lambda i: i.set(otel_collector_instrumented_services=[{"unit": "shop.service", "language": "java", "service_name": "shop"}] * 2),
+        ("otel_collector_instrumented_services has shop.service twice",),
+    ),
     "a data source twice": (
         lambda i: i.set(grafana_datasources=[{"name": "Shop", "type": "postgres"}] * 2),
         ("grafana_datasources: name Shop",),

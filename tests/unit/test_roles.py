@@ -61,7 +61,8 @@ def test_secrets_are_hidden(role: str) -> None:
 
 
 SERVICES = [role for role, component in _components.components().items() if "group" in component]
-KEYS = {"group", "groups", "unit", "health", "former", "reload", "archives", "paths", "unchanged", "account_groups", "state_folder"}
+KEYS = {"group", "groups", "unit", "health", "former", "reload", "archives", "paths", "patterns", "unchanged"}
+KEYS |= {"account_groups", "state_folder"}
 
 
 @pytest.mark.parametrize("role", _components.components())
