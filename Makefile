@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-controller lint unit
+.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-ingest bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -34,8 +34,11 @@ bench-grafana: ## grafana_dashboards beside looped tasks, on 100 dashboards with
 bench-gateway: ## What a gateway costs ClickHouse and ZooKeeper with 10 to 3,000 agents, with and without batches (about 40 minutes)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.gateway
 
-bench-schema: ## Storage and query time of our tables beside those that the collector's exporter makes, for 5 M logs and spans and 10 M points (about 20 minutes)
+bench-schema: ## Storage and query time of our tables beside those that the collector's exporter makes, for 5 M logs and spans and 10 M points
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.schema
+
+bench-ingest: ## CPU, memory and latency of our gateway beside the exporter's defaults
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.ingest
 
 bench-controller: ## What a run without changes costs the controller with 10, 100 and 1,000 hosts
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.controller
