@@ -80,7 +80,7 @@ def due(
     :param changed: paths that this run changes.
     :param reloads: paths that the service reads again without a restart.
     :param started: when the service started, infinity if it is not running: then neither is needed.
-    :param reloaded: when the service last read its files again, 0 if it has not.
+    :param reloaded: when the service last read its files again, 0 if it has not, infinity if it does so by itself.
     """
     now = {**modified, **dict.fromkeys(changed, float("inf"))}
     restart = any(time > started for path, time in now.items() if path not in reloads)
@@ -122,7 +122,7 @@ def diff(changes: t.Iterable[Change]) -> list[dict[str, str]]:
 def reload_problems(root: str, patterns: t.Sequence[str], stamp: str) -> list[str]:
     """Errors in what the service reads again: a pattern that matches nothing below the root, a stamp among the configuration."""
     found = [f"files are patterns of paths below {root}, not {pattern!r}" for pattern in patterns if pattern.startswith("/")]
-    if not os.path.isabs(stamp) or stamp.startswith(root + "/"):
+    if stamp and (not os.path.isabs(stamp) or stamp.startswith(root + "/")):
         found.append(f"stamp must be an absolute path outside of {root}, not {stamp!r}")
     return found
 

@@ -145,8 +145,8 @@ options:
         description:
           - Absolute path of a file whose modification time says when O(unit) last read these files again. Touch it after each reload.
           - The file is outside of O(root), and may be missing. A start of O(unit) counts as well.
+          - Without it O(unit) notices by itself that the files have changed, and RV(reload_needed) is false.
         type: path
-        required: true
   watch:
     description:
       - Further paths that count as configuration when RV(restart_needed) is computed, such as the symlink to the installed version.
@@ -442,7 +442,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     wrong = problems(root, [entry["path"] for option in ("files", "secret_files") for entry in params[option]])
     if wrong:
         raise TreeError("files: " + "; ".join(wrong))
-    wrong = reload_problems(root, params["reload"]["files"], params["reload"]["stamp"]) if params["reload"] else []
+    wrong = reload_problems(root, params["reload"]["files"], params["reload"]["stamp"] or "") if params["reload"] else []
     if wrong:
         raise TreeError("reload: " + "; ".join(wrong))
     want = wanted(params, ("files", "secret_files"), lenient=module.check_mode)
@@ -458,14 +458,14 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     within = any(change.rewrites and change.path.startswith(root + "/") for change in changes)
     state = unit_state(module, params["unit"])
     changed, times = [change.path for change in changes], modified([*(file.path for file in want), *params["watch"]])
-    reload = params["reload"] or {"files": [], "stamp": ""}
+    reload = params["reload"] or {"files": [], "stamp": None}
     reloads = reloadable(root, reload["files"], [*times, *changed])
     needed = functools.partial(
         due,
         times,
         reloads=reloads,
         started=state["started"] if state["active"] else float("inf"),
-        reloaded=modified([reload["stamp"]]).get(reload["stamp"], 0.0),
+        reloaded=modified([reload["stamp"]]).get(reload["stamp"], 0.0) if reload["stamp"] else float("inf"),
     )
     if (within or any(needed(changed=[]))) and command and (not module.check_mode or os.path.exists(command[0])):
         tree.validate(module, [*want, *wanted(params, ("validate_files",), lenient=module.check_mode)], command)
@@ -537,7 +537,7 @@ def main() -> None:
                 "type": "dict",
                 "options": {
                     "files": {"type": "list", "elements": "str", "required": True},
-                    "stamp": {"type": "path", "required": True},
+                    "stamp": {"type": "path"},
                 },
             },
             "watch": {"type": "list", "elements": "path", "default": []},

@@ -146,6 +146,17 @@ def test_a_removed_file_is_a_change_of_its_pattern(write: Write, tmp_path: Path,
         assert not (tmp_path / "etc/users.d/stray").exists()
 
 
+def test_files_that_the_service_sees_by_itself_ask_for_nothing(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a restart nor a reload, in the run that changes them and in the next one. Other files still need a restart."""
+    write("yes\n", unit="x.service", reload={"files": ["main.conf"]})
+    running = {"active": True, "enabled": True, "started": time.time() - 60, "reload": False}
+    monkeypatch.setattr(config_tree, "unit_state", lambda *_arguments: running)
+    for files, needed in ((["*"], (False, False)), (["other"], (True, False))):
+        for content in ("yes again\n", "yes again\n"):
+            answer = write(content, unit="x.service", reload={"files": files})
+            assert (answer["restart_needed"], answer["reload_needed"]) == needed
+
+
 @pytest.mark.parametrize(
     ("more", "word"),
     [
