@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,11 @@ from typing import Any
 import yaml
 from cryptography import x509
 
-from tests.testbed.demo import role_defaults
+from tests.testbed.demo import CHECKOUT, role_defaults
 
 CHANGED = Path(__file__).parents[1] / "inventory/group_vars/all/main.yml"
+DASHBOARDS = CHECKOUT / "roles/grafana/files/dashboards"
+RUNBOOKS = CHECKOUT / "docs/runbooks"
 
 
 def test_every_port_path_and_name_is_changed() -> None:
@@ -33,6 +38,27 @@ def test_clickhouse_uses_the_configured_paths_and_ports(platform: Any) -> None:
     said = platform.query(platform.server, "SELECT currentUser(), path, getMacro('cluster') FROM system.disks WHERE name = 'default'")
     assert said == [["dba", "/srv/clickhouse/", "telemetry_cluster"]]
     assert platform.query(platform.server, "SELECT name FROM system.databases WHERE name = 'otel'") == []
+
+
+def test_grafana_has_its_content_by_the_api(hosts: dict[str, Any], platform: Any) -> None:
+    """And nothing from files: the run after a first one, which is to change nothing, has delivered it again."""
+    (host,) = hosts.values()
+    user = f"{platform.setting('grafana_admin_user')}:{platform.secrets['grafana_admin_password']}"
+    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+    root = f"https://{next(iter(platform.addresses.values()))}:{platform.setting('grafana_port')}/api"
+
+    def get(path: str) -> Any:
+        with urllib.request.urlopen(urllib.request.Request(f"{root}/{path}", headers=headers), context=platform.context) as answer:
+            return json.load(answer)
+
+    assert get("datasources/uid/clickhouse")["readOnly"] is False
+    boards = get("search?type=dash-db&folderUIDs=platform")
+    assert {board["uid"] for board in boards} == {path.stem for path in DASHBOARDS.glob("*.yml")}
+    assert get(f"dashboards/uid/{boards[0]['uid']}")["meta"]["provisioned"] is False
+    rules = get("v1/provisioning/alert-rules")
+    assert {rule["uid"] for rule in rules} == {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    assert {rule["provenance"] for rule in rules} == {"api"}
+    assert not host.file("/etc/grafana/provisioning/alerting/groundwork.yml").exists
 
 
 def test_no_service_has_files_in_a_default_folder(hosts: dict[str, Any]) -> None:
