@@ -123,6 +123,10 @@ def gateway_pipelines(
     after a crash, so that ClickHouse drops a block that it has. A second exporter, which ignores errors of materialized
     views, is for what the first one is refused.
 
+    Each signal has sockets of its own. A receiver that several signals share listens as soon as the first of its pipelines
+    has started. While ClickHouse does not answer, exporters take long to start, and what arrives for one that has not yet
+    started makes the collector crash.
+
     With several writers a routing connector hands each request as a whole to the writer that its header names: when the
     queue of one shard is full, only the requests for it are refused, and a retried request is not stored on another one.
 
@@ -136,26 +140,13 @@ def gateway_pipelines(
     :returns: C(receivers), C(exporters), C(connectors) and C(pipelines).
     """
     shards = [str(writer["shard"]) for writer in writers]
-    sockets = {shard: f"{folder}/{shard}.sock" for shard in shards}
-    merged = {shard: f"otlp_grpc/{shard}" for shard in shards}
+    merged = [f"{shard}_{signal}" for shard in shards for signal in inputs]
+    handed_over = [f"{shard}_{what}_{signal}" for shard in shards for what in ("write", "ignore_views") for signal in inputs]
+    grpc = {"transport": "unix", "max_recv_msg_size_mib": MAX_REQUEST_MIB}
+    http = {"transport": "unix", "max_request_body_size": MAX_REQUEST_MIB * 1024 * 1024}
     made: dict[str, t.Any] = {
-        "receivers": {
-            f"otlp/{shard}": {"protocols": {"grpc": {"endpoint": path, "transport": "unix", "max_recv_msg_size_mib": MAX_REQUEST_MIB}}}
-            for shard, path in sockets.items()
-        }
-        | {
-            f"otlp/{shard}_{what}": {
-                "protocols": {
-                    "http": {
-                        "endpoint": f"{folder}/{shard}_{what}.sock",
-                        "transport": "unix",
-                        "max_request_body_size": MAX_REQUEST_MIB * 1024 * 1024,
-                    }
-                }
-            }
-            for shard in shards
-            for what in ("write", "ignore_views")
-        },
+        "receivers": {f"otlp/{name}": {"protocols": {"grpc": {**grpc, "endpoint": f"{folder}/{name}.sock"}}} for name in merged}
+        | {f"otlp/{name}": {"protocols": {"http": {**http, "endpoint": f"{folder}/{name}.sock"}}} for name in handed_over},
         "exporters": {writer["name"]: {**exporter, "endpoint": writer["endpoint"]} for writer in writers}
         | {
             f"{writer['name']}_ignore_views": {
@@ -165,18 +156,18 @@ def gateway_pipelines(
             }
             for writer in writers
         }
-        | {merged[shard]: {**batcher, "endpoint": f"unix://{path}"} for shard, path in sockets.items()}
+        | {f"otlp_grpc/{name}": {**batcher, "endpoint": f"unix://{folder}/{name}.sock"} for name in merged}
         | {f"otlp_http/{shard}": {**queue, "endpoint": f"{queue['endpoint']}/{shard}"} for shard in shards},
         "connectors": {},
         "pipelines": {},
     }
     for signal, pipeline in inputs.items():
         for writer, shard in zip(writers, shards):
-            made["pipelines"][f"{signal}/queue_{shard}"] = {"receivers": [f"otlp/{shard}"], "exporters": [f"otlp_http/{shard}"]}
+            made["pipelines"][f"{signal}/queue_{shard}"] = {"receivers": [f"otlp/{shard}_{signal}"], "exporters": [f"otlp_http/{shard}"]}
             for what, name in (("write", writer["name"]), ("ignore_views", f"{writer['name']}_ignore_views")):
-                made["pipelines"][f"{signal}/{what}_{shard}"] = {"receivers": [f"otlp/{shard}_{what}"], "exporters": [name]}
+                made["pipelines"][f"{signal}/{what}_{shard}"] = {"receivers": [f"otlp/{shard}_{what}_{signal}"], "exporters": [name]}
         if len(writers) == 1:
-            made["pipelines"][signal] = {**pipeline, "exporters": [merged[shards[0]]]}
+            made["pipelines"][signal] = {**pipeline, "exporters": [f"otlp_grpc/{shards[0]}_{signal}"]}
             continue
         router = f"routing/{signal}"
         table = [
@@ -185,7 +176,7 @@ def gateway_pipelines(
         made["connectors"][router] = {"default_pipelines": table[0]["pipelines"], "table": table}
         made["pipelines"][signal] = {**pipeline, "exporters": [router]}
         for shard in shards:
-            made["pipelines"][f"{signal}/{shard}"] = {"receivers": [router], "exporters": [merged[shard]]}
+            made["pipelines"][f"{signal}/{shard}"] = {"receivers": [router], "exporters": [f"otlp_grpc/{shard}_{signal}"]}
     return made
 
 

@@ -89,8 +89,9 @@ def unredacted(rendered: Rendered, host: str) -> dict[str, Any]:
 def test_every_gateway_writes_the_local_tables_of_each_shard(cluster: Rendered) -> None:
     """An exporter for each shard; the password is in the second file only, and arrives as it is."""
     config = cluster.load("gw2", "gateway")
-    kinds = ("clickhouse/{}", "clickhouse/{}_ignore_views", "otlp_grpc/{}", "otlp_http/{}")
-    assert list(config["exporters"]) == [kind.format(shard) for kind in kinds for shard in (2, 1)]
+    kinds: list[tuple[str, ...]] = [("clickhouse/{}",), ("clickhouse/{}_ignore_views",)]
+    kinds += [("otlp_grpc/{}_logs", "otlp_grpc/{}_traces", "otlp_grpc/{}_metrics"), ("otlp_http/{}",)]
+    assert list(config["exporters"]) == [name.format(shard) for kind in kinds for shard in (2, 1) for name in kind]
     for shard in (1, 2):
         exporter = config["exporters"][f"clickhouse/{shard}"]
         assert exporter["endpoint"] == f"tcp://ch{shard}1:9440,ch{shard}2:9440?secure=true"
@@ -136,7 +137,7 @@ def test_batches_fit_into_memory(rendered: Rendered, variables: dict[str, Any], 
     """The size follows from the memory of the gateway and the number of shards."""
     assert rendered.render(("gateway",), {**CLUSTER, "gateway": gateways}, **variables).returncode == 0
     exporters = rendered.load("gw1", "gateway")["exporters"]
-    batch = exporters["otlp_grpc/1"]["sending_queue"]["batch"]
+    batch = exporters["otlp_grpc/1_logs"]["sending_queue"]["batch"]
     assert "batch" not in exporters["otlp_http/1"]["sending_queue"]
     assert batch == {"sizer": "bytes", "flush_timeout": "5s", "min_size": most // 4, "max_size": most}
 

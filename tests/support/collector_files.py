@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,7 +120,9 @@ class Rendered:
 
     def argv(self, host: str, mode: str) -> list[str]:
         """What the unit hands to the program."""
-        return [f"--config={self.base / host / mode / name}" for name in ("config.yaml", "secret.yaml")]
+        unit = (self.base / host / mode / "unit").read_text(encoding="utf-8")
+        gates = re.findall(r"--feature-gates=\S+", unit)
+        return [*(f"--config={self.base / host / mode / name}" for name in ("config.yaml", "secret.yaml")), *gates]
 
     def validate(self, host: str, mode: str) -> None:
         """Let the program read it."""

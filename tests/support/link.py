@@ -55,7 +55,12 @@ class Link:
         self._loop.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Both directions of one connection, until both have ended."""
+        """One connection, until it or the link ends."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._both(reader, writer)
+
+    async def _both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Both directions of a connection."""
         await self._pass()
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -20,12 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from tests.support import otelcol, telemetry_load
 from tests.support.clickhouse import REPLICA_PATHS, ClickHouse
 from tests.support.collector_files import AGENT_TOKEN, Rendered
 from tests.support.daemon import free_ports
 from tests.support.link import Link
+from tests.support.pki import Pki
 from tests.support.platform import CLUSTER, DATABASE, SCHEMA, Process, users
+from tests.support.volume import Disk
 from tests.support.zookeeper import ZooKeeper
 
 HOST = "gw1"
@@ -35,6 +40,9 @@ APPLICATIONS = 10
 LINES_PER_SECOND = 20
 # Between the end of a program and its next start, as in the units.
 RESTART_SECONDS = 2
+# On a busy machine.
+START_SECONDS = 90.0
+DISK_MEGABYTES = {"gateway": 200, "agent": 200, "ClickHouse": 1000}
 # A sample of the Prometheus text format: name, labels, value.
 SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
@@ -45,7 +53,7 @@ class Collector(Process):
     def __init__(self, argv: list[str | Path], port: int, folder: Path, metrics: int) -> None:
         super().__init__(argv, port)
         self.sockets, self.state, self.metrics = folder / "run", folder / "state", metrics
-        self.state.mkdir()
+        self.state.mkdir(exist_ok=True)
 
     def start(self) -> None:
         """As the unit does."""
@@ -93,8 +101,21 @@ class Pipeline:
     to_clickhouse: Link
     otlp: str
     log: Path
-    rendered: Rendered
+    # The gateway's certificate, which the agent checks with an authority of its own.
+    pki: Pki
+    # Host -> its disk; none without root.
+    disks: Mapping[str, Disk]
+    # Write the files of the collectors again, with other settings.
     render: Callable[..., None]
+
+    def file(self, mode: str, name: str) -> Path:
+        """A file of a collector's configuration."""
+        return self.base / HOST / mode / name
+
+    def replay(self) -> None:
+        """Send the gateway's dead letters again, as playbook dead_letters does."""
+        argv = ["replay" if word == "serve" else word for word in self.relay.argv()]
+        subprocess.run(argv, check=True, capture_output=True)
 
     def query(self, sql: str) -> list[list[Any]]:
         """Rows of a query, each value as text."""
@@ -125,6 +146,8 @@ class Load:
     def __post_init__(self) -> None:
         agents = [telemetry_load.Agent(f"app{number}", self.pipeline.otlp, ()) for number in range(APPLICATIONS)]
         self.applications = telemetry_load.Load(self.run, agents, AGENT_TOKEN, None)
+        # Other records that were acknowledged.
+        self.more = 0
         self._stop = threading.Event()
         self.writing = threading.Lock()
 
@@ -136,14 +159,31 @@ class Load:
     def write_lines(self) -> None:
         """Until the end. The file is opened for each line, so that it can be renamed meanwhile."""
         while not self._stop.wait(1 / LINES_PER_SECOND):
-            with self.writing, self.pipeline.log.open("a", encoding="utf-8") as file:
-                file.write(f"load-{self.run} line {self.lines}\n")
-                self.lines += 1
+            self.write_line()
+
+    def write_line(self, end: bytes = b"") -> None:
+        """One line, with an end of its own."""
+        with self.writing, self.pipeline.log.open("ab") as file:
+            file.write(f"load-{self.run} line {self.lines} ".encode() + end + b"\n")
+            self.lines += 1
+
+    def send(self, signal: str, change: Callable[[Any], bytes], count: int = 20) -> None:
+        """One further request of an application, which is to be acknowledged; C(change) makes it special and encodes it."""
+        message = telemetry_load.request(signal, self.run, f"special{self.more}", 0, count)
+        channel = grpc.insecure_channel(self.pipeline.otlp)
+        service = {"logs": "Logs", "traces": "Trace", "metrics": "Metrics"}[signal]
+        package = signal.replace("traces", "trace")
+        export: Any = channel.unary_unary(f"/opentelemetry.proto.collector.{package}.v1.{service}Service/Export")
+        try:
+            export(change(message), timeout=30, metadata=(("authorization", f"Bearer {AGENT_TOKEN}"),), wait_for_ready=True)
+        finally:
+            channel.close()
+        self.more += count
 
     @property
     def acknowledged(self) -> int:
         """Until now: records in requests that were answered, and lines in the file."""
-        return self.applications.sent.total + self.lines
+        return self.applications.sent.total + self.lines + self.more
 
     def count(self) -> Count:
         """What is stored at this moment."""
@@ -156,27 +196,38 @@ class Load:
 
 
 @contextmanager
-def pipeline(base: Path, *, prepare: Callable[[ClickHouse], None] = lambda server: None, **variables: Any) -> Iterator[Pipeline]:
+def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[Pipeline]:
     """Start all of it with the files of the collectors in an empty folder, until the block ends.
 
-    C(prepare) is called with the server before its start; C(variables) are settings of the roles.
+    With C(disks) the agent, the gateway and ClickHouse have a file system of their own each; C(variables) are settings of the roles.
     """
     names = ("grpc", "http", "relay", "health", "metrics", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
     port = dict(zip(names, free_ports(len(names)), strict=True))
     with ExitStack() as stack:
-        zookeeper = stack.enter_context(ZooKeeper())
+        zookeeper = ZooKeeper()
+        zookeeper.start_seconds = START_SECONDS
+        stack.enter_context(zookeeper)
         macros = {"shard": "1", "replica": "a", "cluster": CLUSTER}
         clickhouse = ClickHouse(REPLICA_PATHS, users=users(), zookeeper=zookeeper.address, macros=macros, cluster=CLUSTER)
-        prepare(clickhouse)
+        clickhouse.start_seconds = START_SECONDS
+        stack.callback(shutil.rmtree, clickhouse.folder, ignore_errors=True)
+        folders = {mode: base / HOST / mode for mode in MODES}
+        mounted: dict[str, Disk] = {}
+        if disks:
+            places = {"gateway": folders["gateway"] / "state", "agent": folders["node_agent"] / "state"}
+            places["ClickHouse"] = clickhouse.folder / "data"
+            for name, folder in places.items():
+                mounted[name] = stack.enter_context(Disk(folder, base / f"{name}.img", DISK_MEGABYTES[name]))
         stack.enter_context(clickhouse)
         to_gateway = stack.enter_context(Link(port["grpc"]))
         to_clickhouse = stack.enter_context(Link(clickhouse.tcp_port))
         log = base / "syslog"
         log.touch()
         rendered = Rendered(base, otelcol.program())
+        (base / "pki").mkdir()
+        pki = Pki(base / "pki")
 
         def render(plays: str = "", **changed: Any) -> None:
-            """Write the files again, with other settings."""
             settings: Mapping[str, Any] = {
                 "ansible_host": "127.0.0.1",
                 "telemetry_schema_login_host": "127.0.0.1",
@@ -184,6 +235,9 @@ def pipeline(base: Path, *, prepare: Callable[[ClickHouse], None] = lambda serve
                 "telemetry_schema_login_user": "default",
                 "telemetry_schema_login_password": "",
                 "telemetry_schema_secure": False,
+                "common_tls_ca": pki.ca.read_text(encoding="ascii"),
+                "common_tls_certificate": pki.certificate.read_text(encoding="ascii"),
+                "common_tls_key": pki.key.read_text(encoding="ascii"),
                 "otel_collector_interval": "10s",
                 "otel_collector_log_paths": [str(log)],
                 "otel_collector_clickhouse_endpoint": f"tcp://127.0.0.1:{to_clickhouse.port}",
@@ -208,7 +262,6 @@ def pipeline(base: Path, *, prepare: Callable[[ClickHouse], None] = lambda serve
                 raise RuntimeError(done.stdout + done.stderr)
 
         render(SCHEMA)
-        folders = {mode: base / HOST / mode for mode in MODES}
         relay: list[str | Path] = [sys.executable, "-B", folders["gateway"] / "relay.py", "serve", f"--port={port['relay']}"]
         relay += [f"--sockets={folders['gateway']}/run", f"--tokens={folders['gateway']}/gateway_token"]
         relay += [f"--folder={folders['gateway']}/state/dead_letters", "--limit=10000000"]
@@ -226,7 +279,8 @@ def pipeline(base: Path, *, prepare: Callable[[ClickHouse], None] = lambda serve
             to_clickhouse,
             f"127.0.0.1:{port['agent_grpc']}",
             log,
-            rendered,
+            pki,
+            mounted,
             render,
         )
         _wait_for_the_first_line(made)

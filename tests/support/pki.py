@@ -6,7 +6,12 @@ from __future__ import annotations
 import http.client
 import ssl
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Pki:
@@ -25,6 +30,18 @@ class Pki:
             command = ["openssl", "req", "-x509", "-subj", f"/CN={name}", *curve, *more]
             subprocess.run(command, check=True, capture_output=True)
         self.both.write_text(self.key.read_text(encoding="ascii") + self.certificate.read_text(encoding="ascii"))
+
+    def expired(self) -> str:
+        """The same certificate for the same key, but it ended an hour ago."""
+        now = datetime.now(UTC)
+        own = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        made = x509.CertificateBuilder(own.issuer, own.subject, own.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(days=2)).not_valid_after(now - timedelta(hours=1))
+        for extension in own.extensions:
+            made = made.add_extension(extension.value, extension.critical)
+        authority = serialization.load_pem_private_key((self.ca.parent / "ca.key").read_bytes(), None)
+        assert isinstance(authority, ec.EllipticCurvePrivateKey)
+        return made.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def config(self, mode: str = "relaxed") -> str:
         """<openSSL> for both sides."""

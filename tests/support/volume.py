@@ -1,38 +1,59 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""Small file systems for tests that fill a disk or cut the power. Both need root."""
+"""A small file system for tests that fill a disk or cut the power. It needs root."""
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# FS_IOC_SHUTDOWN of Linux, `_IOR('X', 125, __u32)`, and its flag 2: without writing the journal first. It is how the kernel's own
-# tests (xfstests, src/godown.c) simulate a crash: from this moment on no write of the file system reaches the device.
+# FS_IOC_SHUTDOWN of Linux, `_IOR('X', 125, __u32)`, and its flag 2: without writing the journal first. The kernel's own tests (xfstests,
+# src/godown.c) simulate a crash with it: from this moment on no write of the file system reaches the device.
 SHUTDOWN, WITHOUT_JOURNAL = 0x8004587D, 2
 
 
-class Volume:
-    """A file system of its own at a folder: a tmpfs of so many megabytes. Use it as a context manager."""
+CLONE_NEWNS = 0x00020000
 
-    def __init__(self, folder: Path, megabytes: int) -> None:
-        self.folder, self.megabytes = folder, megabytes
 
-    def mount(self) -> None:
-        """Mount it."""
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.megabytes}m", "groundwork-test", self.folder], check=True)
+def own_mounts() -> None:
+    """From now on, what this program mounts is seen by it and its children alone.
+
+    Elsewhere a container that starts meanwhile would take a copy of each mount along, and keep the file system from being unmounted.
+    """
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
+class Disk:
+    """An ext4 on an image, mounted at a folder. Use it as a context manager.
+
+    It can be filled, and its host can lose its power: what was not synced is gone then. A disk that loses what it has promised to have
+    synced is not simulated.
+    """
+
+    def __init__(self, folder: Path, image: Path, megabytes: int) -> None:
+        self.folder, self.image, self.megabytes = folder, image, megabytes
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.mount()
+        with self.image.open("wb") as file:
+            file.truncate(self.megabytes << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], check=True)
+        self._mount()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         subprocess.run(["umount", "--lazy", self.folder], check=True)
+
+    def _mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop", self.image, self.folder], check=True)
 
     def fill(self) -> None:
         """Write a file that leaves no byte free."""
@@ -48,22 +69,6 @@ class Volume:
         """Remove that file."""
         (self.folder / "filler").unlink()
 
-
-class Disk(Volume):
-    """An ext4 on an image, whose host can lose its power: what was not synced is gone then."""
-
-    def __init__(self, folder: Path, image: Path, megabytes: int) -> None:
-        super().__init__(folder, megabytes)
-        self.image = image
-
-    def mount(self) -> None:
-        """Mount it; the file system replays its journal where it has to."""
-        if not self.image.exists():
-            with self.image.open("wb") as file:
-                file.truncate(self.megabytes << 20)
-            subprocess.run(["mkfs.ext4", "-q", self.image], check=True)
-        subprocess.run(["mount", "-o", "loop", self.image, self.folder], check=True)
-
     def cut_power(self) -> None:
         """From now on nothing reaches the image. Kill the programs that use it, then call restore."""
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -73,6 +78,11 @@ class Disk(Volume):
             os.close(descriptor)
 
     def restore(self) -> None:
-        """Mount what the image holds."""
-        subprocess.run(["umount", self.folder], check=True)
-        self.mount()
+        """Mount what the image holds; ext4 replays its journal."""
+        # The kernel needs a moment to end a program that was killed.
+        deadline = time.monotonic() + 20
+        while subprocess.run(["umount", self.folder], capture_output=True).returncode:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.folder} is in use")
+            time.sleep(0.1)
+        self._mount()

@@ -14,7 +14,8 @@ CHECKOUT = Path(__file__).parents[2]
 ROLES = sorted(CHECKOUT.glob("roles/*/README.md"))
 RUNBOOKS = sorted(CHECKOUT.glob("docs/runbooks/*.md"))
 DOCUMENTS = [
-    *("README.md", "CONTRIBUTING.md", "docs/applications.md", "docs/notifications.md", "docs/verification.md", "docs/dashboards/README.md"),
+    *("README.md", "CONTRIBUTING.md", "docs/applications.md", "docs/delivery.md", "docs/notifications.md", "docs/verification.md"),
+    "docs/dashboards/README.md",
     *(str(path.relative_to(CHECKOUT)) for path in ROLES + RUNBOOKS),
 ]
 CONTRIBUTING = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")

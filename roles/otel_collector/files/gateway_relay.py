@@ -185,7 +185,7 @@ class Relay:
 
         Raises Unavailable when it does not answer.
         """
-        connection = UnixConnection(self.sockets / f"{shard}_{exporter}.sock")
+        connection = UnixConnection(self.sockets / f"{shard}_{exporter}_{signal}.sock")
         try:
             connection.request("POST", f"/v1/{signal}", body, {"Content-Type": "application/x-protobuf"})
             answer = connection.getresponse()
@@ -273,6 +273,12 @@ class Relay:
                 file.flush()
                 os.fsync(file.fileno())
             new.rename(self.folder / f"{name}{suffix}")
+        # The names, too: the batch is removed from the queue next.
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
         print(f"{len(records)} refused {signal} of shard {shard} are in {self.folder / name}.otlp: {reason}", flush=True)
 
     def replay(self) -> tuple[int, int]:

@@ -92,7 +92,7 @@ INPUTS = {"logs": {"receivers": ["otlp"], "processors": ["p"]}, "metrics": {"rec
 
 
 def test_one_writer_needs_no_routing() -> None:
-    """Requests are merged, travel through a socket into the queue, and from the relay through another one to the one exporter."""
+    """Requests are merged, travel through a socket of their signal into the queue, and through another one to the exporter."""
     writers = [{"name": "clickhouse/7", "shard": 7, "endpoint": "tcp://a"}]
     made = topology.gateway_pipelines(
         writers,
@@ -103,30 +103,35 @@ def test_one_writer_needs_no_routing() -> None:
         "x-shard",
         "/run/x",
     )
-    write = {"endpoint": "/run/x/7_write.sock", "transport": "unix", "max_request_body_size": 67108864}
+    grpc = {"transport": "unix", "max_recv_msg_size_mib": 64}
+    http = {"transport": "unix", "max_request_body_size": 67108864}
     ignoring = {"x": "1", "materialized_views_ignore_errors": "1"}
     assert made == {
         "receivers": {
-            "otlp/7": {"protocols": {"grpc": {"endpoint": "/run/x/7.sock", "transport": "unix", "max_recv_msg_size_mib": 64}}},
-            "otlp/7_write": {"protocols": {"http": write}},
-            "otlp/7_ignore_views": {"protocols": {"http": {**write, "endpoint": "/run/x/7_ignore_views.sock"}}},
+            "otlp/7_logs": {"protocols": {"grpc": {**grpc, "endpoint": "/run/x/7_logs.sock"}}},
+            "otlp/7_metrics": {"protocols": {"grpc": {**grpc, "endpoint": "/run/x/7_metrics.sock"}}},
+            "otlp/7_write_logs": {"protocols": {"http": {**http, "endpoint": "/run/x/7_write_logs.sock"}}},
+            "otlp/7_write_metrics": {"protocols": {"http": {**http, "endpoint": "/run/x/7_write_metrics.sock"}}},
+            "otlp/7_ignore_views_logs": {"protocols": {"http": {**http, "endpoint": "/run/x/7_ignore_views_logs.sock"}}},
+            "otlp/7_ignore_views_metrics": {"protocols": {"http": {**http, "endpoint": "/run/x/7_ignore_views_metrics.sock"}}},
         },
         "exporters": {
             "clickhouse/7": {"timeout": "1s", "connection_params": {"x": "1"}, "endpoint": "tcp://a"},
             "clickhouse/7_ignore_views": {"timeout": "1s", "connection_params": ignoring, "endpoint": "tcp://a"},
-            "otlp_grpc/7": {"compression": "none", "endpoint": "unix:///run/x/7.sock"},
+            "otlp_grpc/7_logs": {"compression": "none", "endpoint": "unix:///run/x/7_logs.sock"},
+            "otlp_grpc/7_metrics": {"compression": "none", "endpoint": "unix:///run/x/7_metrics.sock"},
             "otlp_http/7": {"endpoint": "http://relay/7"},
         },
         "connectors": {},
         "pipelines": {
-            "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["otlp_grpc/7"]},
-            "logs/queue_7": {"receivers": ["otlp/7"], "exporters": ["otlp_http/7"]},
-            "logs/write_7": {"receivers": ["otlp/7_write"], "exporters": ["clickhouse/7"]},
-            "logs/ignore_views_7": {"receivers": ["otlp/7_ignore_views"], "exporters": ["clickhouse/7_ignore_views"]},
-            "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["otlp_grpc/7"]},
-            "metrics/queue_7": {"receivers": ["otlp/7"], "exporters": ["otlp_http/7"]},
-            "metrics/write_7": {"receivers": ["otlp/7_write"], "exporters": ["clickhouse/7"]},
-            "metrics/ignore_views_7": {"receivers": ["otlp/7_ignore_views"], "exporters": ["clickhouse/7_ignore_views"]},
+            "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["otlp_grpc/7_logs"]},
+            "logs/queue_7": {"receivers": ["otlp/7_logs"], "exporters": ["otlp_http/7"]},
+            "logs/write_7": {"receivers": ["otlp/7_write_logs"], "exporters": ["clickhouse/7"]},
+            "logs/ignore_views_7": {"receivers": ["otlp/7_ignore_views_logs"], "exporters": ["clickhouse/7_ignore_views"]},
+            "metrics": {"receivers": ["otlp"], "processors": ["q"], "exporters": ["otlp_grpc/7_metrics"]},
+            "metrics/queue_7": {"receivers": ["otlp/7_metrics"], "exporters": ["otlp_http/7"]},
+            "metrics/write_7": {"receivers": ["otlp/7_write_metrics"], "exporters": ["clickhouse/7"]},
+            "metrics/ignore_views_7": {"receivers": ["otlp/7_ignore_views_metrics"], "exporters": ["clickhouse/7_ignore_views"]},
         },
     }
 
@@ -148,14 +153,14 @@ def test_several_writers_are_chosen_by_a_header() -> None:
     }
     assert made["pipelines"] == {
         "logs": {"receivers": ["otlp"], "processors": ["p"], "exporters": ["routing/logs"]},
-        "logs/2": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/2"]},
-        "logs/1": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/1"]},
-        "logs/queue_2": {"receivers": ["otlp/2"], "exporters": ["otlp_http/2"]},
-        "logs/queue_1": {"receivers": ["otlp/1"], "exporters": ["otlp_http/1"]},
-        "logs/write_2": {"receivers": ["otlp/2_write"], "exporters": ["clickhouse/2"]},
-        "logs/write_1": {"receivers": ["otlp/1_write"], "exporters": ["clickhouse/1"]},
-        "logs/ignore_views_2": {"receivers": ["otlp/2_ignore_views"], "exporters": ["clickhouse/2_ignore_views"]},
-        "logs/ignore_views_1": {"receivers": ["otlp/1_ignore_views"], "exporters": ["clickhouse/1_ignore_views"]},
+        "logs/2": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/2_logs"]},
+        "logs/1": {"receivers": ["routing/logs"], "exporters": ["otlp_grpc/1_logs"]},
+        "logs/queue_2": {"receivers": ["otlp/2_logs"], "exporters": ["otlp_http/2"]},
+        "logs/queue_1": {"receivers": ["otlp/1_logs"], "exporters": ["otlp_http/1"]},
+        "logs/write_2": {"receivers": ["otlp/2_write_logs"], "exporters": ["clickhouse/2"]},
+        "logs/write_1": {"receivers": ["otlp/1_write_logs"], "exporters": ["clickhouse/1"]},
+        "logs/ignore_views_2": {"receivers": ["otlp/2_ignore_views_logs"], "exporters": ["clickhouse/2_ignore_views"]},
+        "logs/ignore_views_1": {"receivers": ["otlp/1_ignore_views_logs"], "exporters": ["clickhouse/1_ignore_views"]},
     }
 
 
