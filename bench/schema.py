@@ -6,7 +6,7 @@ tables get the same rows of one day, on one server, and are merged into one part
 printed are medians. CPU time and what was read come from the server's query log, so other work on the machine changes them little.
 
 Queries are those that Grafana's ClickHouse plugin makes (Explore, and the dashboards that it brings), where both tables are asked the same,
-and those of panels of role grafana. For a panel, the stock tables are asked for the same numbers in the form that fits them best.
+and those of panels of role grafana. At the end each panel is asked for an hour, and the granules that it reads are printed. For a panel, the stock tables are asked for the same numbers in the form that fits them best.
 Stock indices are the exporter's of 0.149. Prints tables; nothing depends on its numbers.
 """
 
@@ -25,12 +25,14 @@ import yaml
 
 from bench.gateway import table
 from tests import conftest  # noqa: F401  makes the collection importable
-from tests.support import dashboards, telemetry_rows, telemetry_tables
-from tests.support.clickhouse import ClickHouse
+from tests.support import dashboards, large_day, telemetry_rows, telemetry_tables
+from tests.support.clickhouse import ClickHouse, QueryError
 from tests.support.grafana_macros import ALL, expand, with_variables
 
 QUERIES = Path(__file__).with_name("schema_queries.yml")
-STOCK, OURS, CLUSTER = "stock", "otel", "one"
+STOCK, OURS, CLUSTER = "stock", "otel", "otel"
+# ClickHouse's codes for a database, a table and a column that do not exist.
+NOT_HERE = {81, 60, 47}
 END = telemetry_rows.BEGIN + timedelta(hours=18)
 LOGS = "<query_log><database>system</database><table>query_log</table></query_log>"
 # Signal -> stock tables, our tables, and roll-ups that only we have.
@@ -205,6 +207,33 @@ class Bench:
 
         return {name: (median(name, 0), median(name, 1)) for name in texts}
 
+    def panels(self) -> tuple[list[dict[str, str]], list[str]]:
+        """Granules that each panel of each dashboard reads for an hour, most first; and panels that ask for what is not here.
+
+        Not here are system logs that this server does not keep, the product's database, and metrics that the data set does not have.
+        """
+        view = dashboards.View(large_day.Reader(self.server, "", Path()), END - timedelta(hours=1), END)
+        missing: list[str] = []
+        for uid, dashboard in self.dashboards.items():
+            try:
+                values = view.values(dashboard)
+            except (AssertionError, QueryError):
+                missing.append(f"{uid}: all, a variable has no values")
+                continue
+            for panel in dashboards.panels(dashboard):
+                for target in panel["targets"]:
+                    try:
+                        view.ask(target["rawSql"], values, f"panel {uid}: {panel['title']} {target['refId']}")
+                    except QueryError as error:
+                        if error.code not in NOT_HERE:
+                            raise
+                        missing.append(f"{uid}: {panel['title']} {target['refId']}")
+        self.server.query("SYSTEM FLUSH LOGS")
+        log = "system.query_log WHERE type = 'QueryFinish' AND query_id LIKE 'panel %'"
+        marks = f"SELECT query_id, ProfileEvents['SelectedMarks'] AS marks, read_rows FROM {log} ORDER BY marks DESC, query_id"
+        lines = (line.split("\t") for line in self.server.query(marks).splitlines())
+        return [{"panel": name.removeprefix("panel "), "granules": read, "rows": rows} for name, read, rows in lines], missing
+
 
 def geometric_mean(ratios: list[float]) -> float:
     """Of ratios: the root of their product."""
@@ -251,6 +280,9 @@ def main() -> None:
         for kind, entries in listed.items():
             queries = [Query(**entry) for entry in entries]
             print(f"\n{kind}\n" + table(answers(queries, bench.measure(queries, rounds))), flush=True)
+        read, missing = bench.panels()
+        print(f"\nGranules that panels read for an hour, {len(read)} queries\n" + table(read[:20]), flush=True)
+        print(f"\nNot asked, {len(missing)}: " + "; ".join(missing), flush=True)
 
 
 if __name__ == "__main__":
