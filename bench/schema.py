@@ -6,8 +6,8 @@ tables get the same rows of one day, on one server, and are merged into one part
 printed are medians. CPU time and what was read come from the server's query log, so other work on the machine changes them little.
 
 Queries are those that Grafana's ClickHouse plugin makes (Explore, and the dashboards that it brings), where both tables are asked the same,
-and those of panels of role grafana. At the end each panel is asked for an hour, and the granules that it reads are printed. For a panel, the stock tables are asked for the same numbers in the form that fits them best.
-Stock indices are the exporter's of 0.149. Prints tables; nothing depends on its numbers.
+and those of panels of role grafana. For a panel, the stock tables are asked for the same numbers in the form that fits them best.
+Stock indices are the exporter's of 0.149. At the end each panel is asked for an hour, and what it reads is printed. Prints tables; nothing depends on its numbers.
 """
 
 from __future__ import annotations
