@@ -103,6 +103,7 @@ options:
   validate:
     description:
       - Command that checks the files, as a list of arguments. V({root}) in an argument stands for the folder with the files to check.
+      - It runs in that folder, so that relative paths in the files are those of the files to check.
       - It runs if a file below O(root) would change, and if O(unit) has not read the present files yet, such as after an upgrade.
       - Check mode skips it if its program is not installed yet.
     type: list
@@ -381,7 +382,7 @@ class Tree:
                 if file.path.startswith(self.root + "/"):
                     self.write(_moved(file, self.root, staged), staged)
             argv = [argument.replace("{root}", staged) for argument in command]
-            status, out, err = module.run_command(argv)
+            status, out, err = module.run_command(argv, cwd=staged)
             if status != 0:
                 said = (err.strip() or out.strip()).replace(staged, self.root)
                 options = module.params["validate_options"]

@@ -87,6 +87,13 @@ class Agents:
         return found
 
 
+def in_folder(host: Path) -> list[str | Path]:
+    """The program in the folder of its configuration, as the unit says."""
+    unit = (host / "prometheus_agent/unit").read_text(encoding="utf-8")
+    assert f"WorkingDirectory=-{host}/prometheus_agent\n" in unit
+    return ["env", "-C", host / "prometheus_agent", otelcol.program()]
+
+
 @pytest.fixture(scope="module")
 def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     """With the targets of eight hosts; the last one wants TLS and a password."""
@@ -97,11 +104,10 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
         servers[APPLICATIONS[-1]] = stack.enter_context(application(99, PASSWORD, (rendered.certificate, rendered.key)))
         targets = {name: {"shop" if name != APPLICATIONS[-1] else "billing": server.server_port} for name, server in servers.items()}
         ports = {name: dict(zip(("health", "metrics"), free_ports(2), strict=True)) for name in AGENTS}
-        root = "{{ __otel_collector_root }}"
         billing = {
             "scheme": "https",
-            "tls_config": {"ca_file": f"{root}/tls/ca.crt"},
-            "basic_auth": {"username": "scraper", "password_file": f"{root}/scrape_secrets/billing_password"},
+            "tls_config": {"ca_file": "tls/ca.crt"},
+            "basic_auth": {"username": "scraper", "password_file": "scrape_secrets/billing_password"},
         }
         done = rendered.render(
             ("prometheus_agent",),
@@ -123,7 +129,7 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         processes = {
-            name: stack.enter_context(Process([rendered.program, *rendered.argv(name, "prometheus_agent")], ports[name]["health"]))
+            name: stack.enter_context(Process([*in_folder(base / name), *rendered.argv(name, "prometheus_agent")], ports[name]["health"]))
             for name in AGENTS
         }
         yield Agents(rendered, processes, servers)

@@ -54,6 +54,11 @@ def test_accepted_configuration_is_written_without_temporary_files(write: Write,
     assert write("yes\n")["changed"] is False
 
 
+def test_the_check_runs_in_the_folder_of_the_files_to_check(write: Write) -> None:
+    """So that relative paths in them are found before anything is written."""
+    assert write("yes\n", validate=["/bin/sh", "-c", "grep yes a"])["changed"] is True
+
+
 def test_refused_configuration_is_not_written(write: Write, tmp_path: Path) -> None:
     write("yes\n")
     answer = write("no\n")
