@@ -7,7 +7,8 @@ printed are medians. CPU time and what was read come from the server's query log
 
 Queries are those that Grafana's ClickHouse plugin makes (Explore, and the dashboards that it brings), where both tables are asked the same,
 and those of panels of role grafana. For a panel, the stock tables are asked for the same numbers in the form that fits them best.
-Stock indices are the exporter's of 0.149. At the end each panel is asked for an hour, and what it reads is printed. Prints tables; nothing depends on its numbers.
+Stock indices are the exporter's of 0.149. At the end each panel is asked for an hour, and what it reads is printed.
+Prints tables; nothing depends on its numbers.
 """
 
 from __future__ import annotations
