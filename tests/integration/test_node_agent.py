@@ -27,6 +27,16 @@ GATEWAYS = ("127.0.0.2", "127.0.0.3")
 AGENT = "agent1"
 CONTAINER = "0123456789abcdef" * 4
 SECONDS = 60
+CHECK_DATA = """
+- name: Check the data of the agent
+  hosts: node_agent
+  gather_facts: false
+  vars:
+    otel_collector_mode: node_agent
+  tasks:
+    - name: Check
+      ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: data}
+"""
 
 
 class Failover:
@@ -121,6 +131,12 @@ class Failover:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 assert answer.status == 200
         self.sent += count
+
+    def check_data(self) -> subprocess.CompletedProcess[str]:
+        """What the role asks after a restart of the agent."""
+        play = self.rendered.base / "data.yml"
+        play.write_text(CHECK_DATA, encoding="utf-8")
+        return self.rendered.play(play)
 
     def found(self, name: str) -> list[str]:
         """The numbers of the records that a gateway has got."""
@@ -261,3 +277,21 @@ def test_records_of_several_lines_and_of_containers(failover: Failover) -> None:
     assert f"Timestamp: {day} 00:00:00.678901234" in record[0][-600:]
     assert f"container.id: Str({CONTAINER})" in record[0].rsplit("Resource attributes", 1)[1]
     assert "log.iostream: Str(stderr)" in record[1][:600]
+
+
+def test_a_restart_that_loses_records_is_seen(failover: Failover) -> None:
+    """The agent answers as healthy, and its token is not the gateways'."""
+    done = failover.check_data()
+    assert done.returncode == 0, done.stdout
+    token = failover.folder(AGENT) / "gateway_token"
+    right = token.read_text(encoding="utf-8")
+    failover.kill(AGENT)
+    token.write_text("wrong-token-0123456789", encoding="utf-8")
+    try:
+        failover.start(AGENT)
+        done = failover.check_data()
+        assert done.returncode != 0
+        said = " ".join(done.stdout.split())
+        assert f"otelcol-node-agent.service on {AGENT} runs, and its data does not move: exporter otlp_grpc has lost" in said
+    finally:
+        token.write_text(right, encoding="utf-8")

@@ -96,15 +96,7 @@ class Rendered:
         }
         (self.base / "hosts.yml").write_text(yaml.safe_dump(inventory), encoding="utf-8")
         (self.base / "vars.yml").write_text(yaml.safe_dump(given, allow_unicode=True), encoding="utf-8")
-        playbook = Path(sys.executable).with_name("ansible-playbook")
-        done = subprocess.run(
-            [playbook, "-i", self.base / "hosts.yml", "-e", f"@{self.base / 'vars.yml'}", self.base / "play.yml"],
-            env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self.play(self.base / "play.yml")
         for answer in self.base.glob("*.json"):
             host, mode = answer.stem.rsplit("-", 1)
             for file in json.loads(answer.read_text(encoding="utf-8")):
@@ -112,6 +104,20 @@ class Rendered:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(file["content"], encoding="utf-8")
         return done
+
+    def play(self, playbook: Path) -> subprocess.CompletedProcess[str]:
+        """Run a playbook with the inventory and variables of the last C(render)."""
+        return subprocess.run(
+            [
+                *(Path(sys.executable).with_name("ansible-playbook"), "-i", self.base / "hosts.yml"),
+                *("-e", f"@{self.base / 'vars.yml'}", playbook),
+            ],
+            env={**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def load(self, host: str, mode: str) -> dict[str, Any]:
         """The configuration as data."""

@@ -61,7 +61,7 @@ def test_secrets_are_hidden(role: str) -> None:
 
 
 SERVICES = [role for role, component in _components.components().items() if "group" in component]
-KEYS = {"group", "groups", "unit", "health", "former", "reload", "archives", "paths", "patterns", "unchanged"}
+KEYS = {"group", "groups", "unit", "health", "former", "data_tasks", "reload", "archives", "paths", "patterns", "unchanged"}
 KEYS |= {"account_groups", "state_folder"}
 
 
