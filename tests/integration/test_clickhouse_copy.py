@@ -67,7 +67,7 @@ def checksum(server: ClickHouse, name: str, table: str) -> str:
 
 
 def test_the_playbook_moves_every_row(stock: ClickHouse) -> None:
-    """Check mode says so and writes nothing; a second run changes nothing; the exporter's tables stay until they are to go."""
+    """Check mode says so and writes nothing."""
     tables = f"SELECT count(), sum(total_rows) FROM system.tables WHERE database = '{OURS}'"
     before = stock.query(tables)
     moved = (*telemetry_rows.tables(RECORDS), *KINDS)
@@ -80,7 +80,6 @@ def test_the_playbook_moves_every_row(stock: ClickHouse) -> None:
         assert copied == checksum(stock, f"{STOCK}.{table}", table)
     rolled = stock.query(f"SELECT sum(Rows) FROM {OURS}.logs_volume_1m"), stock.query(f"SELECT sum(Calls) FROM {OURS}.traces_red_1m")
     assert rolled == (str(RECORDS), str(RECORDS))
-    assert migrate(stock)[0] == 0
 
 
 def run_module(server: ClickHouse, source: str, target: str, rows: int, time_column: str = "Timestamp") -> subprocess.Popen[str]:
@@ -225,7 +224,7 @@ def test_wrong_tables_are_refused(stock: ClickHouse, killed: str, source: str, t
 
 
 def test_the_exporters_tables_are_removed_when_asked(stock: ClickHouse) -> None:
-    """The last of this file; a further run has nothing to copy."""
+    """The last of this file. A second run copies nothing: only the removal is a change, and a third run has none."""
     left = f"SELECT count() FROM system.tables WHERE database = '{STOCK}'"
     assert int(stock.query(left)) == len(telemetry_tables.STOCK)
     assert migrate(stock, telemetry_schema_stock_remove=True)[0] == 1
