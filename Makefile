@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-ingest bench-controller lint unit
+.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-ingest bench-durability bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -39,6 +39,9 @@ bench-schema: ## Storage and query time of our tables beside those that the coll
 
 bench-ingest: ## CPU, memory and latency of our gateway beside the exporter's defaults
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.ingest
+
+bench-durability: ## What it costs that acknowledged records survive a host without power: fsync of queues and inserts, insert_quorum
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.durability
 
 bench-controller: ## What a run without changes costs the controller with 10, 100 and 1,000 hosts
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.controller
