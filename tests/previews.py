@@ -140,6 +140,9 @@ class Page:
         """What is inside of a panel."""
         if panel["type"] == "alertlist":
             return '<p class="faint">Grafana itself makes this list: alerts that fire, are pending, have no data or an error.</p>'
+        if not answers and panel["datasource"]["type"] != dashboards.CLICKHOUSE:
+            source = html.escape(panel["datasource"]["uid"])
+            return f'<p class="faint">Grafana asks the data source {source}, which this preview does not have.</p>'
         if panel["type"] == "nodeGraph":
             return self.map(answers["nodes"], answers["edges"], height)
         if panel["type"] == "timeseries":

@@ -368,7 +368,8 @@ def _grafana_content(host: Host) -> list[str]:
     try:
         # The role's own dashboards are right; they are read where others could take their uids or titles.
         if directory:
-            folders = content.read_dashboards(directory, secrets, shipped=_shipped_dashboards(host))["folders"]
+            sources = _dictionaries(host.value("grafana_datasources"))
+            folders = content.read_dashboards(directory, secrets, shipped=_shipped_dashboards(host), datasources=sources)["folders"]
     except content.ContentError as error:
         found.append(f"grafana_content_dir: {error}")
     try:

@@ -4,7 +4,8 @@
 """Private: Grafana's JSON of a dashboard, built from a short description. May change at any time.
 
 The file README.md of docs/dashboards explains the description. Sources: Grafana's documentation, "Dashboard JSON model", and the queries of
-the dashboards that the ClickHouse data source plugin 4.20 ships. Colours are names of Grafana's palette, which has a shade of each for the
+the dashboards that the ClickHouse data source plugin 4.20 ships; for PostgreSQL and MySQL Grafana's own source, packages/grafana-sql and
+pkg/tsdb. Colours are names of Grafana's palette, which has a shade of each for the
 light and one for the dark theme, and backgrounds are left to the theme.
 """
 
@@ -26,6 +27,12 @@ MACROS = frozenset(
         *("fromTime", "fromTime_ms", "toTime", "toTime_ms", "conditionalAll"),
     )
 )
+# Data sources of product databases, by plugin: how each calls the formats, package grafana-sql, QueryFormat.
+SQL_TYPES = ("grafana-postgresql-datasource", "mysql")
+SQL_FORMATS = {TIME_SERIES: "time_series", TABLE: "table"}
+SQL_KINDS = ("timeseries", "stat", "bargauge", "table")
+# Those that both plugins have.
+SQL_MACROS = frozenset(f"$__{name}" for name in ("timeFilter", "timeFrom", "timeTo", "timeGroup", "timeGroupAlias", "interval"))
 UID = re.compile(r"[A-Za-z0-9_-]{1,40}\Z")
 # {host} in a legend or a link: a label of a time series, else a column of the row.
 PLACEHOLDER = re.compile(r"(?<!\$)\{(\w+)\}")
@@ -123,7 +130,9 @@ PANEL_KEYS: Keys = {
     **dict.fromkeys(("draw", "interval"), TEXT),
     **dict.fromkeys(("thresholds", "columns", "points"), MAPPING),
     "links": LIST,
+    "datasource": MAPPING,
 }
+DATASOURCE_KEYS: Keys = dict.fromkeys(("type", "uid"), _REQUIRED_TEXT)
 COLUMN_KEYS: Keys = {"unit": TEXT, "decimals": NUMBER, "thresholds": MAPPING, "links": LIST, "hidden": FLAG}
 POINTS_KEYS: Keys = {"query": _REQUIRED_TEXT, "legend": _REQUIRED_TEXT, "links": LIST}
 VARIABLE_KEYS: Keys = {
@@ -211,9 +220,7 @@ class _Builder:
 
     def sql(self, text: str, where: str) -> str:
         """SQL with the names of the database and the cluster."""
-        unknown = sorted(set(re.findall(r"\$__\w+", text)) - MACROS)
-        if unknown:
-            raise DashboardError(f"{where}: {', '.join(unknown)} is no macro that all supported versions of the plugin expand alike")
+        _check_macros(text, MACROS, where)
         for placeholder, name in self.names.items():
             text = text.replace(placeholder, name)
         return text.strip()
@@ -281,15 +288,21 @@ class _Builder:
             "options": dict(kind.options),
             "fieldConfig": {"defaults": self._defaults(spec, kind, where), "overrides": self._overrides(spec, where)},
         }
+        source = _datasource(spec, where) if "datasource" in spec else self.source
         if "sql" in spec:
-            made.update(datasource=self.source, interval=spec.get("interval", "1m"), targets=self._targets(spec, kind, where))
+            made.update(datasource=source, interval=spec.get("interval", "1m"), targets=self._targets(spec, kind, source, where))
         return made
 
-    def _targets(self, spec: Spec, kind: Kind, where: str) -> list[Json]:
+    def _targets(self, spec: Spec, kind: Kind, source: Json, where: str) -> list[Json]:
         """Its queries: one, or several by name."""
         queries = spec["sql"] if isinstance(spec["sql"], t.Mapping) else {"A": spec["sql"]}
         if not all(isinstance(sql, str) for sql in queries.values()):
             raise DashboardError(f"{where}: sql must be a text, or a mapping of texts")
+        if source["type"] in SQL_TYPES:
+            for sql in queries.values():
+                _check_macros(sql, SQL_MACROS, where)
+            product = {"datasource": source, "editorMode": "code", "rawQuery": True, "format": SQL_FORMATS[kind.format]}
+            return [{**product, "refId": name, "rawSql": sql.strip()} for name, sql in queries.items()]
         fixed = {"datasource": self.source, "editorType": "sql", "format": kind.format, "queryType": kind.query_type}
         return [{**fixed, "refId": name, "rawSql": self.sql(sql, where)} for name, sql in queries.items()]
 
@@ -355,6 +368,40 @@ class _Builder:
             "matcher": {"id": "byFrameRefID", "options": own["query"]},
             "properties": [{"id": key, "value": value} for key, value in properties.items()],
         }
+
+
+def _datasource(spec: Spec, where: str) -> Json:
+    """The data source of a panel that does not ask ClickHouse."""
+    own = spec["datasource"]
+    _check_keys(own, DATASOURCE_KEYS, f"{where}, datasource")
+    if own["type"] not in SQL_TYPES:
+        types = " or ".join(SQL_TYPES)
+        raise DashboardError(f"{where}, datasource: type must be {types}, not {own['type']!r}; a panel without asks ClickHouse")
+    if not UID.match(own["uid"]):
+        raise DashboardError(f"{where}, datasource: uid must be 1 to 40 of A-Z a-z 0-9 _ -, not {own['uid']!r}")
+    if spec["kind"] not in SQL_KINDS:
+        raise DashboardError(f"{where}: the kinds with a datasource are {', '.join(SQL_KINDS)}, not {spec['kind']}")
+    return {"type": own["type"], "uid": own["uid"]}
+
+
+def product_datasources(dashboard: t.Mapping[str, t.Any]) -> list[Json]:
+    """The data sources besides ClickHouse that panels of a dashboard ask, each once.
+
+    :param dashboard: what C(build) returned.
+    """
+    found: list[Json] = []
+    for panel in dashboard["panels"]:
+        source = panel.get("datasource", {})
+        if source.get("type") in SQL_TYPES and source not in found:
+            found.append(source)
+    return found
+
+
+def _check_macros(sql: str, known: frozenset[str], where: str) -> None:
+    """Refuse macros that mean something else, or nothing, in a version of the plugin."""
+    unknown = sorted(set(re.findall(r"\$__\w+", sql)) - known)
+    if unknown:
+        raise DashboardError(f"{where}: {', '.join(unknown)} is no macro that all supported versions of the plugin expand alike")
 
 
 def _placeholders(text: str, kind: Kind) -> str:

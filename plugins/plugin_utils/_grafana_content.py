@@ -17,6 +17,7 @@ import typing as t
 from ansible.module_utils.common.yaml import yaml_load
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import dashboards, folders
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.client import GrafanaError
+from ansible_collections.groundwork.observability.plugins.module_utils._grafana.datasources import canonical_type
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import check_uid
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
 from yaml import YAMLError
@@ -52,7 +53,11 @@ def folder_uid(title: str) -> str:
 
 
 def read_dashboards(
-    directory: str, secrets: t.Iterable[str] = (), values: t.Mapping[str, str] | None = None, shipped: str = ""
+    directory: str,
+    secrets: t.Iterable[str] = (),
+    values: t.Mapping[str, str] | None = None,
+    shipped: str = "",
+    datasources: t.Iterable[t.Mapping[str, t.Any]] | None = None,
 ) -> Content:
     """The folders and dashboards of a directory: C(dashboards/<title of the folder>/<name>), and those that the role has.
 
@@ -62,17 +67,26 @@ def read_dashboards(
     :param secrets: texts that must not be in a dashboard, which every viewer can read.
     :param values: C(database), C(cluster) and C(datasource), which descriptions are built with.
     :param shipped: folder with the role's own descriptions. Empty: they are left out.
-    :raises ContentError: a file cannot be read, or is not a dashboard, or has a secret in it, or two dashboards have the same uid or place.
+    :param datasources: data sources besides ClickHouse that descriptions may ask, in the form of provisioning files; None: it is not known.
+    :raises ContentError: a file cannot be read, or is not a dashboard, or has a secret in it, or asks an unknown data source, or two
+        dashboards have the same uid or place.
     """
     content: Content = {"folders": [], "dashboards": []}
     files: dict[str, str] = {}
     hidden = [secret for secret in secrets if len(secret) >= _SECRET_LENGTH]
+    there = {(str(source.get("uid")), canonical_type(str(source.get("type")))) for source in datasources or ()}
     for title, paths in _sources(directory, shipped):
         uid = folder_uid(title)
         if {"uid": uid, "title": title} not in content["folders"]:
             content["folders"].append({"uid": uid, "title": title})
         for path in paths:
             model = _dashboard(path, hidden, {**_VALUES, **(values or {})})
+            # A dashboard that Grafana exports may name a data source by a variable.
+            asked = [] if datasources is None or path.suffix == ".json" else _dashboards.product_datasources(model)
+            for source in asked:
+                if (source["uid"], source["type"]) not in there:
+                    which = f"{source['uid']} of type {source['type']}"
+                    raise ContentError(f"{path}: asks data source {which}, which grafana_datasources does not have")
             if model["uid"] in files:
                 raise ContentError(f"{path}: uid {model['uid']} is also that of {files[model['uid']]}")
             files[model["uid"]] = str(path)

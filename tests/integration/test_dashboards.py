@@ -28,13 +28,6 @@ PANELS = [
     for uid, dashboard in DASHBOARDS.items()
     for panel in dashboards.panels(dashboard)
 ]
-NUMBER = re.compile(r"(?:Nullable\()?(?:U?Int|Float|Decimal|Bool)")
-TEXT = re.compile(r"(?:LowCardinality\()?(?:Nullable\()?String")
-# Columns that panels of these kinds need, by what Grafana's documentation calls the data format of each.
-NEEDED = {
-    "logs": {"timestamp", "body"},
-    "traces": {"traceID", "spanID", "parentSpanID", "serviceName", "operationName", "startTime", "duration"},
-}
 
 
 @pytest.fixture(scope="module")
@@ -50,33 +43,7 @@ def test_query_returns_what_the_panel_shows(view: View, uid: str, panel: dict[st
     """Rows, in the form that this kind of panel needs, with the columns that its legend, links and units name."""
     for name, answer in view.answers(panel, view.values(DASHBOARDS[uid])).items():
         assert answer.rows, f"no rows: {answer.sql}"
-        columns = answer.columns
-        defaults = panel["fieldConfig"]["defaults"]
-        labels = {column for column, kind in columns.items() if TEXT.match(kind)}
-        numbers = {column for column, kind in columns.items() if NUMBER.match(kind)}
-        overrides = {override["matcher"]["options"]: override for override in panel["fieldConfig"]["overrides"]}
-        # The points of one query have a legend and links of their own.
-        of_points = overrides.pop(name, None)
-        assert set(re.findall(r"\$\{__field\.labels\.(\w+)\}", str(of_points or defaults))) <= labels
-        assert set(re.findall(r"\$\{__data\.fields\.(\w+)\}", str(panel["fieldConfig"]))) <= set(columns)
-        assert set(overrides) - {target["refId"] for target in panel["targets"]} <= set(columns)
-        if panel["type"] == "timeseries":
-            first = next(iter(columns))
-            assert first == "time" and columns[first].startswith("DateTime")
-            assert set(columns) - {"time"} == labels | numbers
-            assert len(numbers) == 1
-            # What the plugin makes series of must be in order of time.
-            times = [row[0] for row in answer.rows]
-            assert times == sorted(times)
-        elif panel["type"] == "stat":
-            assert len(answer.rows) == 1
-            assert len(numbers) == len(columns) == 1
-            assert answer.rows[0][0] is not None
-        elif panel["type"] == "bargauge":
-            assert len(numbers) == 1 and len(columns) == 2
-        elif panel["type"] == "nodeGraph":
-            assert {"nodes": {"id", "title"}, "edges": {"id", "source", "target"}}[name] <= set(columns)
-        assert NEEDED.get(panel["type"], set()) <= set(columns)
+        dashboards.check_form(panel, name, answer)
 
 
 @pytest.mark.parametrize("uid", DASHBOARDS)

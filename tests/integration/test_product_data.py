@@ -25,8 +25,10 @@ from ansible_collections.groundwork.observability.plugins.module_utils._plan imp
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
 from ansible_collections.groundwork.observability.plugins.plugin_utils._dashboards import build
 
+from tests import previews
+from tests.support import dashboards
 from tests.support.clickhouse import ClickHouse, files, until
-from tests.support.grafana_macros import expand
+from tests.support.grafana_macros import expand, expand_product
 from tests.support.http_server import http_server
 from tests.support.mariadb import MariaDB
 from tests.support.postgres import Postgres
@@ -431,6 +433,88 @@ def test_example_dashboard_joins_requests_with_orders(server: ClickHouse) -> Non
     assert set(by_name) == {"Kunde Nº 4", "Kunde Nº 5"}
     latest = answers["Failed requests for orders"]
     assert [(int(row["order"]), row["customer"]) for row in latest] == [(101, "Kunde Nº 4")] * 2
+
+
+# Types of PostgreSQL's columns as the checks of dashboards know them.
+KINDS = {"bigint": "Int64", "integer": "Int32", "numeric": "Decimal", "text": "String", "timestamp with time zone": "DateTime64"}
+# The user of live panels, as the README of role grafana makes it.
+LIVE = "grafana_reader"
+
+
+@pytest.fixture(scope="module")
+def live_user(product: Product) -> str:
+    readme = (ROOT / "roles/grafana/README.md").read_text(encoding="utf-8").split("## Live product data")[1]
+    statements = readme.split("```sql\n")[1].split("```")[0]
+    assert "GRANT SELECT" in statements
+    product.postgres.query(statements)
+    # Without sorts of the planner's own, rows are in order only if the query asks for it.
+    product.postgres.query(f"ALTER ROLE {LIVE} SET enable_sort = off")
+    return LIVE
+
+
+def live_answer(postgres: Postgres, sql: str, user: str) -> dashboards.Answer:
+    """The rows as Grafana's plugin has them: a time in seconds is a time."""
+    described = [line.split("\t") for line in postgres.query(f"{sql} \\gdesc", user=user).splitlines()]
+    columns = {name: "DateTime" if name == "time" else KINDS[kind.partition("(")[0]] for name, kind in described}
+    rows = json.loads(postgres.query(f"SELECT coalesce(json_agg(row_to_json(answer)), '[]') FROM ({sql}) AS answer", user=user))
+    for row in rows:
+        if "time" in row:
+            row["time"] = f"{datetime.fromtimestamp(row['time'], UTC):%Y-%m-%d %H:%M:%S}"
+    return dashboards.Answer(columns, [list(row.values()) for row in rows], sql)
+
+
+def test_example_dashboard_asks_postgresql_for_live_rows(product: Product, live_user: str) -> None:
+    """Each query, with the macros that Grafana's plugin expands, as the user who can only read; and the preview draws the answers."""
+    dashboard = build(dashboards.specs(dashboards.EXAMPLES)["orders_live"], "otel", "otel", "clickhouse")
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    end = begin + timedelta(hours=1)
+    answers: dict[int, dict[str, dashboards.Answer]] = {}
+    for panel in (panel for panel in dashboard["panels"] if "targets" in panel):
+        for target in panel["targets"]:
+            sql = expand_product(target["rawSql"], target["datasource"]["type"], begin, end)
+            answer = live_answer(product.postgres, sql, live_user)
+            assert answer.rows, sql
+            dashboards.check_form(panel, target["refId"], answer)
+            answers.setdefault(panel["id"], {})[target["refId"]] = answer
+    rows = {panel["title"]: answers[panel["id"]]["A"].rows for panel in dashboard["panels"] if "targets" in panel}
+    # One order a second, from the first second on.
+    there = "orders WHERE placed BETWEEN '2024-01-01 00:00:00+00' AND '2024-01-01 01:00:00+00'"
+    statuses = product.postgres.query(f"SELECT coalesce(status, 'none'), count(*) FROM {there} GROUP BY 1").splitlines()
+    assert {status: str(number) for status, number in rows["Orders by status"]} == dict(line.split("\t") for line in statuses)
+    assert {row[0] for row in rows["Orders over time"]} == {f"2024-01-01 00:{minute:02}:00" for minute in range(60)}
+    assert sum(row[2] for row in rows["Orders over time"]) == 3599
+    assert rows["Value of the orders"] == [[pytest.approx(1.01 * 3599 * 3600 / 2)]]
+    assert [row[1] for row in rows["Newest orders"]] == list(range(3599, 3549, -1))
+
+    page = previews.Page(dashboard, "light", begin, end)
+    assert "Orders now" in page.draw(answers, {}) and "which this preview does not have" not in page.draw(answers, {})
+    assert page.draw({}, {}).count("Grafana asks the data source shop, which this preview does not have.") == 4
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("INSERT INTO orders (id, customer, total, placed) VALUES (-1, 1, 1, now())", "read-only transaction"),
+        ("SET default_transaction_read_only = off; INSERT INTO orders VALUES (-1, 1, '', 1, now())", "permission denied for table orders"),
+        ("SET default_transaction_read_only = off; DELETE FROM orders", "permission denied for table orders"),
+        ("SELECT secret FROM orders", "permission denied for table orders"),
+        ("SELECT * FROM pg_authid", "permission denied for table pg_authid"),
+    ],
+)
+def test_user_of_live_panels_reads_what_it_was_granted_and_writes_nothing(product: Product, live_user: str, sql: str, message: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        product.postgres.query(sql, user=live_user)
+    assert message in refused.value.stderr
+    assert product.postgres.query("SELECT count(*) FROM orders WHERE id > 0") == str(ROWS)
+
+
+def test_macros_for_mysql_run_on_mariadb(product: Product) -> None:
+    sql = "SELECT $__timeGroupAlias(since, '1h'), kind, COUNT(*) FROM customers WHERE $__timeFilter(since) AND since > $__timeFrom() "
+    begin = datetime(2020, 1, 1, tzinfo=UTC)
+    expanded = expand_product(f"{sql} GROUP BY 1, 2 ORDER BY 1", "mysql", begin, begin + timedelta(hours=2))
+    rows = [line.split("\t") for line in product.mariadb.query(f"SET time_zone = '+00:00'; {expanded}").splitlines()]
+    assert {int(row[0]) for row in rows} == {int(begin.timestamp()), int(begin.timestamp()) + 3600}
+    assert sum(int(row[2]) for row in rows) == 119
 
 
 # Type, value, the same as ClickHouse prints it. Rows have one value each, the others are NULL.

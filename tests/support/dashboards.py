@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,15 +22,24 @@ from tests.support.grafana_macros import ALL, expand, with_variables
 from tests.support.platform import CLUSTER, DATABASE, HOST, Platform
 from tests.support.shop_traffic import SERVICES, Traffic
 
+EXAMPLES = CHECKOUT / "examples" / "dashboards"
 FOLDER = CHECKOUT / "roles" / "grafana" / "files" / "dashboards"
+CLICKHOUSE = _dashboards.TYPE
 HOUR = 3600
 # Requests of an hour's traffic.
 REQUESTS = 400
+NUMBER = re.compile(r"(?:Nullable\()?(?:U?Int|Float|Decimal|Bool)")
+TEXT = re.compile(r"(?:LowCardinality\()?(?:Nullable\()?String")
+# Columns that panels of these kinds need, by what Grafana's documentation calls the data format of each.
+NEEDED = {
+    "logs": {"timestamp", "body"},
+    "traces": {"traceID", "spanID", "parentSpanID", "serviceName", "operationName", "startTime", "duration"},
+}
 
 
-def specs() -> dict[str, dict[str, Any]]:
-    """Uid -> the description of a dashboard."""
-    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
+def specs(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Name of a file -> the description of a dashboard. Of the role the name is the uid."""
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yml"))}
 
 
 def built(spec: Mapping[str, Any], database: str = DATABASE) -> dict[str, Any]:
@@ -38,7 +49,7 @@ def built(spec: Mapping[str, Any], database: str = DATABASE) -> dict[str, Any]:
 
 def panels(dashboard: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Its panels that ask ClickHouse."""
-    yield from (panel for panel in dashboard["panels"] if "targets" in panel)
+    yield from (panel for panel in dashboard["panels"] if panel.get("datasource", {}).get("type") == CLICKHOUSE)
 
 
 def fill(platform: Platform) -> None:
@@ -82,6 +93,37 @@ class Answer:
     columns: dict[str, str]
     rows: list[list[Any]]
     sql: str
+
+
+def check_form(panel: Mapping[str, Any], name: str, answer: Answer) -> None:
+    """The answer to the query of that name has the form that this kind of panel needs, and what its legend, links and units name."""
+    columns = answer.columns
+    defaults = panel["fieldConfig"]["defaults"]
+    labels = {column for column, kind in columns.items() if TEXT.match(kind)}
+    numbers = {column for column, kind in columns.items() if NUMBER.match(kind)}
+    overrides = {override["matcher"]["options"]: override for override in panel["fieldConfig"]["overrides"]}
+    # The points of one query have a legend and links of their own.
+    of_points = overrides.pop(name, None)
+    assert set(re.findall(r"\$\{__field\.labels\.(\w+)\}", str(of_points or defaults))) <= labels
+    assert set(re.findall(r"\$\{__data\.fields\.(\w+)\}", str(panel["fieldConfig"]))) <= set(columns)
+    assert set(overrides) - {target["refId"] for target in panel["targets"]} <= set(columns)
+    if panel["type"] == "timeseries":
+        first = next(iter(columns))
+        assert first == "time" and columns[first].startswith("DateTime")
+        assert set(columns) - {"time"} == labels | numbers
+        assert len(numbers) == 1
+        # What the plugin makes series of must be in order of time.
+        times = [row[0] for row in answer.rows]
+        assert times == sorted(times)
+    elif panel["type"] == "stat":
+        assert len(answer.rows) == 1
+        assert len(numbers) == len(columns) == 1
+        assert answer.rows[0][0] is not None
+    elif panel["type"] == "bargauge":
+        assert len(numbers) == 1 and len(columns) == 2
+    elif panel["type"] == "nodeGraph":
+        assert {"nodes": {"id", "title"}, "edges": {"id", "source", "target"}}[name] <= set(columns)
+    assert NEEDED.get(panel["type"], set()) <= set(columns)
 
 
 @dataclass

@@ -1,9 +1,11 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""Expands the macros of the ClickHouse data source plugin as its backend does.
+"""Expands the macros of the data source plugins for ClickHouse, PostgreSQL and MySQL as their backends do.
 
 Source: grafana/clickhouse-datasource, pkg/macros/macros.go, of 4.18.0 and of 4.20.0. Only the macros that mean the same in both
 are known here; every other one is refused, so that no shipped query depends on the version of the plugin. What the plugin's code made
 of these macros was recorded for 4.18.0, and this function gave the same.
+
+Sources for PostgreSQL and MySQL: grafana/grafana, pkg/tsdb, the macros.go of each and sql_engine.go. Nothing of them was recorded.
 """
 
 from __future__ import annotations
@@ -87,6 +89,46 @@ def _one(name: str, arguments: list[str], start: datetime, end: datetime, interv
 
 def _between(column: str, times: list[str]) -> str:
     return f"{column} >= {times[0]} AND {column} <= {times[1]}"
+
+
+# An argument has no parentheses: these plugins end it at the first one.
+PRODUCT_MACRO = re.compile(r"\$([_a-zA-Z0-9]+)\(([^)]*)\)")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def expand_product(sql: str, plugin: str, start: datetime, end: datetime, interval_ms: int = 60000) -> str:
+    """The SQL that reaches a product's database.
+
+    :param plugin: C(grafana-postgresql-datasource), without TimescaleDB, or C(mysql).
+    :param interval_ms: Grafana's interval in milliseconds, whole seconds.
+    :raises MacroError: for a macro that no panel needs so far, or wrong arguments of one.
+    """
+    postgres = plugin == "grafana-postgresql-datasource"
+    if postgres:
+        times = [f"'{when.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'" for when in (start, end)]
+        grouped = "floor(extract(epoch from {0})/{1})*{1}"
+    else:
+        times = [f"FROM_UNIXTIME({int(when.timestamp())})" for when in (start, end)]
+        grouped = "UNIX_TIMESTAMP({0}) DIV {1} * {1}"
+    size, unit = next((size, unit) for unit, size in reversed(UNITS.items()) if interval_ms // 1000 >= size)
+    sql = sql.replace("$__interval", f"{interval_ms // 1000 // size}{unit}")
+
+    def written(match: re.Match[str]) -> str:
+        name, arguments = match[1], [argument.strip(" ") for argument in match[2].split(",")]
+        if name in ("__timeFrom", "__timeTo"):
+            return times[name == "__timeTo"]
+        if name == "__timeFilter" and arguments[0]:
+            return f"{arguments[0]} BETWEEN {times[0]} AND {times[1]}"
+        if name not in ("__timeGroup", "__timeGroupAlias") or len(arguments) != 2:
+            raise MacroError(f"{match[0]} is unknown, or has wrong arguments")
+        length = re.fullmatch(r"(\d+)([smhd])", arguments[1].strip("'\""))
+        if not length:
+            raise MacroError(f"{arguments[1]} is no interval")
+        # As before Grafana 5.3, PostgreSQL's gives the column its name where a comma follows.
+        alias = name == "__timeGroupAlias" or (postgres and sql[match.end() :].startswith(","))
+        return grouped.format(arguments[0], int(length[1]) * UNITS[length[2]]) + (' AS "time"' if alias else "")
+
+    return PRODUCT_MACRO.sub(written, sql)
 
 
 def with_variables(sql: str, values: Mapping[str, Sequence[str]]) -> str:

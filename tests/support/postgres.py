@@ -69,9 +69,9 @@ class Postgres(Daemon):
         """Stop it although clients are connected, return the exit status."""
         return self.signal(signal.SIGINT)
 
-    def query(self, sql: str, database: str = database) -> str:
-        """Run statements as the superuser, through the socket, and return the rows, columns apart by tabs."""
-        argv: list[str | Path] = [program("psql"), "-h", self.folder, "-p", str(self.port), "-U", self.owner, "-d", database]
+    def query(self, sql: str, database: str = database, user: str = owner) -> str:
+        """Run statements as the superuser or another user, through the socket, and return the rows, columns apart by tabs."""
+        argv: list[str | Path] = [program("psql"), "-h", self.folder, "-p", str(self.port), "-U", user, "-d", database]
         options = ("--no-psqlrc", "-v", "ON_ERROR_STOP=1", "--quiet", "--no-align", "--tuples-only", "--field-separator=\t", "-f", "-")
         done = subprocess.run([*argv, *options], input=sql, check=True, capture_output=True, text=True, env=self.environment())
         return done.stdout.rstrip("\n")

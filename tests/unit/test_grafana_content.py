@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import datasource_problem
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import ContentError
+
+from tests.support.dashboards import EXAMPLES
 
 SECRET = 'psst "quoted" 0123456789'
 
@@ -88,6 +92,20 @@ def test_a_broken_description_is_refused(tmp_path: Path) -> None:
     for text, said in (("uid: [", "F/a.yml is not YAML"), ("uid: a\ntitle: A\n", "F/a.yml: dashboard a")):
         with pytest.raises(ContentError, match=said):
             content.read_dashboards(write(tmp_path, {"F/a.yml": text}))
+
+
+def test_a_description_that_asks_a_data_source_that_is_not_declared_is_refused(tmp_path: Path) -> None:
+    """The README's data source is the one that the example asks."""
+    live = (EXAMPLES / "orders_live.yml").read_text()
+    own = write(tmp_path, {"Shop/live.yml": live})
+    readme = (_components.ROLES / "grafana/README.md").read_text().split("## Live product data")[1]
+    (source,) = yaml.safe_load(readme.split("```yaml\n")[1].split("```")[0])["grafana_datasources"]
+    assert datasource_problem(source) == ""
+    for there in (None, [source], [{**source, "type": "postgres"}]):
+        assert len(content.read_dashboards(own, datasources=there)["dashboards"]) == 1
+    for there in ([], [{**source, "uid": "shop2"}], [{**source, "type": "mysql"}], [{"name": "Shop", "type": source["type"]}]):
+        with pytest.raises(ContentError, match=r"live.yml: asks data source shop of type grafana-postgresql-datasource, which grafana_dat"):
+            content.read_dashboards(own, datasources=there)
 
 
 def test_files_for_a_server(tmp_path: Path) -> None:

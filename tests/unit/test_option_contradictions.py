@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _across, _options
 
+from tests.support.dashboards import EXAMPLES
 from tests.support.inventory import Inventory
 from tests.support.wrong_values import RULE
 
@@ -397,6 +399,18 @@ def test_a_contradiction_is_refused(wrong: str) -> None:
     assert [line for line in found if all(text in line for text in said)], found
     assert "another-0123456789" not in str(found)
     assert "the-same-0123456789" not in str(found)
+
+
+def test_a_dashboard_that_asks_a_data_source_that_is_not_declared_is_refused(tmp_path: Path) -> None:
+    inventory = Inventory()
+    file = tmp_path / "dashboards/Shop/live.yml"
+    file.parent.mkdir(parents=True)
+    file.write_text((EXAMPLES / "orders_live.yml").read_text())
+    inventory.set(grafana_content_dir=str(tmp_path))
+    (found,) = inventory.problems()
+    assert f"grafana_content_dir: {file}: asks data source shop of type grafana-postgresql-datasource" in found
+    inventory.set(grafana_datasources=[{"name": "Shop", "uid": "shop", "type": "postgres"}])
+    assert inventory.problems() == []
 
 
 @pytest.mark.parametrize("right", RIGHT)

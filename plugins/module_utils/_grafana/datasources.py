@@ -38,6 +38,11 @@ _NOT_LISTED = ("basic_auth_user", "with_credentials")
 _KEPT = ("is_default", *_NOT_LISTED)
 
 
+def canonical_type(name: str) -> str:
+    """The id of a data source plugin, of which C(name) may be the old one."""
+    return _ALIASES.get(name, name)
+
+
 def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
     """The declared data sources. Raises C(GrafanaError) for what is wrong whatever the server has."""
     want = []
@@ -49,7 +54,7 @@ def declare(params: t.Mapping[str, t.Any]) -> list[Declared]:
             continue
         _check_options(options, where)
         value = {key: options[key] for key in _KEYS if key not in _KEPT or options[key] is not None}
-        value["type"] = _ALIASES.get(options["type"], options["type"])
+        value["type"] = canonical_type(options["type"])
         value["name"] = options["name"].strip()
         if options["basic_auth"] is None:
             value["basic_auth"] = bool(options["basic_auth_user"])
@@ -130,7 +135,7 @@ def _type(found: Found) -> str:
 
 def _found(raw: Value, item: Declared | None) -> Found:
     value = {key: raw[name] for key, name in _KEYS.items() if name in raw}
-    value["type"] = _ALIASES.get(value["type"], value["type"])
+    value["type"] = canonical_type(value["type"])
     value["json_data"] = {key: part for key, part in (raw.get("jsonData") or {}).items() if key != RECORD}
     if item is not None and item.value is not None and "secure_json_data" in item.value:
         value["secure_json_data"] = _compared_secrets(item, raw)

@@ -17,10 +17,11 @@ from ansible_collections.groundwork.observability.plugins.filter.dashboards impo
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
 
 from tests.support import dashboards
-from tests.support.grafana_macros import ALL, expand, with_variables
+from tests.support.grafana_macros import ALL, expand, expand_product, with_variables
 
 SPECS = dashboards.specs()
-BUILT = {uid: grafana_dashboard(spec) for uid, spec in SPECS.items()}
+EXAMPLES = {spec["uid"]: spec for spec in dashboards.specs(dashboards.EXAMPLES).values()}
+BUILT = {uid: grafana_dashboard(spec) for uid, spec in {**SPECS, **EXAMPLES}.items()}
 PICTURES = dashboards.CHECKOUT / "docs" / "dashboards"
 PALETTE = {"green", "orange", "red"}
 SPEC: dict[str, Any] = {
@@ -45,6 +46,9 @@ SPEC: dict[str, Any] = {
 }
 
 
+POSTGRES = {"type": "grafana-postgresql-datasource", "uid": "shop"}
+
+
 def changed(**panel: Any) -> dict[str, Any]:
     """SPEC with other keys of its panel; None removes one."""
     spec = deepcopy(SPEC)
@@ -64,6 +68,19 @@ def test_panel_without_a_key_is_refused_by_name(key: str) -> None:
     ("spec", "message"),
     [
         (changed(colour="red"), "panel Orders: unknown: colour"),
+        (changed(datasource="shop"), "panel Orders: datasource must be a mapping, not 'shop'"),
+        (changed(datasource={"uid": "shop"}), "panel Orders, datasource: type must be set"),
+        (changed(datasource={"type": "mysql"}), "panel Orders, datasource: uid must be set"),
+        (changed(datasource={"type": "mysql", "uid": "the shop"}), "datasource: uid must be 1 to 40 of A-Z a-z 0-9 _ -, not 'the shop'"),
+        (changed(datasource={**POSTGRES, "name": "Shop"}), "panel Orders, datasource: unknown: name. Known are type, uid"),
+        (
+            changed(datasource={"type": "prometheus", "uid": "shop"}),
+            "datasource: type must be grafana-postgresql-datasource or mysql, not 'prometheus'; a panel without asks ClickHouse",
+        ),
+        (changed(datasource=POSTGRES, kind="logs"), "Orders: the kinds with a datasource are timeseries, stat, bargauge, table, not logs"),
+        (changed(datasource=POSTGRES, kind="alertlist", sql=None), "the kinds with a datasource are .* not alertlist"),
+        (changed(datasource=POSTGRES, sql="SELECT $__timeInterval(t)"), r"panel Orders: \$__timeInterval is no macro"),
+        (changed(datasource=POSTGRES, sql={"A": 5}), "panel Orders: sql must be a text, or a mapping of texts"),
         (changed(kind="pie"), "panel Orders: kind must be one of timeseries"),
         (changed(sql="SELECT $__timeGroup(t, 5m)"), r"panel Orders: \$__timeGroup is no macro"),
         (changed(thresholds={"warning": 1}), "panel Orders, thresholds: critical must be set"),
@@ -125,6 +142,28 @@ def test_names_of_database_cluster_and_data_source() -> None:
     assert panel["targets"][0]["datasource"]["uid"] == panel["datasource"]["uid"] == "ch-2"
 
 
+@pytest.mark.parametrize("plugin", _dashboards.SQL_TYPES)
+@pytest.mark.parametrize(("kind", "form"), [("timeseries", "time_series"), ("stat", "table"), ("bargauge", "table"), ("table", "table")])
+def test_panel_of_another_data_source(plugin: str, kind: str, form: str) -> None:
+    """Its query is as those plugins' editor saves one, and nothing in it is replaced."""
+    source = {"type": plugin, "uid": "shop"}
+    sql = "SELECT '{database}' FROM orders WHERE $__timeFilter(placed)\n"
+    dashboard = grafana_dashboard(changed(kind=kind, datasource=source, sql=sql))
+    panel = dashboard["panels"][1]
+    target = {"datasource": source, "editorMode": "code", "rawQuery": True, "format": form, "refId": "A", "rawSql": sql.strip()}
+    assert (panel["datasource"], panel["targets"]) == (source, [target])
+    assert _dashboards.product_datasources(dashboard) == [source]
+    assert _dashboards.product_datasources(grafana_dashboard(SPEC)) == []
+
+
+@pytest.mark.parametrize("macro", sorted(_dashboards.SQL_MACROS))
+@pytest.mark.parametrize("plugin", _dashboards.SQL_TYPES)
+def test_macros_of_other_data_sources_are_those_that_tests_expand(plugin: str, macro: str) -> None:
+    arguments = {"timeFilter": "(t)", "timeGroup": "(t, '5m')", "timeGroupAlias": "(t, $__interval)", "interval": ""}
+    now = datetime.now(UTC)
+    assert "$" not in expand_product(f"SELECT {macro}{arguments.get(macro[3:], '()')}", plugin, now, now)
+
+
 def test_small_values_are_bad_where_critical_is_below_warning() -> None:
     panel = grafana_dashboard(changed(thresholds={"warning": 30, "critical": 7}))["panels"][1]
     steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
@@ -153,7 +192,7 @@ def test_page_has_each_dashboard_and_its_picture(uid: str) -> None:
     assert (PICTURES / f"{uid}.png").stat().st_size < 150_000
 
 
-@pytest.mark.parametrize("uid", SPECS)
+@pytest.mark.parametrize("uid", BUILT)
 def test_panels_lie_side_by_side(uid: str) -> None:
     """None covers another one, and none leaves the grid."""
     taken: set[tuple[int, int]] = set()
@@ -167,7 +206,7 @@ def test_panels_lie_side_by_side(uid: str) -> None:
     assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("uid", SPECS)
+@pytest.mark.parametrize("uid", BUILT)
 def test_colours_are_those_of_the_theme(uid: str) -> None:
     """Grafana has a shade of each for light and dark, and draws the background itself."""
     text = json.dumps(BUILT[uid])
@@ -176,7 +215,7 @@ def test_colours_are_those_of_the_theme(uid: str) -> None:
     assert not re.search(r"\"#[0-9a-fA-F]{3,8}\"|rgba?\(", text)
 
 
-@pytest.mark.parametrize("uid", SPECS)
+@pytest.mark.parametrize("uid", BUILT)
 def test_links_lead_to_dashboards_and_their_variables(uid: str) -> None:
     for target, rest in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(BUILT[uid])):
         variables = {variable["name"] for variable in BUILT[target]["templating"]["list"]}
