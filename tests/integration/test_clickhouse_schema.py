@@ -218,6 +218,29 @@ def test_drift(server: ClickHouse, run: Run) -> None:
 SPELLINGS = (Path(__file__).parent / "clickhouse_spellings.sql").read_text(encoding="utf-8").split("\n\n")[1:]
 
 
+def test_a_table_as_another_is_altered_with_it(server: ClickHouse, run: Run) -> None:
+    """In the same run: what the server would copy when the run begins are the columns before."""
+    head = "CREATE TABLE shop.a (t DateTime, n UInt32, {}INDEX i n TYPE minmax, CONSTRAINT few CHECK n < 9) ENGINE = MergeTree ORDER BY t"
+
+    def shop(more: str) -> list[Result]:
+        copies = [
+            {"ddl": f"CREATE TABLE {name} AS shop.a ENGINE = {engine}"}
+            for name, engine in (("shop.everywhere", "Distributed(one, shop, a, n)"), ("shop.copy", "MergeTree ORDER BY n"))
+        ]
+        return [{"kind": "database", "name": "shop"}, {"ddl": head.format(more)}, *copies]
+
+    run(shop(""))
+    changed = shop("`INDEX ` LowCardinality(String) DEFAULT toString(n) CODEC(ZSTD(3)), ")
+    check = run(changed, check=True)
+    assert status(check) == {"shop": "present", **dict.fromkeys(("shop.a", "shop.everywhere", "shop.copy"), "altered")}
+    done = run(changed)
+    assert done["statements"] == check["statements"]
+    assert not run(changed)["changed"]
+    column = "SELECT groupArray((type, default_expression, compression_codec)) FROM system.columns WHERE database = 'shop' AND name = 'INDEX '"
+    kind = "('LowCardinality(String)','toString(n)','CODEC(ZSTD(3))')"
+    assert server.query(column) == f"[{','.join([kind] * 3)}]"
+
+
 def test_equivalent_definitions_are_no_difference(run: Run) -> None:
     source = "(a UInt8) ENGINE = MergeTree ORDER BY a"
     objects: list[dict[str, t.Any]] = [

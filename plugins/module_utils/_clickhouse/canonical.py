@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from . import alter, create_statement, error_codes, sql_clauses, temporary_objects
+from . import alter, create_statement, error_codes, sql_clauses, sql_tokens, temporary_objects
 from .client import ClickHouse, ClickHouseError
 from .declaration import Declared, Key
 from .observation import VIEWS, Canonical, Comparison, hidden_secrets
@@ -88,8 +88,11 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
     """The statements that try each declaration, by the names of what they make; the first of them is read back."""
     trials: dict[Key, dict[str, str]] = {}
     attempt = random.getrandbits(32)
+    altered = {item.key for item in items if item.key in comparison.have and not comparison.uses_changing(item.body)}
     for number, item in enumerate(items):
         clauses, exists = comparison.clauses[item.key], item.key in comparison.have
+        if exists and item.kind == "table":
+            clauses = _with_planned_columns(comparison, item, altered)
         if item.kind in ("dictionary", "function") or (item.kind != "table" and not exists):
             continue
         if (
@@ -108,6 +111,21 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
         if item.kind == "materialized_view" and sql_clauses.clause_text(clauses, "columns"):
             trials[item.key][name + _OWN_COLUMNS] = temporary_objects.temporary_statement(name + _OWN_COLUMNS, "view", clauses)
     return trials
+
+
+def _with_planned_columns(comparison: Comparison, item: Declared, altered: t.Collection[Key]) -> list[sql_clauses.Clause]:
+    """A table's declaration. In place of C(AS other) it has the columns of a table that the same plan alters: the server would copy today's."""
+    clauses = comparison.clauses[item.key]
+    source = sql_tokens.tokenize(sql_clauses.clause_text(clauses, "source"))
+    others = [key for key in sql_tokens.TokenCursor(source[1:]).names(item.database) if key in altered]
+    columns = sql_clauses.clause_text(comparison.clauses[others[0]], "columns") if others else ""
+    if not columns:
+        return clauses
+    # Into other engines the server copies columns and constraints.
+    left_out = () if sql_clauses.engine_name(clauses).endswith("MergeTree") else ("INDEX ", "PROJECTION ")
+    copied = [part for part in sql_tokens.split_arguments(columns) if not part.startswith(left_out)]
+    planned = sql_clauses.Clause("columns", f"({', '.join(copied)})")
+    return [planned if part.key == "source" else part for part in clauses]
 
 
 def _codes_of_missing(comparison: Comparison, item: Declared) -> set[int]:
