@@ -236,7 +236,7 @@ def test_a_table_as_another_is_altered_with_it(server: ClickHouse, run: Run) -> 
     done = run(changed)
     assert done["statements"] == check["statements"]
     assert not run(changed)["changed"]
-    column = "SELECT groupArray((type, default_expression, compression_codec)) FROM system.columns WHERE database = 'shop' AND name = 'INDEX '"
+    column = "SELECT groupArray((type, default_expression, compression_codec)) FROM system.columns WHERE name = 'INDEX '"
     kind = "('LowCardinality(String)','toString(n)','CODEC(ZSTD(3))')"
     assert server.query(column) == f"[{','.join([kind] * 3)}]"
 

@@ -114,7 +114,10 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
 
 
 def _with_planned_columns(comparison: Comparison, item: Declared, altered: t.Collection[Key]) -> list[sql_clauses.Clause]:
-    """A table's declaration. In place of C(AS other) it has the columns of a table that the same plan alters: the server would copy today's."""
+    """A table's declaration. In place of C(AS other) it has the columns of a table that the same plan alters.
+
+    The server would copy the columns of today.
+    """
     clauses = comparison.clauses[item.key]
     source = sql_tokens.tokenize(sql_clauses.clause_text(clauses, "source"))
     others = [key for key in sql_tokens.TokenCursor(source[1:]).names(item.database) if key in altered]
