@@ -314,7 +314,7 @@ def storage_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[st
         found = [(_storage_state(row), row["kind"] == "late") for row in asked.get("rows") or []]
         if "rows" not in asked:
             found = [(f"not read: {_line(str(asked.get('msg') or 'was not asked'))}", True)]
-        elif not any(late for _, late in found):
+        elif not any(late for _state, late in found):
             found = [("no row past its retention", False), *found]
         for state, wrong in found:
             row = {"signal": "storage", "where": f"ClickHouse on {host}", "seconds": None, "state": state}
