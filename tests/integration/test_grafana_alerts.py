@@ -676,8 +676,8 @@ class Collector(Daemon):
         self.log_file = self.folder / "syslog"
         self.log_file.touch()
         jobs = {"otelcol-node-agent": ("real", own), "zookeeper": ("zk1", zookeeper_metrics), "clickhouse": ("ch1", nobody)}
-        text = (ROLES / "otel_collector/vars/main/node_agent.yml").read_text(encoding="utf-8")
-        receivers = yaml.safe_load(text)["__otel_collector_node_agent_config"]["receivers"]
+        hosts, logs = "__otel_collector_node_agent_receivers.hostmetrics", "__otel_collector_node_agent_log_receivers.file_log"
+        receivers = rendered("otel_collector", f"{{'hostmetrics': {hosts}, 'file_log': {logs}}}", otel_collector_mode="node_agent")
         receivers["hostmetrics"]["collection_interval"] = "1s"
         receivers["hostmetrics"]["scrapers"]["filesystem"] = {"metrics": {"system.filesystem.utilization": {"enabled": True}}}
         receivers["file_log"] |= {"include": [str(self.log_file)], "start_at": "beginning", "poll_interval": "200ms", "storage": None}

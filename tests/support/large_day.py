@@ -71,7 +71,8 @@ def rows() -> list[str]:
 def create(server: ClickHouse) -> dict[str, int]:
     """Make it with the definitions that the role has given the tests' platform; the granules of each raw table."""
     server.query(f"CREATE DATABASE {NAME}")
-    wanted = f"database = '{DATABASE}' AND (engine LIKE '%MergeTree' OR engine = 'Distributed' OR name = 'otel_traces_trace_id_ts_mv')"
+    views = "('otel_traces_trace_id_ts_mv', 'retention')"
+    wanted = f"database = '{DATABASE}' AND (engine LIKE '%MergeTree' OR engine = 'Distributed' OR name IN {views})"
     order = "ORDER BY engine = 'Distributed', engine = 'MaterializedView'"
     found = server.query(f"SELECT create_table_query FROM system.tables WHERE {wanted} AND name NOT LIKE '.inner%' {order} FORMAT TSVRaw")
     for text in found.splitlines():
