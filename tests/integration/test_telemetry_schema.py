@@ -339,6 +339,7 @@ def test_replica_that_differs_is_altered_to_match(cluster: Cluster, play: Play) 
     assert not any(result["changed"] for result in play().values())
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("rows")
 def test_hosts_that_join_and_leave_the_inventory(cluster: Cluster, play: Play) -> None:
     """Also a thousand at once, by one statement."""
@@ -356,6 +357,7 @@ def test_hosts_that_join_and_leave_the_inventory(cluster: Cluster, play: Play) -
     assert [node.query(hosts) for node in cluster.nodes] == ["ch0\t[]\nch1\t[]"] * 2
 
 
+@pytest.mark.soak
 @pytest.mark.usefixtures("rows")
 def test_changed_retention_is_applied_and_reverted(cluster: Cluster, play: Play) -> None:
     for retention, ttl in (
