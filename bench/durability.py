@@ -63,9 +63,8 @@ def set_fsync(p: Pipeline, mode: str, on: bool) -> None:
 def acknowledged(address: str, token: str, ca: bytes | None, records: int) -> list[float]:
     """Seconds until each request of the senders was acknowledged, within the time of a run."""
     seconds: list[float] = []
-    end = time.monotonic() + SECONDS
 
-    def sender(number: int) -> None:
+    def sender(number: int, end: float) -> None:
         message = telemetry_load.request("logs", "bench", f"sender{number}", 0, records)
         opened = grpc.secure_channel(address, grpc.ssl_channel_credentials(ca)) if ca else grpc.insecure_channel(address)
         with opened as channel:
@@ -74,7 +73,18 @@ def acknowledged(address: str, token: str, ca: bytes | None, records: int) -> li
                 stub.Export(message, timeout=60, metadata=(("authorization", f"Bearer {token}"),), wait_for_ready=True)
                 seconds.append(time.monotonic() - begin)
 
-    threads = [threading.Thread(target=sender, args=(number,)) for number in range(SENDERS)]
+    def answers() -> bool:
+        try:
+            sender(0, time.monotonic() + 0.1)
+        except grpc.RpcError:
+            return False
+        return True
+
+    # A collector that has just started may refuse for a moment.
+    until("an acknowledgement", answers, 30)
+    seconds.clear()
+    end = time.monotonic() + SECONDS
+    threads = [threading.Thread(target=sender, args=(number, end)) for number in range(SENDERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
