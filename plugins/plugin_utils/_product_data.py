@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_name, quote_string
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.secret_digest import digest
+from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import milliseconds
 from ansible_collections.groundwork.observability.plugins.plugin_utils._product_types import Reading, mysql_reading, postgres_reading
 
 Options = t.Mapping[str, t.Any]
@@ -136,7 +137,7 @@ class ProductData:
 
 def seconds(duration: str) -> int:
     """The length of a duration such as C(1h30m)."""
-    return sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in re.findall(r"([0-9]+)([hms])", duration))
+    return milliseconds(duration) // 1000
 
 
 def _every(duration: str) -> str:

@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_string
+
 Retention = t.Mapping[str, t.Any]
 
 
@@ -154,11 +156,6 @@ def clauses(retention: Retention, policy: str, cold: str) -> dict[str, dict[str,
     return found
 
 
-def _text(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 def view(retention: Retention, database: str, policy: str, cold: str) -> str:
     """The query of the view that compares the oldest rows of this server with the retention.
 
@@ -181,7 +178,7 @@ def view(retention: Retention, database: str, policy: str, cold: str) -> str:
                 length, where = seconds(rule["keep"]), rule["where"]
                 # Only rows past their time are read: the partition key leaves out the other days.
                 selects.append(
-                    f"SELECT '{table}' AS table, 'all volumes' AS volume, {_text(where)} AS rule, toUInt32({length}) AS keep, "
+                    f"SELECT '{table}' AS table, 'all volumes' AS volume, {quote_string(where)} AS rule, toUInt32({length}) AS keep, "
                     f"if(count() = 0, now(), min({time})) AS oldest, count() AS rows, toUInt64(0) AS bytes, "
                     f"toUInt32(if(count() = 0, 0, dateDiff('second', oldest, now()) - {length})) AS overdue "
                     f"FROM {database}.{table} WHERE ({where}) AND {time} < now() - {length}"
