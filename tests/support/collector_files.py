@@ -78,7 +78,7 @@ class Rendered:
             "common_tls_ca": self.certificate.read_text(encoding="utf-8"),
             "common_tls_certificate": self.certificate.read_text(encoding="utf-8"),
             "common_tls_key": self.key.read_text(encoding="utf-8"),
-            "__otel_collector_root": "{{ rendered }}/{{ inventory_hostname }}/{{ otel_collector_mode }}",
+            "__otel_collector_root": "{{ rendered }}/{{ inventory_hostname }}/{{ __otel_collector_instance }}",
             "__otel_collector_state_dir": "{{ __otel_collector_root }}/state",
             "__otel_collector_runtime_dir": "{{ __otel_collector_root }}/run",
             "observability_address": "{{ ansible_host | default(inventory_hostname) }}",

@@ -49,6 +49,10 @@ BAD: dict[str, list[Any]] = {
     r"a name": ["a'; DROP TABLE x", "", "a/b", "../a", "<b>", "a\nb", False, "x" * 64],
     r"an identifier": ["otel; DROP DATABASE x", "otel-2", "2otel", "o.t", "o`t", "o\nt", "o'", True],
     r"an end of an identifier": ["-local", "_local;", "_lo\ncal"],
+    r"a collector instance": [
+        *("shop", "gateway_", "gateway_Shop", "gateway-shop", "gateway_shop_relay", "node_agent_" + "x" * 14, "gateway_a/b"),
+        "gateway_a" + UNIT_LINE,
+    ],
     r"a user name": ["a b", "1a", "a<b>", "a:b", "a\nb", "a'b"],
     r"a group name": ["Adm", "a b", "adm" + UNIT_LINE, "-x"],
     r"a version": ["latest", "1/../../x", "v1.0", "1.0 ", "1.0\n", "1..0", False],

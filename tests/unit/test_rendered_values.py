@@ -45,6 +45,7 @@ SAMPLES = {
     "a name": "replica-1",
     "an identifier": "telemetry",
     "an end of an identifier": "_local",
+    "a collector instance": "gateway_shop",
     "a user name": "reader",
     "a group name": "systemd-journal",
     "a version": "12.3.4",

@@ -62,7 +62,7 @@ def test_secrets_are_hidden(role: str) -> None:
 
 SERVICES = [role for role, component in _components.components().items() if "group" in component]
 KEYS = {"group", "groups", "unit", "health", "former", "data_tasks", "reload", "archives", "paths", "patterns", "unchanged"}
-KEYS |= {"account_groups", "state_folder"}
+KEYS |= {"account", "account_groups", "state_folder"}
 
 
 @pytest.mark.parametrize("role", _components.components())
