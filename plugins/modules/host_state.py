@@ -25,6 +25,9 @@ attributes:
     support: full
     platforms: posix
 options:
+  file_system:
+    description: A path. RV(file_system_bytes) is the size of the file system that holds it, or that would hold it where it does not exist.
+    type: path
   paths:
     description: Paths that must exist.
     type: list
@@ -103,6 +106,10 @@ missing_accounts:
   returned: always
   type: list
   elements: str
+file_system_bytes:
+  description: Size of the file system of O(file_system) in bytes, without what the file system reserves for root.
+  returned: with O(file_system)
+  type: int
 """
 
 import glob
@@ -133,6 +140,14 @@ def other_content(path: str, content: str) -> t.Optional[str]:
     return None if found == content.strip() else found
 
 
+def file_system_bytes(path: str) -> int:
+    """Bytes that accounts other than root can use on the file system of a path. It does not change as files come and go."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    status = os.statvfs(path)
+    return (status.f_blocks - (status.f_bfree - status.f_bavail)) * status.f_frsize
+
+
 def main() -> None:
     """Entry point."""
     account = {"name": {"type": "str", "required": True}, "groups": {"type": "list", "elements": "str", "default": []}}
@@ -143,6 +158,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
+            "file_system": {"type": "path"},
             "paths": {"type": "list", "elements": "path", "default": []},
             "patterns": {"type": "list", "elements": "path", "default": []},
             "accounts": {"type": "list", "elements": "dict", "default": [], "options": account},
@@ -155,13 +171,20 @@ def main() -> None:
             found = other_content(entry["path"], entry["content"])
             if found is not None:
                 module.fail_json(msg=entry["refusal"].replace("{found}", found))
+        system = module.params["file_system"]
+        size = {"file_system_bytes": file_system_bytes(system)} if system else {}
     except OSError as error:
         module.fail_json(msg=str(error))
     paths = [path for path in module.params["paths"] if not os.path.exists(path)]
     accounts = [entry["name"] for entry in module.params["accounts"] if not has_account(entry["name"], entry["groups"])]
     matching = sorted(path for pattern in module.params["patterns"] for path in glob.glob(pattern))
     module.exit_json(
-        changed=False, complete=not paths and not accounts, missing_paths=paths, missing_accounts=accounts, matching_paths=matching
+        changed=False,
+        complete=not paths and not accounts,
+        missing_paths=paths,
+        missing_accounts=accounts,
+        matching_paths=matching,
+        **size,
     )
 
 

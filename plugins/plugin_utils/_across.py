@@ -25,6 +25,8 @@ AGENTS = tuple(mode for mode in MODES if mode != "gateway")
 COLLECTOR_STATE = COLLECTOR["state_folder"]
 # Batches of 16 MB have to fit into a queue several times.
 QUEUE_LEAST = 64_000_000
+# Of each collector: for logs, traces and metrics.
+QUEUES = 3
 
 # Group -> the ports that its hosts listen on, each with the option that gives the address. "": the host's own address.
 LISTENERS: dict[str, dict[str, str]] = {group: declared["ports"] for group, declared in components.groups().items()}
@@ -145,22 +147,30 @@ def _collector(host: Host, groups: t.Sequence[str], site: Groups, server: Host |
     return found
 
 
-def collector_queue_bytes(configured: t.Any, hours: t.Any, rate: t.Any) -> int:
-    """Size of each disk queue of a collector: hours at a rate where there are hours, else what is configured.
+def collector_queue_bytes(configured: t.Any, hours: t.Any, rate: t.Any, percent: t.Any = 0, file_system_bytes: t.Any = 0) -> int:
+    """Size of each disk queue of a collector: hours at a rate, or a share of the file system; without both, what is configured.
 
     :param configured: bytes.
     :param hours: for which the next hop may be away.
     :param rate: bytes a second of the signal with the most.
+    :param percent: of the file system, for the three queues of a collector together.
+    :param file_system_bytes: size of the file system.
     """
-    return max(QUEUE_LEAST, int(hours) * 3600 * int(rate)) if int(hours) else int(configured)
+    if int(hours):
+        return max(QUEUE_LEAST, int(hours) * 3600 * int(rate))
+    return max(QUEUE_LEAST, int(file_system_bytes) * int(percent) // 100 // QUEUES) if int(percent) else int(configured)
 
 
 def _queue_rates(host: Host, groups: t.Sequence[str]) -> list[str]:
     found = []
     for end, modes in (("gateway", ("gateway",)), ("agent", AGENTS)):
-        hours, rate = f"otel_collector_{end}_queue_hours", f"otel_collector_{end}_queue_rate"
-        if set(groups) & set(modes) and host.number(hours) and host.number(rate) == 0:
+        hours, rate, percent = (f"otel_collector_{end}_queue_{what}" for what in ("hours", "rate", "percent"))
+        if not set(groups) & set(modes) or not host.number(hours):
+            continue
+        if host.number(rate) == 0:
             found.append(f"{hours} is {host.number(hours)}, and {rate} is 0: set it to the bytes a second that were measured")
+        if host.number(percent):
+            found.append(f"{hours} is {host.number(hours)} and {percent} is {host.number(percent)}: set one to 0, both give the same size")
     return found
 
 

@@ -15,6 +15,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._across i
     EVERY_ADDRESS,
     FOLDERS,
     MODES,
+    QUEUES,
     Listener,
     collector_queue_bytes,
     listeners,
@@ -124,19 +125,19 @@ def _has_programs(info: t.Mapping[str, t.Any]) -> bool:
 
 
 def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) -> list[str]:
-    """Queues that would fill the disk before they are full: each mode has three, for logs, traces and metrics."""
+    """Queues that would fill the disk before they are full."""
     system = info["file_systems"].get(COLLECTOR_STATE)
     if not system:
         return []
     parts = {}
     if "gateway" in groups:
-        name, size = _queue(host, "gateway")
-        parts[name] = 3 * size
+        name, size = _queue(host, "gateway", system["size_bytes"])
+        parts[name] = QUEUES * size
         parts["otel_collector_gateway_dead_letter_bytes"] = host.number("otel_collector_gateway_dead_letter_bytes") or 0
     agents = len(set(groups) & set(AGENTS))
     if agents:
-        name, size = _queue(host, "agent")
-        parts[name] = 3 * agents * size
+        name, size = _queue(host, "agent", system["size_bytes"])
+        parts[name] = QUEUES * agents * size
     if sum(parts.values()) <= system["size_bytes"]:
         return []
     return [
@@ -145,11 +146,11 @@ def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) ->
     ]
 
 
-def _queue(host: Host, end: str) -> tuple[str, int]:
+def _queue(host: Host, end: str, file_system_bytes: int) -> tuple[str, int]:
     """The option that gives the size of a queue, and the size."""
-    configured, hours, rate = (f"otel_collector_{end}_queue_{what}" for what in ("bytes", "hours", "rate"))
-    size = collector_queue_bytes(*(host.number(name) or 0 for name in (configured, hours, rate)))
-    return (hours if host.number(hours) else configured), size
+    configured, hours, rate, percent = (f"otel_collector_{end}_queue_{what}" for what in ("bytes", "hours", "rate", "percent"))
+    size = collector_queue_bytes(*(host.number(name) or 0 for name in (configured, hours, rate, percent)), file_system_bytes)
+    return next((name for name in (hours, percent) if host.number(name)), configured), size
 
 
 def _held_ports(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) -> list[str]:

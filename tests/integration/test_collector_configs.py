@@ -198,6 +198,18 @@ def test_additions_keep_what_is_there(rendered: Rendered) -> None:
     rendered.validate("app1", "node_agent")
 
 
+def test_queues_take_a_share_of_the_file_system(rendered: Rendered) -> None:
+    """A gateway's is divided by the number of shards, and a host with another disk has another size."""
+    share = {"otel_collector_gateway_queue_percent": 60, "__common_state": {"file_system_bytes": 300_000_000_000}}
+    assert rendered.render(("gateway",), CLUSTER, **share).returncode == 0
+    sizes = {
+        name: exporter["sending_queue"]["queue_size"]
+        for name, exporter in rendered.load("gw1", "gateway")["exporters"].items()
+        if name.startswith("otlp_http/")
+    }
+    assert sizes == {"otlp_http/1": 30_000_000_000, "otlp_http/2": 30_000_000_000}
+
+
 def test_missing_collector_component_is_named(rendered: Rendered) -> None:
     """Before anything is written."""
     more = {"receivers": {"zookeeper/own": {"endpoint": "zk1:2181"}}}

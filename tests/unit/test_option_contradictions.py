@@ -184,6 +184,10 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         lambda i: i.set(otel_collector_gateway_queue_hours=5),
         ("otel_collector_gateway_queue_hours is 5", "otel_collector_gateway_queue_rate is 0"),
     ),
+    "hours and a share of the disk": (
+        lambda i: i.set(otel_collector_agent_queue_hours=5, otel_collector_agent_queue_rate=9, otel_collector_agent_queue_percent=20),
+        ("otel_collector_agent_queue_hours is 5", "otel_collector_agent_queue_percent is 20", "set one to 0"),
+    ),
     "secrets of no mode": (lambda i: i.set(otel_collector_secret_config={"gatway": {}}), ("otel_collector_secret_config has gatway",)),
     "a suffix of nothing": (lambda i: i.set(otel_collector_clickhouse_table_suffix="_local"), ("otel_collector_clickhouse_table_suffix",)),
     "gateways to another database": (

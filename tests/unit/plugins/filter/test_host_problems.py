@@ -113,6 +113,20 @@ def test_hours_of_a_queue_need_the_disk_for_them() -> None:
         assert fits or "lower otel_collector_gateway_queue_hours and" in found[0]
 
 
+@pytest.mark.parametrize(("gateway", "agent", "fits"), [(60, 30, True), (90, 20, False)])
+def test_queues_share_their_file_system(gateway: int, agent: int, fits: bool) -> None:
+    """A gateway's host is also a node agent: their shares are of one disk of any size."""
+    inventory = Inventory().set(otel_collector_gateway_queue_percent=gateway, otel_collector_agent_queue_percent=agent)
+    assert inventory.problems() == []
+    groups = {"all": list(inventory.hosts), "gateway": ["gw1"], "node_agent": ["gw1"]}
+    paths = preflight.host_requirements(inventory.hosts, groups, "gw1")["paths"]
+    info = {**copy.deepcopy(INFO), "file_systems": dict.fromkeys(paths, {**DISK, "size_bytes": 1000 * GB})}
+    found = preflight.host_problems(info, inventory.hosts, groups, "gw1")
+    assert len(found) == (not fits), found
+    assert fits or "lower otel_collector_gateway_queue_percent and" in found[0]
+    assert fits or "otel_collector_agent_queue_percent" in found[0]
+
+
 @pytest.mark.parametrize(
     ("host", "changed"),
     [

@@ -232,6 +232,16 @@ def test_collector_queue_bytes(hours: t.Any, rate: t.Any, size: int) -> None:
     assert topology.collector_queue_bytes(7, hours, rate) == size
 
 
+@pytest.mark.parametrize(
+    ("hours", "percent", "size"), [(0, 60, 20_000_000_000), (0, "30", 10_000_000_000), (0, 0, 7), (1, 60, 360_000_000)]
+)
+def test_collector_queue_bytes_of_a_file_system(hours: int, percent: t.Any, size: int) -> None:
+    """Each of three queues has a third of the share; hours come first."""
+    assert topology.collector_queue_bytes(7, hours, 100_000, percent, 100_000_000_000) == size
+    # At least a few batches, also where the size is not known yet.
+    assert not percent or hours or topology.collector_queue_bytes(7, hours, 100_000, percent) == 64_000_000
+
+
 def test_log_receivers() -> None:
     """Each reads rotated files as well; a pattern that has them already is left alone."""
     files = [{"name": "shop", "paths": ["/var/log/shop.log"], "line_start_pattern": "^x$"}]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ def test_everything_is_there(ask: Ask, tmp_path: Path) -> None:
     answer = ask(paths=[str(tmp_path)], accounts=[{"name": "root", "groups": ["root"]}])
     assert answer["complete"] is True
     assert answer["changed"] is False
+
+
+def test_size_of_a_file_system(ask: Ask, tmp_path: Path) -> None:
+    """Of the nearest folder that exists: what root alone may use is not part of it."""
+    status = os.statvfs(tmp_path)
+    usable = status.f_bavail + status.f_blocks - status.f_bfree
+    assert ask(file_system=str(tmp_path / "not" / "yet"))["file_system_bytes"] == pytest.approx(usable * status.f_frsize, rel=0.01)
+    assert "file_system_bytes" not in ask()
 
 
 def test_missing_items_are_named(ask: Ask, tmp_path: Path) -> None:
