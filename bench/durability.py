@@ -163,7 +163,6 @@ def main() -> None:
         p = stack.enter_context(pipeline(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         macros = {"shard": "1", "replica": "b", "cluster": CLUSTER}
         second = ClickHouse(REPLICA_PATHS, users=users(), zookeeper=p.zookeeper.address, macros=macros, cluster=CLUSTER)
-        second.start_seconds = p.clickhouse.start_seconds
         other = stack.enter_context(second)
         other.query(f"CREATE DATABASE {DATABASE}")
         until("a second server", lambda: other.query("SELECT 1") == "1")

@@ -228,7 +228,7 @@ def shard_for(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence
 def _with_rotated(paths: t.Iterable[str]) -> list[str]:
     """The files, and what each is called after it was rotated once: what was not read before is read there."""
     found = [str(path) for path in paths]
-    return list(dict.fromkeys(found + [f"{path}.1" for path in found if not path.endswith("*")]))
+    return list(dict.fromkeys([*found, *(f"{path}.1" for path in found)]))
 
 
 def log_receivers(

@@ -40,8 +40,6 @@ APPLICATIONS = 10
 LINES_PER_SECOND = 20
 # Between the end of a program and its next start, as in the units.
 RESTART_SECONDS = 2
-# On a busy machine.
-START_SECONDS = 90.0
 DISK_MEGABYTES = {"gateway": 200, "agent": 200, "ClickHouse": 1000}
 # A sample of the Prometheus text format: name, labels, value.
 SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -204,12 +202,9 @@ def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[P
     names = ("grpc", "http", "relay", "health", "metrics", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
     port = dict(zip(names, free_ports(len(names)), strict=True))
     with ExitStack() as stack:
-        zookeeper = ZooKeeper()
-        zookeeper.start_seconds = START_SECONDS
-        stack.enter_context(zookeeper)
+        zookeeper = stack.enter_context(ZooKeeper())
         macros = {"shard": "1", "replica": "a", "cluster": CLUSTER}
         clickhouse = ClickHouse(REPLICA_PATHS, users=users(), zookeeper=zookeeper.address, macros=macros, cluster=CLUSTER)
-        clickhouse.start_seconds = START_SECONDS
         stack.callback(shutil.rmtree, clickhouse.folder, ignore_errors=True)
         folders = {mode: base / HOST / mode for mode in MODES}
         mounted: dict[str, Disk] = {}

@@ -65,8 +65,6 @@ SCHEMA = """
 class Process(Daemon):
     """A program of the collectors: its command line, and the port where it serves when it is ready."""
 
-    start_seconds = 60.0
-
     def __init__(self, argv: Sequence[str | Path], port: int) -> None:
         super().__init__()
         self._argv, self._port = argv, port

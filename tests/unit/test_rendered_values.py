@@ -17,7 +17,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components, _constraints, _options
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.inventory import Inventory
@@ -225,6 +225,8 @@ def test_a_new_shard_changes_no_other_file_of_a_server(monkeypatch: pytest.Monke
 # Without shrinking, which takes minutes here: an example names each value anyway.
 @settings(max_examples=20, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(accepted_values())
+# A pattern that also matches rotated files.
+@example({**SAMPLED, "otel_collector_log_paths": ["/var/log/*.log*"]})
 def test_accepted_values_keep_the_structure_of_the_file(values: dict[str, Any]) -> None:
     made, wrong = documents(values), []
     for name, text in made.items():
