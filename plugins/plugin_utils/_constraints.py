@@ -19,6 +19,7 @@ import urllib.parse
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.clickhouse_xml import to_clickhouse_xml
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import parse_duration
 from ansible_collections.groundwork.observability.plugins.plugin_utils import (
     _grafana_alerts,
     _grafana_content,
@@ -37,7 +38,6 @@ _SYSTEM = re.compile(
 )
 _PATH = re.compile(r"(/[A-Za-z0-9_+@][A-Za-z0-9._+@-]*)+")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
-_DURATION = re.compile(r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?(?:([0-9]{1,9})ms)?")
 _HEAP = re.compile(r"([1-9][0-9]{0,8})([kmg])", re.IGNORECASE)
 _SENTENCE = re.compile(r"(Must|Each must) be (.+?)(, or empty)?(; at least one)?\.")
 _DATASOURCE_KEYS = frozenset(
@@ -116,10 +116,7 @@ def is_controller_folder(text: str) -> bool:
 
 def milliseconds(text: str) -> int:
     """The length of a duration, 0 where it is none."""
-    found = _DURATION.fullmatch(text)
-    if not found:
-        return 0
-    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), (3600000, 60000, 1000, 1)))
+    return parse_duration(text, ("h", "m", "s", "ms")) or 0
 
 
 def heap_bytes(text: str) -> int:

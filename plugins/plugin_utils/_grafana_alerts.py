@@ -30,6 +30,7 @@ import re
 import typing as t
 
 import yaml
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import parse_duration
 
 Alert = t.Mapping[str, t.Any]
 
@@ -45,8 +46,6 @@ _SENDING = {
 # What may be set for an alert, by its uid.
 SETTINGS = ("enabled", "for", "severity", "threshold")
 _PLACEHOLDER = re.compile(r"@(\w+)@")
-_DURATION = re.compile(r"([0-9]{1,5})([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(duration: str) -> int:
@@ -54,10 +53,10 @@ def seconds(duration: str) -> int:
 
     :raises ValueError: for any other text.
     """
-    found = _DURATION.fullmatch(duration)
-    if not found:
+    length = parse_duration(duration, ("d", "h", "m", "s"))
+    if length is None:
         raise ValueError(f"{duration} is no duration such as 30s, 5m, 2h or 1d")
-    return int(found[1]) * _UNITS[found[2]]
+    return length // 1000
 
 
 def literal(value: t.Any) -> str:
@@ -122,8 +121,8 @@ def _setting_problem(alert: Alert, name: str, value: t.Any) -> str:
     if name == "severity":
         return "" if value in SEVERITIES else f"severity has to be one of {', '.join(SEVERITIES)}"
     if name == "for":
-        good = _DURATION.fullmatch(str(value)) and seconds(str(value)) <= 86400
-        return "" if good else "for has to be a duration of at most 24h, such as 30s, 5m or 2h"
+        length = parse_duration(str(value), ("d", "h", "m", "s"))
+        return "" if length is not None and length <= 86_400_000 else "for has to be a duration of at most 24h, such as 30s, 5m or 2h"
     if "range" not in alert:
         return "its threshold is fixed"
     low, high = alert["range"]

@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_name, quote_string
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import sql_interval
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana.secret_digest import digest
 from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import milliseconds
 from ansible_collections.groundwork.observability.plugins.plugin_utils._product_types import Reading, mysql_reading, postgres_reading
@@ -33,7 +34,6 @@ REFRESH, HISTORY = "_refresh", "_history"
 DICTIONARY = "dictionary"
 # A snapshot is late after so many intervals without a success.
 LATE_AFTER = 3
-_UNITS = (("DAY", 86400), ("HOUR", 3600), ("MINUTE", 60), ("SECOND", 1))
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_(), '/+.=-]{0,499}")
 _COLUMN = re.compile(r"[^\"'`\\\x00-\x1f\x7f]{1,128}")
 _PATH = re.compile(r"[^/\"'`\\\x00-\x1f\x7f][^\"'`\\\x00-\x1f\x7f]{0,500}")
@@ -140,10 +140,9 @@ def seconds(duration: str) -> int:
     return milliseconds(duration) // 1000
 
 
-def _every(duration: str) -> str:
-    """A duration as C(REFRESH EVERY) takes it, in the largest unit that divides it."""
-    length = seconds(duration)
-    return next(f"{length // size} {unit}" for unit, size in _UNITS if length % size == 0)
+def _every(snapshot: Options) -> str:
+    """How often a snapshot is made, as C(REFRESH EVERY) takes it."""
+    return sql_interval(seconds(snapshot["every"]))
 
 
 def _literal(text: str) -> str:
@@ -392,7 +391,7 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     objects += [
         f"CREATE TABLE {table} ({body}) ENGINE = MergeTree ORDER BY ({', '.join(keys)})",
         # Not all servers and all snapshots at the same moment.
-        f"CREATE MATERIALIZED VIEW {view} REFRESH EVERY {_every(snapshot['every'])} RANDOMIZE FOR {max(1, length // 10)} SECOND {_RETRIES} "
+        f"CREATE MATERIALIZED VIEW {view} REFRESH EVERY {_every(snapshot)} RANDOMIZE FOR {max(1, length // 10)} SECOND {_RETRIES} "
         f"TO {table} AS SELECT {', '.join(values)} FROM {raw}{_not_empty(data, snapshot, raw)}",
     ]
     if appends:
@@ -402,7 +401,7 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
         objects += [
             f"CREATE TABLE {history} ({body}) ENGINE = MergeTree PARTITION BY toYYYYMM({TIME}) ORDER BY ({', '.join([*keys, TIME])}){ttl}",
             # It also runs after a refresh that failed; each snapshot is added once all the same.
-            f"CREATE MATERIALIZED VIEW {data.database}.{quote_name(name + HISTORY + REFRESH)} REFRESH EVERY {_every(snapshot['every'])} "
+            f"CREATE MATERIALIZED VIEW {data.database}.{quote_name(name + HISTORY + REFRESH)} REFRESH EVERY {_every(snapshot)} "
             f"DEPENDS ON {view} {_RETRIES} APPEND TO {history} AS SELECT {selected} "
             f"FROM {table} WHERE {TIME} > (SELECT max({TIME}) FROM {history})",
         ]

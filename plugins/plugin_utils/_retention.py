@@ -14,10 +14,10 @@ Keys of an entry:
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import quote_string
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import parse_duration, sql_interval
 
 Retention = t.Mapping[str, t.Any]
 
@@ -45,8 +45,6 @@ KINDS: t.Mapping[str, Kind] = {
     "metrics_gauge_5m": Kind("400d", {"metrics_gauge_5m_local": "T"}),
 }
 FOREVER = "forever"
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([hd])")
-_UNITS = {"h": (3600, "HOUR"), "d": (86400, "DAY")}
 # 50 years. A DateTime ends in 2106.
 _LONGEST = 18250 * 86400
 _KEYS = ("keep", "cold_after", "rules")
@@ -57,16 +55,14 @@ def seconds(duration: str) -> int:
 
     :raises ValueError: for any other text, and for more than 50 years.
     """
-    found = _DURATION.fullmatch(duration)
-    length = int(found[1]) * _UNITS[found[2]][0] if found else 0
+    length = (parse_duration(duration, ("d", "h")) or 0) // 1000
     if duration != FOREVER and not 0 < length <= _LONGEST:
         raise ValueError(f"{duration!r} is no duration such as 12h or 30d, of at most 18250d")
     return length
 
 
 def _interval(duration: str) -> str:
-    number, unit = duration[:-1], duration[-1]
-    return f"INTERVAL {number} {_UNITS[unit][1]}"
+    return f"INTERVAL {sql_interval(seconds(duration))}"
 
 
 def retention_problem(retention: Retention) -> str:

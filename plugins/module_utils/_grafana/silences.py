@@ -13,6 +13,8 @@ import re
 import typing as t
 from datetime import datetime, timedelta, timezone
 
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import format_duration, parse_duration
+
 from .client import Client, GrafanaError, path_of
 from .kind import Change, Declared, Found, Gathered, Kind, Observation, Value, check_unique, matches_any
 from .planning import final_value
@@ -21,8 +23,6 @@ API = ("alertmanager", "grafana", "api", "v2")
 CREATED_BY = "Ansible"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _MARK = re.compile(r"(?:(?P<comment>.*)\s)?\[ansible:(?P<name>[A-Za-z0-9_.-]{1,64})\]\Z", re.DOTALL)
-_UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_DURATION = re.compile(r"(?:\d{1,9}[wdhms])+\Z")
 _LONGEST = timedelta(days=3650)
 # A silence without a start begins when the server gets the request, and its end is reckoned by the clock of the module's host.
 _TOLERANCE = timedelta(seconds=60)
@@ -115,21 +115,16 @@ def _text(instant: datetime) -> str:
 
 
 def _duration(text: str, where: str) -> timedelta:
-    if not _DURATION.match(text):
+    length = parse_duration(text, ("w", "d", "h", "m", "s"))
+    if length is None:
         raise GrafanaError(f"{where}: duration {text!r} is not one such as 90m, 2h30m, 3d or 1w")
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([wdhms])", text))
-    if not 0 < seconds <= _LONGEST.total_seconds():
+    if not 0 < length <= _LONGEST.total_seconds() * 1000:
         raise GrafanaError(f"{where}: duration {text!r} must be more than 0s and at most {_LONGEST.days}d")
-    return timedelta(seconds=seconds)
+    return timedelta(milliseconds=length)
 
 
 def _duration_text(duration: timedelta) -> str:
-    seconds, parts = round(duration.total_seconds()), []
-    for unit, size in _UNITS.items():
-        if seconds >= size:
-            parts.append(f"{seconds // size}{unit}")
-            seconds %= size
-    return "".join(parts) or "0s"
+    return format_duration(round(duration.total_seconds()) * 1000)
 
 
 def _end(times: Value, start: datetime) -> datetime:

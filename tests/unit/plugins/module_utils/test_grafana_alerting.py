@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.groundwork.observability.plugins.module_utils._durations import format_duration
 from ansible_collections.groundwork.observability.plugins.module_utils._grafana import (
     alert_rules,
     alerting,
@@ -27,7 +28,7 @@ Tree = dict[str, t.Any]
 
 @given(milliseconds=st.integers(0, 2**43))
 def test_durations_keep_their_length(milliseconds: int) -> None:
-    text = durations.format_duration(milliseconds)
+    text = format_duration(milliseconds)
     assert durations.parse_duration(text) == milliseconds
     assert durations.canonical_duration(text, "x") == text
 
