@@ -52,12 +52,13 @@ class Exporter:
 
     def __init__(self, bad: Callable[[str], bool]) -> None:
         self.bad, self.requests, self.away_after = bad, 0, 10**9
+        self.away: set[str] = set()
         # Blocks that the table has, as ClickHouse: each once.
         self.stored: list[bytes] = []
 
     def post(self, shard: str, signal: str, body: bytes, exporter: str = "write") -> tuple[int, str, bytes]:
         self.requests += 1
-        if self.requests > self.away_after:
+        if self.requests > self.away_after or shard in self.away:
             return 503, "text/plain", AWAY
         if any(self.bad(text) for text in texts(body)):
             return 503, "application/x-protobuf", REFUSED
@@ -221,8 +222,19 @@ def test_dead_letters_are_sent_again(one: Any, tmp_path: Path) -> None:
     relayed, exporter = one(lambda text: text in ("a", "b"))
     relayed.store("1", "logs", logs("a", "b", "c").SerializeToString())
     exporter.bad = lambda text: text == "b"
-    assert relayed.replay() == (1, 1)
+    assert relayed.replay() == (1, 1, {})
     assert set(letters(tmp_path)) == {"b"} and len(list(tmp_path.iterdir())) == 2
+
+
+def test_dead_letters_of_other_shards_are_sent_when_one_shard_is_away(one: Any, tmp_path: Path) -> None:
+    """Such as one that left the inventory. Its letters stay, and the reason is given once."""
+    relayed, exporter = one(lambda text: True)
+    for shard, text in (("gone", "a"), ("1", "b"), ("gone", "c"), ("2", "d")):
+        relayed.store(shard, "logs", logs(text).SerializeToString())
+    exporter.bad = lambda text: False
+    exporter.away = {"gone"}
+    assert relayed.replay() == (2, 0, {"gone": AWAY.decode()})
+    assert set(letters(tmp_path)) == {"a", "c"} and len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.fixture

@@ -281,12 +281,23 @@ class Relay:
             os.close(folder)
         print(f"{len(records)} refused {signal} of shard {shard} are in {self.folder / name}.otlp: {reason}", flush=True)
 
-    def replay(self) -> tuple[int, int]:
-        """Send every dead letter again; those that are stored go. Returns how many went and how many stay. Raises Unavailable."""
+    def replay(self) -> tuple[int, int, dict[str, str]]:
+        """Send every dead letter again; those that are stored go.
+
+        Returns how many went, how many ClickHouse still refuses, and of shards that do not take their letters now why they do not.
+        """
         gone = left = 0
+        away: dict[str, str] = {}
         for file in sorted(self.folder.glob("*.otlp")):
             about = json.loads(file.with_suffix(".json").read_text())
-            status, kind, answer = self.post(about["shard"], about["signal"], file.read_bytes(), "ignore_views")
+            shard = about["shard"]
+            if shard in away:
+                continue
+            try:
+                status, _kind, answer = self.post(shard, about["signal"], file.read_bytes(), "ignore_views")
+            except Unavailable as error:
+                away[shard] = error.args[2].decode("utf-8", "replace")
+                continue
             if status == 200:
                 file.unlink()
                 file.with_suffix(".json").unlink()
@@ -294,8 +305,8 @@ class Relay:
             elif refusal(status, answer):
                 left += 1
             else:
-                raise Unavailable(503, kind, answer)
-        return gone, left
+                away[shard] = answer.decode("utf-8", "replace")
+        return gone, left, away
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -364,12 +375,8 @@ def main() -> int:
     options.folder.mkdir(mode=0o750, exist_ok=True)
     relay = Relay(options.sockets, options.folder, options.limit)
     if options.command == "replay":
-        try:
-            gone, left = relay.replay()
-        except Unavailable as error:
-            print(error.args[2].decode("utf-8", "replace"), file=sys.stderr)
-            return 1
-        print(json.dumps({"stored": gone, "refused": left}))
+        gone, left, away = relay.replay()
+        print(json.dumps({"stored": gone, "refused": left, "unavailable": away}))
         return 0
     Handler.relay, Handler.tokens = relay, options.tokens
     Server(("127.0.0.1", options.port), Handler).serve_forever()
