@@ -378,10 +378,10 @@ def datasource_problem(source: t.Mapping[str, t.Any]) -> str:
 
 
 def passwords_problem(passwords: t.Mapping[t.Any, t.Any]) -> str:
-    """Why these cannot be passwords by the names of sources. The passwords are not repeated."""
+    """Why these cannot be passwords by the names of sources or databases. The passwords are not repeated."""
     for name, password in passwords.items():
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", str(name)):
-            return f"{name!r} is not the name of a source"
+            return f"{name!r} is not the name of a source or database"
         if not isinstance(password, str) or not password or not password.isprintable():
             return f"the password of {name} has to be text of printable characters, and not empty"
     return ""
@@ -471,7 +471,7 @@ DICTIONARIES: dict[str, t.Callable[[t.Mapping[str, t.Any]], str]] = {
     "user settings of ClickHouse": clickhouse_problem,
     "a data source": datasource_problem,
     "a scope of deletions": _grafana_content.purge_problem,
-    "passwords of sources": passwords_problem,
+    "passwords by name": passwords_problem,
     "a retention of telemetry": _retention.retention_problem,
     "receivers of alerts": _grafana_alerts.receivers_problem,
     "settings of alerts": lambda settings: _grafana_alerts.settings_problem(settings, _grafana_alerts.shipped()),

@@ -130,7 +130,7 @@ BAD: dict[str, list[Any]] = {
     r"a scope of deletions": [
         *({"dashboards": ["x"]}, {"datasources": "*"}, {"datasources": [""]}, {"templates": [1]}, {"folders": ["shop-*"]}),
     ],
-    r"passwords of sources": [{"a b": "x"}, {"shop": ""}, {"shop": 12345678}, {"shop": "two\nlines"}, {"shop": ["x"]}],
+    r"passwords by name": [{"a b": "x"}, {"shop": ""}, {"shop": 12345678}, {"shop": "two\nlines"}, {"shop": ["x"]}],
     r"a retention of telemetry": [
         *({"log": {}}, {"logs": "14d"}, {"logs": {"kep": "14d"}}, {"metrics_gauge_5m": {"rules": [DEBUG]}}),
         {"traces_red_1m": {"cold_after": "3d"}},
