@@ -23,10 +23,12 @@ from tests.support.rendered import rendered
 
 pytestmark = pytest.mark.integration
 
-# Parts that a merge replaced leave the disk at once, instead of after eight minutes, and the server looks for work each second.
+# Parts that a merge replaced leave the disk within a second, instead of after eight minutes and up to 40 seconds more, and the server
+# looks for work each second.
+CLEANUP = {"old_parts_lifetime": 0, "cleanup_delay_period": 0, "cleanup_delay_period_random_add": 0, "max_cleanup_delay_period": 1}
 IDLE = "pool_task_sleep_seconds_when_no_work_max"
 SERVER = {
-    "config": "<merge_tree><old_parts_lifetime>0</old_parts_lifetime></merge_tree>"
+    "config": f"<merge_tree>{''.join(f'<{name}>{value}</{name}>' for name, value in CLEANUP.items())}</merge_tree>"
     + "".join(f"<background_{kind}_{IDLE}>1</background_{kind}_{IDLE}>" for kind in ("processing", "move_processing"))
     + "<storage_configuration><disks><slow><path>slow/</path></slow></disks><policies><tiered><volumes>"
     "<default><disk>default</disk></default><cold><disk>slow</disk></cold>"
