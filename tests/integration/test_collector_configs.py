@@ -19,12 +19,15 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.support import otelcol
 from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, INGEST_PASSWORD, Rendered
 from tests.support.daemon import free_ports
+from tests.unit.test_rendered_values import BASE
 
 SECONDS = 30
 
@@ -118,25 +121,26 @@ def test_agents_have_every_gateway(cluster: Rendered, mode: str) -> None:
 def test_one_gateway_is_reached_at_its_address(rendered: Rendered) -> None:
     """Or at the one that the user names: neither needs a hosts file."""
     for variables in ({}, {"otel_collector_gateway_endpoint": "gw1:4317"}):
-        hosts = {**CLUSTER, "gateway": ["gw1", "gw2"] if variables else ["gw1"]}
+        hosts = {**CLUSTER, "node_agent": ["app1"], "gateway": ["gw1", "gw2"] if variables else ["gw1"]}
         assert rendered.render(("node_agent",), hosts, **variables).returncode == 0
         assert rendered.load("app1", "node_agent")["exporters"]["otlp_grpc"]["endpoint"] == "gw1:4317"
         assert "/etc/hosts" not in (rendered.base / "app1" / "node_agent" / "unit").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("variables", "gateways", "most"),
+    ("variables", "most"),
     [
-        ({}, ["gw1"], 8947848),
-        ({"otel_collector_gateway_memory_mib": 512}, ["gw1"], 2236962),
-        ({"otel_collector_gateway_memory_mib": 16384}, ["gw1"], 16000000),
-        ({"otel_collector_gateway_batch_bytes": 2000000}, ["gw1"], 2000000),
+        ({}, 8947848),
+        ({"otel_collector_gateway_memory_mib": 512}, 2236962),
+        ({"otel_collector_gateway_memory_mib": 16384}, 16000000),
+        ({"otel_collector_gateway_batch_bytes": 2000000}, 2000000),
     ],
 )
-def test_batches_fit_into_memory(rendered: Rendered, variables: dict[str, Any], gateways: list[str], most: int) -> None:
+def test_batches_fit_into_memory(variables: dict[str, Any], most: int) -> None:
     """The size follows from the memory of the gateway and the number of shards."""
-    assert rendered.render(("gateway",), {**CLUSTER, "gateway": gateways}, **variables).returncode == 0
-    exporters = rendered.load("gw1", "gateway")["exporters"]
+    shards = {"hostvars": {**BASE["hostvars"], "ch2": {**BASE["hostvars"]["ch2"], "clickhouse_shard": 2}}}
+    templar = Templar(loader=DataLoader(), variables={**BASE, **shards, "otel_collector_mode": "gateway", **variables})
+    exporters = templar.template(trust_as_template("{{ __otel_collector_config }}"))["exporters"]
     batch = exporters["otlp_grpc/1_logs"]["sending_queue"]["batch"]
     assert "batch" not in exporters["otlp_http/1"]["sending_queue"]
     assert batch == {"sizer": "bytes", "flush_timeout": "5s", "min_size": most // 4, "max_size": most}
@@ -146,7 +150,7 @@ def test_a_gateway_of_an_external_clickhouse(rendered: Rendered) -> None:
     """One exporter, and no routing."""
     url = "tcp://clickhouse.example.com:9440?secure=true"
     variables = {"otel_collector_clickhouse_endpoint": url, "otel_collector_clickhouse_table_suffix": ""}
-    assert rendered.render(("gateway",), {**CLUSTER, "clickhouse": []}, **variables).returncode == 0
+    assert rendered.render(("gateway",), {**CLUSTER, "gateway": ["gw1"], "clickhouse": []}, **variables).returncode == 0
     config = rendered.load("gw1", "gateway")
     assert config["exporters"]["clickhouse/external"]["endpoint"] == url
     assert config["exporters"]["clickhouse/external"]["traces_table_name"] == "otel_traces"
@@ -187,7 +191,8 @@ def test_additions_keep_what_is_there(rendered: Rendered) -> None:
         "service": service,
     }
     hours: dict[str, Any] = {"otel_collector_agent_queue_hours": 2, "otel_collector_agent_queue_rate": 100000}
-    assert rendered.render(("node_agent",), CLUSTER, otel_collector_node_agent_additions=additions, **hours).returncode == 0
+    hosts = {**CLUSTER, "node_agent": ["app1"]}
+    assert rendered.render(("node_agent",), hosts, otel_collector_node_agent_additions=additions, **hours).returncode == 0
     config = rendered.load("app1", "node_agent")
     assert config["service"]["extensions"] == ["health_check", "file_storage", "bearertokenauth/gateway", "bearertokenauth/agent", "pprof"]
     logs = config["service"]["pipelines"]["logs"]

@@ -230,16 +230,27 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-def test_preflight_refuses(site: Site, mirror_url: str, wrong: str) -> None:
-    change, names = WRONG[wrong]
+# Problems of the inventory are told all at once, so that one run shows several; each of the others ends the run.
+TOGETHER: tuple[tuple[str, ...], ...] = (
+    (
+        *("even ensemble", "duplicate zookeeper_id", "duplicate shard and replica", "misspelt variable", "misspelt setting of all"),
+        *("wrong type", "list for a number", "text for a dictionary", "empty token"),
+    ),
+    ("duplicate, one of them as text", "missing identity"),
+    ("missing replica", "hostile shard"),
+)
+ALONE = tuple((wrong,) for wrong in WRONG if not any(wrong in group for group in TOGETHER))
 
+
+@pytest.mark.parametrize("wrong", TOGETHER + ALONE, ids=", ".join)
+def test_preflight_refuses(site: Site, mirror_url: str, wrong: tuple[str, ...]) -> None:
     def applied(inventory: Inventory) -> None:
-        change(inventory)
+        for one in wrong:
+            WRONG[one][0](inventory)
         inventory["vars"]["observability_mirror"] = inventory["vars"]["observability_mirror"].replace("MIRROR", mirror_url)
 
     done = site.play("preflight", change=applied)
-    refused(site, done, *names)
+    refused(site, done, *(name for one in wrong for name in WRONG[one][1]))
     assert "hush-4711" not in done.stdout + done.stderr
 
 
