@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clickhouse import ClickHouse
+from tests.support.clickhouse import ClickHouse, until
 from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
@@ -210,7 +211,7 @@ def play(playbook: Playbook, tmp_path_factory: pytest.TempPathFactory) -> Play:
     return run
 
 
-def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]]) -> None:
+def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]], **settings: int) -> None:
     """What the exporter sends: a column list, and rows in one block."""
     columns = ", ".join(f"`{column}`" for column in rows[0])
     node.query(
@@ -218,6 +219,7 @@ def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]]) -> None:
         "\n".join(json.dumps(row) for row in rows),
         async_insert=0,
         distributed_foreground_insert=1,
+        **settings,
     )
 
 
@@ -459,13 +461,19 @@ class Writer(threading.Thread):
         while not self.stop.is_set():
             node, service = self.nodes[self.turns % len(self.nodes)], f"turn {self.turns}"
             try:
-                insert(node, "otel_logs_local", [{**LOG, "ServiceName": service}])
-                insert(node, "otel_traces_local", [{**TRACE, "ServiceName": service}])
+                for table, row in (("otel_logs_local", LOG), ("otel_traces_local", TRACE)):
+                    until(f"{service} in {table}", functools.partial(self.sent, node, table, {**row, "ServiceName": service}), 120)
             except Exception as error:
-                self.error = f"{service}: {error}"
+                self.error = f"{service}: {error!r}"
                 return
             self.turns += 1
             self.stop.wait(0.02)
+
+    @staticmethod
+    def sent(node: ClickHouse, table: str, row: dict[str, t.Any]) -> bool:
+        """Whether a row was taken. A collector sends what was refused again, too, and the server leaves out a block that it has."""
+        insert(node, table, [row], deduplicate_blocks_in_dependent_materialized_views=1)
+        return True
 
 
 def test_upgrade_from_version_1_while_rows_are_written(cluster: Cluster, play: Play) -> None:
