@@ -121,6 +121,7 @@ def stored(exporters: dict[str, tuple[Exporter, int]], tmp_path_factory: pytest.
         done = rendered.render(
             ("prometheus_agent",),
             {"prometheus_agent": ["agent1"], "gateway": ["gw1"]},
+            check_program=False,
             common_tls_ca=running.ca.decode(),
             otel_collector_gateway_token=GATEWAY_TOKEN,
             otel_collector_gateway_endpoint=f"127.0.0.1:{running.ports['grpc']}",

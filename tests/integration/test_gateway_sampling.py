@@ -55,6 +55,7 @@ def test_whole_traces_are_kept_or_dropped(folder: Path) -> None:
     done = rendered.render(
         ("gateway",),
         {"gateway": ["gw1"]},
+        check_program=False,
         ansible_host="127.0.0.1",
         **EXTERNAL,
         otel_collector_gateway_grpc_port=grpc,

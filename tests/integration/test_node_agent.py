@@ -57,6 +57,7 @@ class Failover:
         done = self.rendered.render(
             ("gateway", "node_agent"),
             {"clickhouse": ["ch11"], "gateway": list(GATEWAYS), "node_agent": [AGENT]},
+            check_program=False,
             otel_collector_log_paths=[str(self.log)],
             otel_collector_multiline_logs=[
                 {"name": "stacks", "paths": [str(self.stacks)], "line_start_pattern": r"^\d+ (ERROR|INFO)\b|^x$"}

@@ -112,6 +112,7 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
         done = rendered.render(
             ("prometheus_agent",),
             {"prometheus_agent": list(AGENTS), "application": list(APPLICATIONS)},
+            check_program=False,
             ansible_host="127.0.0.1",
             targets=targets,
             ports=ports,

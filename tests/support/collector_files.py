@@ -34,6 +34,7 @@ PLAY = """
       ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: check}
     - name: Check the program
       ansible.builtin.import_role: {name: groundwork.observability.otel_collector, tasks_from: components}
+      when: check_program
     - name: Write the files
       ansible.builtin.copy:
         dest: "{{ rendered }}/{{ inventory_hostname }}-MODE.json"
@@ -62,13 +63,18 @@ class Rendered:
         subprocess.run(["openssl", "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)
 
     def render(
-        self, modes: tuple[str, ...], hosts: dict[str, list[str]], *, plays: str = "", **variables: Any
+        self, modes: tuple[str, ...], hosts: dict[str, list[str]], *, plays: str = "", check_program: bool = True, **variables: Any
     ) -> subprocess.CompletedProcess[str]:
-        """Run the role's checks and write its files, after further plays."""
+        """Run the role's checks and write its files, after further plays.
+
+        C(check_program=False) leaves out the check that the program accepts the configuration, which takes half of the time: for callers
+        that start the program with it.
+        """
         (self.base / "play.yml").write_text(plays + "".join(PLAY.replace("MODE", mode) for mode in modes), encoding="utf-8")
         given = {
             "templates": str(TEMPLATES),
             "rendered": str(self.base),
+            "check_program": check_program,
             "otel_collector_program": str(self.program),
             "otel_collector_gateway_token": GATEWAY_TOKEN,
             "otel_collector_agent_token": AGENT_TOKEN,

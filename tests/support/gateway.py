@@ -88,6 +88,7 @@ def gateway(base: Path, **variables: Any) -> Iterator[Gateway]:
             ("gateway",),
             {"clickhouse": [], "gateway": [HOST]},
             plays=SCHEMA,
+            check_program=False,
             ansible_host="127.0.0.1",
             telemetry_schema_login_host="127.0.0.1",
             telemetry_schema_login_port=clickhouse.port,

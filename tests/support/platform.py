@@ -196,6 +196,7 @@ def platform(base: Path) -> Iterator[Platform]:
             MODES,
             {"clickhouse": [], **{mode: [HOST] for mode in MODES}},
             plays=SCHEMA,
+            check_program=False,
             ansible_host="127.0.0.1",
             telemetry_schema_login_host="127.0.0.1",
             telemetry_schema_login_port=clickhouse.port,
