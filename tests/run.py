@@ -226,7 +226,7 @@ def soak() -> Result:
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
-    os.environ.update(GROUNDWORK_PRODUCT_ROWS="1000000", GROUNDWORK_COPIED="1000000")
+    os.environ.update(GROUNDWORK_PRODUCT_ROWS="1000000", GROUNDWORK_COPIED="1020000")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT) + [("random_sets", "-k", "any_set")] * (SETS // SETS_LOT)
     lots += [("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:

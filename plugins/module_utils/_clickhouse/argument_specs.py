@@ -71,7 +71,11 @@ def query_spec() -> Spec:
 def copy_spec() -> Spec:
     """Options of C(clickhouse_copy)."""
     names = dict.fromkeys(("source", "target", "time_column"), {**_TEXT, "required": True})
-    return {**connection_spec(), **names, "rows": {"type": "int", "default": 200000}}
+    return {
+        **connection_spec(),
+        "tables": {"type": "list", "elements": "dict", "required": True, "options": names},
+        "rows": {"type": "int", "default": 200000},
+    }
 
 
 def info_spec(sections: t.Sequence[str]) -> Spec:

@@ -36,6 +36,19 @@ _SETTINGS = {
     "deduplicate_blocks_in_dependent_materialized_views": "1",
     "max_execution_time": "0",
 }
+# The UUID of tables in databases that give them none.
+_NO_UUID = "00000000-0000-0000-0000-000000000000"
+_WINDOWS = ("deduplication_window", "deduplication_window_seconds")
+# A table: its database and name.
+Name = tuple[str, str]
+
+
+class Declared(t.NamedTuple):
+    """A copy as it is declared: both tables, and the column of both that has the time of a row."""
+
+    source: Name
+    target: Name
+    time_column: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +61,10 @@ class Table:
     columns: t.Mapping[str, tuple[str, str]]
     # Blocks and seconds for which it remembers tokens.
     window: tuple[int, float]
+    rows: int = 0
+    # Names of this replica, and of the first of those that are active.
+    replica: str = ""
+    first_active: str = ""
 
     @property
     def replicated(self) -> bool:
@@ -84,6 +101,11 @@ class Partition:
         return sum(item.rows for item in self.ranges if item.done)
 
     @property
+    def left(self) -> int:
+        """Rows that are still to be copied."""
+        return max(self.rows - self.copied, 0)
+
+    @property
     def begun(self) -> Range | None:
         """The range that an interrupted run has left."""
         return next((item for item in self.ranges if not item.done), None)
@@ -96,24 +118,97 @@ class Partition:
     @property
     def late(self) -> int:
         """Rows that came to the source after their range had been copied. They are counted when all ranges are."""
-        return max(self.rows - self.copied, 0) if self.position == HIGHEST and self.begun is None else 0
+        return self.left if self.position == HIGHEST and self.begun is None else 0
+
+
+def rows_left(partitions: t.Iterable[Partition]) -> int:
+    """Rows that are still to be copied."""
+    return sum(partition.left for partition in partitions)
+
+
+def missing_columns(source: Table, target: Table) -> list[str]:
+    """Columns of the source that the target lacks. One that the source computes (C(DEFAULT), C(MATERIALIZED), C(ALIAS)) may be missing."""
+    return [name for name, (_type, kind) in source.columns.items() if name not in target.columns and not kind]
 
 
 def copied_columns(source: Table, target: Table) -> list[str]:
-    """Columns to copy, in the target's order.
-
-    A column that the source computes (C(DEFAULT), C(MATERIALIZED), C(ALIAS)) may be missing in the target.
-
-    :raises ClickHouseError: for another column of the source that the target lacks.
-    """
-    missing = [name for name, (_type, kind) in source.columns.items() if name not in target.columns and not kind]
-    if missing:
-        raise ClickHouseError(
-            f"{target.sql_name} has no column {', '.join(missing)}, which {source.sql_name} has: "
-            "add it to the target, or drop it from the source"
-        )
+    """Columns to copy, in the target's order."""
     stored = [name for name, (_type, kind) in target.columns.items() if kind in ("", "DEFAULT")]
     return [name for name in stored if name in source.columns and source.columns[name][1] != "ALIAS"]
+
+
+def copy_problems(declared: Declared, source: Table, target: Table | None) -> list[str]:
+    """Why a copy cannot be made, each reason with the option that it is about."""
+    if target is None:
+        return [f"target: there is no table {sql_tokens.qualify_name(*declared.target)}"]
+    problems = []
+    for option, table in (("source", source), ("target", target)):
+        if not table.engine.endswith("MergeTree"):
+            problems.append(f"{option}: {table.sql_name} has engine {table.engine}, and only MergeTree tables can be copied")
+        elif not table.columns.get(declared.time_column, ("", ""))[0].startswith("DateTime"):
+            problems.append(f"time_column: {table.sql_name} has no column {declared.time_column} with date and time")
+    missing = missing_columns(source, target)
+    if missing:
+        problems.append(
+            f"target: {target.sql_name} has no column {', '.join(missing)}, which {source.sql_name} has: "
+            "add it to the target, or drop it from the source"
+        )
+    if source.replicated and not source.first_active:
+        problems.append(f"source: {source.sql_name} has no active replica: see that this server reaches ZooKeeper")
+    return problems
+
+
+def describe_tables(client: ClickHouse, names: t.Collection[Name]) -> dict[Name, Table]:
+    """Those of the named tables that exist."""
+    listed = ", ".join(f"({sql_tokens.quote_string(database)}, {sql_tokens.quote_string(name)})" for database, name in names)
+    found = client.rows(
+        "SELECT database, name, engine, toString(uuid), engine_full, total_rows, toString(serverUUID()) FROM system.tables"
+        f" WHERE (database, name) IN ({listed})"
+    )
+    columns: dict[Name, dict[str, tuple[str, str]]] = {}
+    query = f"SELECT database, table, name, type, default_kind FROM system.columns WHERE (database, table) IN ({listed}) ORDER BY position"
+    for database, table, name, kind, default in client.rows(query):
+        columns.setdefault((database, table), {})[name] = (kind, default)
+    replicas = {
+        (database, table): replica
+        for database, table, *replica in client.rows(
+            "SELECT database, table, zookeeper_path, replica_name,"
+            " arraySort(mapKeys(mapFilter((name, active) -> active = 1, replica_is_active)))[1]"
+            f" FROM system.replicas WHERE (database, table) IN ({listed})"
+        )
+    }
+    defaults = {
+        kind: dict(client.rows(f"SELECT name, value FROM system.{kind}merge_tree_settings WHERE name LIKE '%deduplication_window%'"))
+        for kind in ("", "replicated_")
+    }
+    tables = {}
+    for database, name, engine, uuid, full, rows, server in found:
+        # Tables of two servers have the same UUID when they were made by one statement ON CLUSTER.
+        identity = f"{server}/{sql_tokens.qualify_name(database, name) if uuid == _NO_UUID else uuid}"
+        path, replica, first_active = replicas.get((database, name), (identity, "", ""))
+        tables[database, name] = Table(
+            sql_tokens.qualify_name(database, name),
+            engine,
+            path,
+            columns.get((database, name), {}),
+            deduplication_window(engine, full, defaults["replicated_" if engine.startswith("Replicated") else ""]),
+            int(rows or 0),
+            replica,
+            first_active,
+        )
+    return tables
+
+
+def deduplication_window(engine: str, definition: str, defaults: t.Mapping[str, str]) -> tuple[int, float]:
+    """Blocks and seconds for which a table remembers deduplication tokens.
+
+    :param definition: its engine with all clauses.
+    :param defaults: the server's values of the settings.
+    """
+    prefix = "replicated" if engine.startswith("Replicated") else "non_replicated"
+    names = [f"{prefix}_{name}" for name in _WINDOWS]
+    values = {**defaults, **dict(re.findall(rf"\b({'|'.join(names)}) = (\d+)", definition))}
+    return int(values.get(names[0], 0)), float(values.get(names[1], "inf"))
 
 
 def split_ranges(partition: str, position: int, counts: t.Sequence[tuple[int, int]], rows: int) -> list[Range]:
@@ -138,66 +233,69 @@ def _named(sql_name: str, column: str = "name") -> str:
     return f"database = {sql_tokens.quote_string(database)} AND {column} = {sql_tokens.quote_string(name)}"
 
 
+def find_copies(client: ClickHouse, declared: t.Sequence[Declared], rows: int) -> list[TableCopy | None]:
+    """The declared copies in order. One whose source is gone has nothing to copy, and is C(None).
+
+    :param rows: most rows of a range.
+    :raises ClickHouseError: when some of them cannot be made, with all reasons.
+    """
+    tables = describe_tables(client, {name for item in declared for name in item[:2]})
+    copies: list[TableCopy | None] = []
+    problems: list[str] = []
+    for place, item in enumerate(declared):
+        source, target = tables.get(item.source), tables.get(item.target)
+        found = copy_problems(item, source, target) if source else []
+        problems += [f"tables[{place}].{problem}" for problem in found]
+        copies.append(TableCopy(client, source, target, item.time_column, rows) if source and target and not found else None)
+    if problems:
+        raise ClickHouseError("; ".join(problems))
+    return copies
+
+
+def late_rows(item: TableCopy, partitions: t.Sequence[Partition]) -> list[str]:
+    """What to say of rows that came to a source after their partition was copied; empty when there are none."""
+    late = ", ".join(f"{partition.name}: {partition.late}" for partition in partitions if partition.late)
+    if not late:
+        return []
+    return [
+        f"{item.source.sql_name} got rows in partitions that were copied before ({late}): stop what writes to it, copy these rows by hand, "
+        f"and correct the rows of {item.progress}"
+    ]
+
+
+def difference(item: TableCopy, partitions: t.Sequence[Partition]) -> dict[str, str]:
+    """What copying the rest of a table changes, in Ansible's form."""
+    header = f"rows of {item.source.sql_name} in {item.target.sql_name}"
+    sides = {"before": lambda partition: partition.copied, "after": lambda partition: partition.rows}
+    lines = {
+        side: "".join(f"partition {partition.name}: {rows(partition)} of {partition.rows}\n" for partition in partitions)
+        for side, rows in sides.items()
+    }
+    return {"before_header": header, "after_header": header, **lines}
+
+
 class TableCopy:
     """A copy from one table into another over an open session.
 
-    :param source: database and name of the table that is read.
-    :param target: database and name of the table that gets the rows.
+    :param source: the table that is read.
+    :param target: the table that gets the rows.
     :param time_column: column of both with the time of a row, of a type with date and time.
     :param rows: most rows of a range.
     """
 
-    def __init__(self, client: ClickHouse, source: tuple[str, str], target: tuple[str, str], time_column: str, rows: int) -> None:
-        self.client, self.rows = client, rows
+    def __init__(self, client: ClickHouse, source: Table, target: Table, time_column: str, rows: int) -> None:
+        self.client, self.source, self.target, self.rows = client, source, target, rows
         self.time = sql_tokens.quote_name(time_column)
-        self.progress = sql_tokens.qualify_name(target[0], PROGRESS)
-        found, wanted = (self._describe(*name) for name in (source, target))
-        # A source that is gone has nothing to copy.
-        self.missing = found is None
-        if found is None:
-            return
-        if wanted is None:
-            raise ClickHouseError(f"target: there is no table {sql_tokens.qualify_name(*target)}")
-        self.source, self.target = found, wanted
-        for option, table in (("source", self.source), ("target", self.target)):
-            if not table.engine.endswith("MergeTree"):
-                raise ClickHouseError(f"{option}: {table.sql_name} has engine {table.engine}, and only MergeTree tables can be copied")
-            if time_column not in table.columns or not table.columns[time_column][0].startswith("DateTime"):
-                raise ClickHouseError(f"time_column: {table.sql_name} has no column {time_column} with date and time")
-        self.columns = copied_columns(self.source, self.target)
+        self.progress = sql_tokens.qualify_name(sql_tokens.parse_name(target.sql_name)[0], PROGRESS)
+        self.columns = copied_columns(source, target)
 
-    def _describe(self, database: str, name: str) -> Table | None:
-        sql_name = sql_tokens.qualify_name(database, name)
-        tables = self.client.rows(f"SELECT engine, toString(uuid), engine_full FROM system.tables WHERE {_named(sql_name)}")
-        if not tables:
-            return None
-        ((engine, identity, full),) = tables
-        where = _named(sql_name, "table")
-        columns = self.client.rows(f"SELECT name, type, default_kind FROM system.columns WHERE {where} ORDER BY position")
-        if engine.startswith("Replicated"):
-            paths = self.client.rows(f"SELECT zookeeper_path FROM system.replicas WHERE {where}")
-            identity = str(paths[0][0]) if paths else identity
-        return Table(
-            sql_name,
-            engine,
-            identity,
-            {column: (kind, default) for column, kind, default in columns},
-            self._window(engine, full),
-        )
-
-    def _window(self, engine: str, full: str) -> tuple[int, float]:
-        """Blocks and seconds for which a table remembers deduplication tokens."""
-        prefix = "replicated" if engine.startswith("Replicated") else "non_replicated"
-        names = f"{prefix}_deduplication_window", f"{prefix}_deduplication_window_seconds"
-        system = "replicated_merge_tree_settings" if prefix == "replicated" else "merge_tree_settings"
-        values = dict(self.client.rows(f"SELECT name, value FROM system.{system} WHERE name IN {names}"))
-        values.update(re.findall(rf"\b({'|'.join(names)}) = (\d+)", full))
-        return int(values.get(names[0], 0)), float(values.get(names[1], "inf"))
+    @property
+    def copies_here(self) -> bool:
+        """Whether this server copies: of a replicated source, the first active replica does."""
+        return not self.source.replicated or self.source.replica == self.source.first_active
 
     def partitions(self) -> list[Partition]:
         """Of the source, the oldest first, with what was copied of each."""
-        if self.missing:
-            return []
         ranges = self._ranges()
         counted = self.client.rows(f"SELECT _partition_id AS id, count() FROM {self.source.sql_name} GROUP BY id ORDER BY id")
         return [Partition(name, int(count), tuple(item for item in ranges if item.partition == name)) for name, count in counted]
@@ -212,24 +310,69 @@ class TableCopy:
         )
         return [Range(*row) for row in rows]
 
-    def copies_here(self) -> bool:
-        """Whether this server copies: of a replicated source, the first active replica does."""
-        if self.missing or not self.source.replicated:
-            return True
-        rows = self.client.rows(
-            "SELECT replica_name, arraySort(mapKeys(mapFilter((name, active) -> active = 1, replica_is_active)))[1] FROM system.replicas"
-            f" WHERE {_named(self.source.sql_name, 'table')}"
-        )
-        return bool(rows) and rows[0][0] == rows[0][1]
-
     def prepare(self) -> None:
-        """Make the table of ranges. It is replicated where the target is, so that another replica can go on."""
-        engine = "ReplicatedReplacingMergeTree" if self.target.replicated else "ReplacingMergeTree"
+        """Make the table of ranges, and get what other replicas know: rows of the source, and ranges that they have copied.
+
+        The table is replicated where the target is, so that another replica can go on.
+        """
+        engine = f"Replicated{self._replica_path()}" if self.target.replicated else "ReplacingMergeTree(done)"
         self.client.execute(
             f"CREATE TABLE IF NOT EXISTS {self.progress} (source String, target String, partition String, begin Int64, end Int64,"
-            f" rows UInt64, blocks UInt64, done Bool, at DateTime64(3) DEFAULT now64(3)) ENGINE = {engine}(done)"
+            f" rows UInt64, blocks UInt64, done Bool, at DateTime64(3) DEFAULT now64(3)) ENGINE = {engine}"
             " ORDER BY (source, target, partition, begin)"
         )
+        if self.source.replicated:
+            self._sync(self.source.sql_name)
+            if self.target.replicated:
+                # A range that a replica copied just before it went away is inserted again with the same token.
+                self._sync(self.progress, active_only=True)
+
+    def _replica_path(self) -> str:
+        """The engine of the table of ranges without C(Replicated). Its path must be the same on each replica, which a UUID is not."""
+        settings = dict(self.client.rows("SELECT name, value FROM system.server_settings WHERE name LIKE 'default_replica_%'"))
+        path = settings.get("default_replica_path", "")
+        if "{uuid}" not in path:
+            return "ReplacingMergeTree(done)"
+        path = path.replace("{uuid}", ".".join(sql_tokens.parse_name(self.progress)))
+        arguments = [sql_tokens.quote_string(path), sql_tokens.quote_string(settings["default_replica_name"]), "done"]
+        return f"ReplacingMergeTree({', '.join(arguments)})"
+
+    def _sync(self, sql_name: str, *, active_only: bool = False) -> None:
+        """Wait until this replica of a table has the rows of the others, or of those others that are active."""
+        statement = f"SYSTEM SYNC REPLICA {sql_name} LIGHTWEIGHT"
+        if active_only:
+            active = self.client.rows(
+                "SELECT arrayJoin(mapKeys(mapFilter((name, active) -> active = 1 AND name != replica_name, replica_is_active)))"
+                f" FROM system.replicas WHERE {_named(sql_name, 'table')}"
+            )
+            if not active:
+                return
+            statement += f" FROM {', '.join(sql_tokens.quote_string(name) for (name,) in active)}"
+        try:
+            self.client.execute(statement)
+        except ClickHouseError as error:
+            raise error.about(statement) from error
+
+    def copy_all(self, partitions: t.Iterable[Partition], warn: t.Callable[[str], None]) -> t.Iterator[int]:
+        """Copy what is left of partitions; the rows of each range when it is done.
+
+        :param warn: told of ranges of which views over the target may lack rows.
+        :raises ClickHouseError: also when the source has got rows meanwhile.
+        """
+        copied = False
+        for partition in partitions:
+            if partition.begun:
+                if self.finish(partition.begun):
+                    warn(
+                        f"{self.target.sql_name} had the rows of partition {partition.name} from second {partition.begun.begin} to "
+                        f"{partition.begun.end} already; compare what its materialized views have of this time"
+                    )
+                yield partition.begun.rows
+            for item in self.copy(partition):
+                copied = True
+                yield item.rows
+        if copied and rows_left(self.partitions()):
+            raise ClickHouseError(f"{self.source.sql_name} got rows while it was copied: stop what writes to it, and run it again")
 
     def finish(self, item: Range) -> bool:
         """End what an interrupted run has begun. Whether only its rows could be checked, not those of the views over the target."""
@@ -239,6 +382,8 @@ class TableCopy:
             self._insert(item)
             self._record(item, done=True)
             return False
+        if self.target.replicated:
+            self._sync(self.target.sql_name)
         wanted, found = self._rows_of(item)
         if found not in (0, wanted):
             raise ClickHouseError(

@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.table_copy import (
     HIGHEST,
     LOWEST,
+    Declared,
     Partition,
     Range,
     Table,
     copied_columns,
+    copy_problems,
+    deduplication_window,
+    missing_columns,
     split_ranges,
 )
 
 
 def table(**columns: str) -> Table:
     """A table with columns of one type; the value is the kind of default."""
-    return Table("d.t", "MergeTree", "id", {name: ("String", kind) for name, kind in columns.items()}, (0, 0.0))
+    return Table("d.t", "MergeTree", "id", {name: ("DateTime", kind) for name, kind in columns.items()}, (0, 0.0))
 
 
 def test_columns_that_the_source_computes_may_be_missing() -> None:
@@ -28,12 +33,52 @@ def test_columns_that_the_source_computes_may_be_missing() -> None:
     source = table(Body="", TimestampTime="DEFAULT", Pod="MATERIALIZED", Short="ALIAS", Extra="DEFAULT")
     target = table(Host="MATERIALIZED", Extra="", Body="", Own="DEFAULT", Short="")
     assert copied_columns(source, target) == ["Extra", "Body"]
+    assert missing_columns(source, target) == []
 
 
-def test_another_missing_column_is_refused() -> None:
-    """Its values would be lost."""
-    with pytest.raises(ClickHouseError, match="no column Added"):
-        copied_columns(table(Body="", Added=""), table(Body=""))
+DECLARED = Declared(("d", "s"), ("d", "t"), "Time")
+ROWS = table(Time="", Body="")
+REPLICATED = dataclasses.replace(ROWS, engine="ReplicatedMergeTree", replica="b")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "reasons"),
+    [
+        (ROWS, ROWS, []),
+        (ROWS, None, ["target: there is no table"]),
+        # Its values would be lost.
+        (table(Time="", Added=""), ROWS, ["target: d.t has no column Added, which d.t has"]),
+        (ROWS, table(Body=""), ["time_column: d.t has no column Time", "target: d.t has no column Time"]),
+        (dataclasses.replace(ROWS, engine="Distributed"), ROWS, ["source: d.t has engine Distributed"]),
+        (dataclasses.replace(REPLICATED, first_active="a"), ROWS, []),
+        # Otherwise no replica would copy, and all would say that they have nothing to do.
+        (REPLICATED, ROWS, ["source: d.t has no active replica"]),
+    ],
+)
+def test_copies_that_cannot_be_made_are_refused(source: Table, target: Table | None, reasons: list[str]) -> None:
+    """With the option that each reason is about."""
+    problems = copy_problems(DECLARED, source, target)
+    assert len(problems) == len(reasons)
+    assert [reason for problem, reason in zip(problems, reasons, strict=True) if not problem.startswith(reason)] == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "definition", "window"),
+    [
+        ("MergeTree", "MergeTree ORDER BY x SETTINGS index_granularity = 8192", (10, float("inf"))),
+        ("MergeTree", "MergeTree ORDER BY x SETTINGS non_replicated_deduplication_window = 2000", (2000, float("inf"))),
+        ("ReplicatedMergeTree", "ReplicatedMergeTree ORDER BY x SETTINGS replicated_deduplication_window = 5", (5, 3600.0)),
+        ("ReplicatedMergeTree", "ReplicatedMergeTree ORDER BY x SETTINGS replicated_deduplication_window_seconds = 60", (100, 60.0)),
+    ],
+)
+def test_how_long_a_table_remembers_blocks(engine: str, definition: str, window: tuple[int, float]) -> None:
+    """Its own settings, or the server's."""
+    defaults = {
+        "non_replicated_deduplication_window": "10",
+        "replicated_deduplication_window": "100",
+        "replicated_deduplication_window_seconds": "3600",
+    }
+    assert deduplication_window(engine, definition, defaults) == window
 
 
 @pytest.mark.parametrize(
