@@ -25,23 +25,23 @@ EACH_ROW_ONCE = [[2 * ROWS, 2 * ROWS, 0, 2 * ROWS - 1, 2 * ROWS]] * 2 + [[ROWS, 
 WINDOW = "replicated_deduplication_window = 2000"
 
 
-@pytest.fixture(scope="module", params=[REPLICA_PATHS, UUID_PATHS], ids=["names", "uuids"])
+@pytest.fixture
 def nodes(request: pytest.FixtureRequest) -> Iterator[list[ClickHouse]]:
-    """Replicas a and b of shard 1, and a of shard 2."""
+    """Replicas a and b of shard 1, and a of shard 2, with the tables that get rows."""
     with ZooKeeper() as zookeeper:
         started: list[ClickHouse] = []
         try:
             for shard, replica in (("1", "a"), ("1", "b"), ("2", "a")):
                 node = ClickHouse(request.param, zookeeper=zookeeper.address, macros={"shard": shard, "replica": replica})
                 started.append(node.__enter__())
+            create_targets(started)
             yield started
         finally:
             for node in started:
                 node.__exit__(None, None, None)
 
 
-@pytest.fixture(autouse=True)
-def targets(nodes: list[ClickHouse]) -> Iterator[None]:
+def create_targets(nodes: list[ClickHouse]) -> None:
     """Empty replicated tables for the rows, with a view that counts them."""
     for node in nodes:
         node.query("CREATE DATABASE old")
@@ -51,10 +51,6 @@ def targets(nodes: list[ClickHouse]) -> Iterator[None]:
             engine = f"ReplicatedMergeTree({path % name}) ORDER BY () SETTINGS {WINDOW}"
             node.query(f"CREATE TABLE new.{name} {columns} ENGINE = {engine}")
         node.query("CREATE MATERIALIZED VIEW new.counted_mv TO new.counted AS SELECT count() AS Rows FROM new.t")
-    yield
-    for node in nodes:
-        for database in ("new", "old"):
-            node.query(f"DROP DATABASE {database} SYNC")
 
 
 def fill(node: ClickHouse, first: int) -> None:
@@ -77,6 +73,7 @@ def copy_everywhere(nodes: list[ClickHouse]) -> list[int]:
     return [int(said["copied"]) for said in answers]
 
 
+@pytest.mark.parametrize("nodes", [REPLICA_PATHS], indirect=True, ids=["names"])
 def test_tables_of_single_servers_meet_in_replicated_ones(nodes: list[ClickHouse]) -> None:
     """Also when they have one UUID on all servers, as a statement ON CLUSTER gives them, and the same partitions and times."""
     uuid = nodes[0].query("SELECT generateUUIDv4()")
@@ -89,6 +86,7 @@ def test_tables_of_single_servers_meet_in_replicated_ones(nodes: list[ClickHouse
     assert copy_everywhere(nodes) == [0] * 3
 
 
+@pytest.mark.parametrize("nodes", [UUID_PATHS], indirect=True, ids=["uuids"])
 def test_another_replica_completes_what_a_killed_server_began(nodes: list[ClickHouse]) -> None:
     """Of a replicated source: one replica of each shard copies, and each row is there once."""
     engine = "ReplicatedMergeTree('/clickhouse/tables/{shard}/old/t', '{replica}')"
