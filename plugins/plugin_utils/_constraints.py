@@ -423,7 +423,8 @@ KINDS: dict[str, tuple[t.Callable[..., bool], str]] = {
     r"an end of an identifier": (_matches(r"[A-Za-z0-9_]{1,62}"), "letters, digits and '_'"),
     r"a collector instance": (
         _matches(r"(?=.{1,24}$)(gateway|node_agent|cluster_agent|prometheus_agent)(_[a-z0-9]+)*(?<!_relay)"),
-        "a mode, or a mode, '_' and lower-case letters, digits and '_', 24 characters at most, such as gateway_shop; not ending with _relay",
+        "a mode, or a mode, '_' and lower-case letters, digits and '_', 24 characters at most, such as gateway_shop; "
+        "not ending with _relay",
     ),
     r"a user name": (_matches(r"[A-Za-z_][A-Za-z0-9_.@-]{0,62}"), "letters, digits, '_', '.', '@' and '-', not beginning with a digit"),
     r"a group name": (_matches(r"[a-z_][a-z0-9_-]{0,31}"), "lower-case letters, digits, '_' and '-'"),

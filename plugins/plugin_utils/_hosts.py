@@ -149,7 +149,8 @@ def _queues(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]) ->
 def _queue(host: Host, end: str, file_system_bytes: int) -> tuple[str, int]:
     """The option that gives the size of a queue, and the size."""
     configured, hours, rate, percent = (f"otel_collector_{end}_queue_{what}" for what in ("bytes", "hours", "rate", "percent"))
-    size = collector_queue_bytes(*(host.number(name) or 0 for name in (configured, hours, rate, percent)), file_system_bytes)
+    given = [host.number(name) or 0 for name in (configured, hours, rate, percent)]
+    size = collector_queue_bytes(*[*given, file_system_bytes])
     return next((name for name in (hours, percent) if host.number(name)), configured), size
 
 

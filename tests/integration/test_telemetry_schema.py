@@ -211,7 +211,7 @@ def play(playbook: Playbook, tmp_path_factory: pytest.TempPathFactory) -> Play:
     return run
 
 
-def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]], **settings: int) -> None:
+def insert(node: ClickHouse, table: str, rows: list[dict[str, t.Any]], **settings: t.Any) -> None:
     """What the exporter sends: a column list, and rows in one block."""
     columns = ", ".join(f"`{column}`" for column in rows[0])
     node.query(
