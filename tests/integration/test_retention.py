@@ -1,11 +1,12 @@
 # GNU General Public License v3.0+ (see LICENSE)
 """Rows of the telemetry tables leave the disk when the retention says so, and the view C(retention) tells when they do not.
 
-One server with two volumes, and the role's tables without replication.
+One server with two volumes, and the role's tables without replication; and two replicas of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -17,9 +18,10 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.plugin_utils._retention import KINDS, view
 
-from tests.support.clickhouse import ClickHouse, until
+from tests.support.clickhouse import REPLICA_PATHS, ClickHouse, until
 from tests.support.connect import connection
 from tests.support.rendered import rendered
+from tests.support.zookeeper import ZooKeeper
 
 pytestmark = pytest.mark.integration
 
@@ -47,13 +49,13 @@ INSERTS = (
 )
 
 
-def converge(client: Client, retention: dict[str, Any], policy: str = "") -> list[str]:
+def converge(client: Client, retention: dict[str, Any], policy: str = "", *, replicated: bool = False) -> list[str]:
     """Make the tables as role telemetry_schema does; the statements that were needed."""
     objects = rendered(
         "telemetry_schema",
         "__telemetry_schema_objects",
         telemetry_schema_cluster="one",
-        telemetry_schema_replicated=False,
+        telemetry_schema_replicated=replicated,
         telemetry_schema_retention=retention,
         telemetry_schema_storage_policy=policy,
     )
@@ -112,6 +114,46 @@ def test_expired_rows_of_every_table_leave_the_disk(tables: ClickHouse) -> None:
     until("expired rows are gone", lambda: stored(tables) == fresh, 60)
     assert overdue(tables) == {}
     assert {table: tables.query(f"SELECT count() FROM otel.{table}") for table in TABLES} == dict.fromkeys(TABLES, "1")
+
+
+@pytest.fixture
+def replicas() -> Iterator[dict[ClickHouse, Client]]:
+    """Two servers that replicate the tables, without rows, and apply no TTL yet."""
+    with contextlib.ExitStack() as stack:
+        zookeeper = stack.enter_context(ZooKeeper())
+        nodes = {}
+        for name in "ab":
+            config, macros = REPLICA_PATHS + SERVER["config"], {"shard": "1", "replica": name}
+            node = stack.enter_context(ClickHouse(config, cluster="one", zookeeper=zookeeper.address, macros=macros))
+            nodes[node] = Client(connection(node.port))
+            stack.callback(nodes[node].close)
+            converge(nodes[node], {}, replicated=True)
+            node.query("SYSTEM STOP TTL MERGES")
+        yield nodes
+
+
+def test_expired_rows_leave_the_disks_of_both_replicas(replicas: dict[ClickHouse, Client]) -> None:
+    """Also when a retention is shortened, which each replica does for itself."""
+    first, second = replicas
+    for days in (500, 2):
+        insert(first, days)
+
+    def on_both(days: list[int]) -> bool:
+        return all(
+            {table: [age for _, age in parts] for table, parts in stored(node).items()} == dict.fromkeys(TABLES, days) for node in replicas
+        )
+
+    until("both have all rows", lambda: on_both([2, 500]), 60)
+    assert overdue(first) and overdue(first) == overdue(second)
+    for node in replicas:
+        node.query("SYSTEM START TTL MERGES")
+    until("expired rows are gone", lambda: on_both([2]), 60)
+    assert overdue(first) == overdue(second) == {}
+    shorter = dict.fromkeys(KINDS, {"keep": "36h"})
+    statements = [converge(client, shorter, replicated=True) for client in replicas.values()]
+    assert any(statements)
+    assert [converge(client, shorter, replicated=True) for client in replicas.values()] == [[], []]
+    until("rows of 2 days are gone", lambda: not any(stored(node) for node in replicas), 60)
 
 
 def test_query_of_playbook_verify(tables: ClickHouse) -> None:
