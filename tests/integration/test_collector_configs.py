@@ -205,7 +205,7 @@ def test_additions_keep_what_is_there(rendered: Rendered) -> None:
 
 def test_queues_take_a_share_of_the_file_system(rendered: Rendered) -> None:
     """A gateway's is divided by the number of shards, and a host with another disk has another size."""
-    share = {"otel_collector_gateway_queue_percent": 60, "__common_state": {"file_system_bytes": 300_000_000_000}}
+    share: dict[str, Any] = {"otel_collector_gateway_queue_percent": 60, "__common_state": {"file_system_bytes": 300_000_000_000}}
     assert rendered.render(("gateway",), {**CLUSTER, "gateway": ["gw1"]}, **share).returncode == 0
     sizes = {
         name: exporter["sending_queue"]["queue_size"]

@@ -63,18 +63,18 @@ class Rendered:
         subprocess.run(["openssl", "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)
 
     def render(
-        self, modes: tuple[str, ...], hosts: dict[str, list[str]], *, plays: str = "", check_program: bool = True, **variables: Any
+        self, modes: tuple[str, ...], hosts: dict[str, list[str]], *, plays: str = "", **variables: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run the role's checks and write its files, after further plays.
 
-        C(check_program=False) leaves out the check that the program accepts the configuration, which takes half of the time: for callers
-        that start the program with it.
+        The variable C(check_program=False) leaves out the check that the program accepts the configuration, which takes half of the
+        time: for callers that start the program with it.
         """
         (self.base / "play.yml").write_text(plays + "".join(PLAY.replace("MODE", mode) for mode in modes), encoding="utf-8")
         given = {
             "templates": str(TEMPLATES),
             "rendered": str(self.base),
-            "check_program": check_program,
+            "check_program": True,
             "otel_collector_program": str(self.program),
             "otel_collector_gateway_token": GATEWAY_TOKEN,
             "otel_collector_agent_token": AGENT_TOKEN,
