@@ -442,20 +442,16 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
-    connection_rules,
-    schema_spec,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import run
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, schema
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=schema_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=argument_specs.schema_spec(), supports_check_mode=True, **argument_specs.connection_rules())
     # Options that an object leaves out would be most of the result, in which Ansible shows how the module was called.
     module.params["objects"] = [
         {option: value for option, value in options.items() if value is not None} for options in module.params["objects"]
     ]
-    run(module, module.params["objects"])
+    schema.run(module, module.params["objects"])
 
 
 if __name__ == "__main__":

@@ -297,18 +297,14 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
-    connection_rules,
-    object_spec,
-    table_spec,
-)
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.schema import run
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, schema
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=table_spec(), supports_check_mode=True, required_one_of=[["name", "ddl"]], **connection_rules())
-    options = {option: module.params[option] for option in ("name", *object_spec())}
-    run(module, [{"kind": "table", **options}], where="")
+    rules = {"required_one_of": [["name", "ddl"]], **argument_specs.connection_rules()}
+    module = AnsibleModule(argument_spec=argument_specs.table_spec(), supports_check_mode=True, **rules)
+    options = {option: module.params[option] for option in ("name", *argument_specs.object_spec())}
+    schema.run(module, [{"kind": "table", **options}], where="")
 
 
 if __name__ == "__main__":

@@ -576,7 +576,7 @@ def test_external_clickhouse(run: Run, answer: bytes, code: int, message: str) -
 
 
 def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "HAS_CLICKHOUSE_CONNECT", False)
+    monkeypatch.setattr(client, "HAS_CLICKHOUSE_CONNECT", False)
     result = run([DATABASE])
     assert result["failed"]
     assert "Failed to import the required Python library (clickhouse-connect)" in result["msg"]

@@ -8,13 +8,13 @@ first change (C(rehearsal)), so that a command it refuses, or one that leads els
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 from dataclasses import dataclass, field
 
-from . import sql_clauses, sql_tokens
-from .argument_specs import DROP_COLUMN, MODIFY_LOSSY
-from .change import Change
+from . import argument_specs, sql_clauses, sql_tokens
+from . import change as planned
 
 _DEFAULTS = ("DEFAULT", "MATERIALIZED", "ALIAS", "EPHEMERAL")
 # Parts of a column behind its type, in the order in which the server writes them.
@@ -65,6 +65,7 @@ class Elements:
         return {**columns, **{(keyword, name): text for keyword, items in self.items.items() for name, text in items.items()}}
 
 
+@functools.lru_cache(maxsize=4096)
 def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""
     columns: dict[str, Column] = {}
@@ -100,7 +101,7 @@ def _parse_column(piece: str, tokens: t.Sequence[sql_tokens.Token]) -> Column:
     return Column(sql_tokens.unquote(tokens[0].text), piece, kind, parts)
 
 
-def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, *, materialize: bool = False) -> Change:
+def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, *, materialize: bool = False) -> planned.Change:
     """What leads from one table to another of the same C(name), quoted where it has to be. Both are clauses in the server's own words.
 
     With C(materialize) new indices and projections are also built for the parts that are there.
@@ -122,7 +123,7 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
     columns = _plan_columns(kept, new.columns, needs)
     gone = [column for name, column in old.columns.items() if name not in new.columns]
     lost = [column.name for column in gone if column.default_kind not in _UNSTORED]
-    needs += [(DROP_COLUMN, f"column {name} and its values would be dropped{_rename_hint(name, old, new)}") for name in lost]
+    needs += [(argument_specs.DROP_COLUMN, f"column {name} and its values would be dropped{_rename_hint(name, old, new)}") for name in lost]
     used = _computed_from(kept[name] for name in new.columns if name in kept)
     drops = {column.name: f"DROP COLUMN {sql_tokens.quote_name(column.name)}" for column in gone}
     below = {name.rpartition(".")[0] for name in new.columns if name not in old.columns}
@@ -138,7 +139,7 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
     later = [text for column, text in drops.items() if column in used]
     commands = [*dropped, *anew, *columns, *now, *added, *table]
     first = [command for command in commands if command not in now]
-    change = Change(
+    change = planned.Change(
         _alter_statements(name, earlier, commands, later),
         tuple(needs),
         tuple(impossible),
@@ -321,9 +322,9 @@ def _modify_command(old: Column, new: Column, place: str, needs: list[tuple[str,
         else:
             commands.append(f"MODIFY COLUMN {name} REMOVE {part}")
     if old.type != new.type and not is_lossless_cast(old.type, new.type):
-        needs.append((MODIFY_LOSSY, f"column {new.name} from {old.type} to {new.type} may lose values"))
+        needs.append((argument_specs.MODIFY_LOSSY, f"column {new.name} from {old.type} to {new.type} may lose values"))
     if new.default_kind in _UNSTORED and old.default_kind not in _UNSTORED:
-        needs.append((MODIFY_LOSSY, f"column {new.name} would no longer keep its values ({new.default_kind})"))
+        needs.append((argument_specs.MODIFY_LOSSY, f"column {new.name} would no longer keep its values ({new.default_kind})"))
     return commands
 
 

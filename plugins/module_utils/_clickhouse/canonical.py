@@ -7,12 +7,9 @@ from __future__ import annotations
 import random
 import typing as t
 
-from . import alter, create_statement, error_codes, sql_clauses, sql_tokens, temporary_objects
-from .client import ClickHouse, ClickHouseError
-from .declaration import Declared, Key
-from .observation import VIEWS, Canonical, Comparison, hidden_secrets
-from .references import find_references
-from .sql_functions import inline_calls
+from . import alter, create_statement, declaration, error_codes, references, sql_clauses, sql_functions, sql_tokens, temporary_objects
+from . import client as clickhouse
+from . import observation as observed
 
 # Answers to a declaration that needs what the same plan creates.
 _MISSING = {error_codes.UNKNOWN_TABLE, error_codes.UNKNOWN_DATABASE}
@@ -21,7 +18,9 @@ _MISSING_KINDS = {"function": error_codes.UNKNOWN_FUNCTION, "named_collection": 
 _OWN_COLUMNS = "_columns"
 
 
-def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.Sequence[Declared]) -> Canonical:
+def canonical_definitions(
+    client: clickhouse.ClickHouse, comparison: observed.Comparison, tried: t.Sequence[declaration.Declared]
+) -> observed.Canonical:
     """Have the server understand declarations, by making each one for a moment.
 
     C(tried) are tables, views, dictionaries and functions that are not yet as declared.
@@ -33,7 +32,7 @@ def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.S
         item.key: sql_clauses.split_clauses(comparison.have[item.key]) for item in tried if _differs_by_calls_only(comparison, item)
     }
     trials = _trial_statements(comparison, [item for item in tried if item.key not in definitions])
-    made: dict[str, Declared] = {}
+    made: dict[str, declaration.Declared] = {}
     with temporary_objects.TemporaryObjects(client) as temporary:
         refused = temporary.create_all({name: text for texts in trials.values() for name, text in texts.items()})
         for item in tried:
@@ -50,18 +49,22 @@ def canonical_definitions(client: ClickHouse, comparison: Comparison, tried: t.S
                 raise error.about(item.subject) from error
         texts = temporary.read_back([*made, *(name + _OWN_COLUMNS for name in made)]) if made else {}
     if len(texts) < len(made):
-        raise ClickHouseError(f"{client.connection.url} lost the session's temporary tables: address one server, no load balancer")
-    query_columns: dict[Key, str] = {}
+        raise clickhouse.ClickHouseError(
+            f"{client.connection.url} lost the session's temporary tables: address one server, no load balancer"
+        )
+    query_columns: dict[declaration.Key, str] = {}
     secrets: set[str] = set()
     for name, item in made.items():
         theirs = sql_clauses.split_clauses(texts[name])
-        secrets |= hidden_secrets(comparison.clauses[item.key], theirs)
+        secrets |= observed.hidden_secrets(comparison.clauses[item.key], theirs)
         query_columns[item.key] = sql_clauses.clause_text(theirs, "columns")
         definitions[item.key] = _understood(comparison, item, theirs, texts.get(name + _OWN_COLUMNS, ""))
-    return Canonical(definitions, query_columns, frozenset(secrets))
+    return observed.Canonical(definitions, query_columns, frozenset(secrets))
 
 
-def _understood(comparison: Comparison, item: Declared, theirs: list[sql_clauses.Clause], own_columns: str) -> list[sql_clauses.Clause]:
+def _understood(
+    comparison: observed.Comparison, item: declaration.Declared, theirs: list[sql_clauses.Clause], own_columns: str
+) -> list[sql_clauses.Clause]:
     """A declaration in the words that the server has found for it."""
     ours = comparison.clauses[item.key]
     if own_columns:
@@ -70,23 +73,25 @@ def _understood(comparison: Comparison, item: Declared, theirs: list[sql_clauses
     if item.key in comparison.have and item.kind == "table" and comparison.uses_changing(item.body):
         with_text, with_calls = (
             alter.restore_expressions(found, ours, comparison.uses_changing, spelt)
-            for spelt in (lambda text: inline_calls(text, comparison.functions), str)
+            for spelt in (lambda text: sql_functions.inline_calls(text, comparison.functions), str)
         )
         return with_text if comparison.is_as_declared(item, with_text) else with_calls
     return found
 
 
-def _differs_by_calls_only(comparison: Comparison, item: Declared) -> bool:
+def _differs_by_calls_only(comparison: observed.Comparison, item: declaration.Declared) -> bool:
     """Whether what is declared is what exists, but for calls of functions that are created or changed."""
     if item.key not in comparison.have or item.kind in ("dictionary", "function") or not comparison.uses_changing(item.body):
         return False
-    called = [sql_clauses.Clause(part.key, inline_calls(part.text, comparison.functions)) for part in comparison.clauses[item.key]]
+    called = [
+        sql_clauses.Clause(part.key, sql_functions.inline_calls(part.text, comparison.functions)) for part in comparison.clauses[item.key]
+    ]
     return comparison.is_as_declared(item, called)
 
 
-def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> dict[Key, dict[str, str]]:
+def _trial_statements(comparison: observed.Comparison, items: t.Sequence[declaration.Declared]) -> dict[declaration.Key, dict[str, str]]:
     """The statements that try each declaration, by the names of what they make; the first of them is read back."""
-    trials: dict[Key, dict[str, str]] = {}
+    trials: dict[declaration.Key, dict[str, str]] = {}
     attempt = random.getrandbits(32)
     altered = {item.key for item in items if item.key in comparison.have and not comparison.uses_changing(item.body)}
     for number, item in enumerate(items):
@@ -102,7 +107,7 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
         ):
             continue
         if comparison.uses_changing(item.body):
-            if item.kind in VIEWS:
+            if item.kind in observed.VIEWS:
                 continue
             # The part of it that the server can be shown before the functions and dictionaries of the plan are there.
             clauses = alter.remove_expressions(clauses, comparison.uses_changing) if exists else clauses
@@ -113,7 +118,9 @@ def _trial_statements(comparison: Comparison, items: t.Sequence[Declared]) -> di
     return trials
 
 
-def _with_planned_columns(comparison: Comparison, item: Declared, altered: t.Collection[Key]) -> list[sql_clauses.Clause]:
+def _with_planned_columns(
+    comparison: observed.Comparison, item: declaration.Declared, altered: t.Collection[declaration.Key]
+) -> list[sql_clauses.Clause]:
     """A table's declaration. In place of C(AS other) it has the columns of a table that the same plan alters.
 
     The server would copy the columns of today.
@@ -131,17 +138,17 @@ def _with_planned_columns(comparison: Comparison, item: Declared, altered: t.Col
     return [planned if part.key == "source" else part for part in clauses]
 
 
-def _codes_of_missing(comparison: Comparison, item: Declared) -> set[int]:
+def _codes_of_missing(comparison: observed.Comparison, item: declaration.Declared) -> set[int]:
     """Errors of a declaration that needs functions, named collections or dictionaries that the same plan creates."""
     missing = [other for other in comparison.present if other.key not in comparison.have]
     codes = {code for kind, code in _MISSING_KINDS.items() if kind in {other.kind for other in missing}}
     dictionaries = {other.key for other in missing if other.kind == "dictionary"}
-    if dictionaries & find_references(create_statement.Create(item.kind, item.database, item.name, item.body)):
+    if dictionaries & references.find_references(create_statement.Create(item.kind, item.database, item.name, item.body)):
         codes.add(error_codes.BAD_ARGUMENTS)
     return codes
 
 
-def _may_be_valid(comparison: Comparison, item: Declared, error: ClickHouseError) -> bool:
+def _may_be_valid(comparison: observed.Comparison, item: declaration.Declared, error: clickhouse.ClickHouseError) -> bool:
     """Whether a declaration that cannot be tried may be right all the same."""
     view = item.kind != "table"
     if view and error.code != error_codes.ACCESS_DENIED:

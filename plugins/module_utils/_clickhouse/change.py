@@ -8,12 +8,10 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation, Step
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import sql_secrets
-from .argument_specs import REBUILD
-from .client import ClickHouseError
-from .declaration import Key
+from . import argument_specs, declaration, sql_secrets
+from . import client as clickhouse
 
 # A second object beside the first, while one takes the other's place.
 REBUILD_SUFFIX = "__rebuild"
@@ -28,7 +26,7 @@ UNAVAILABLE = "nothing that is kept, but it is not there for a moment"
 _LOSE = ("EXCHANGE TABLES", "DROP TABLE", "DROP DATABASE", "DROP COLUMN", "ALTER TABLE")
 
 
-class Replan(ClickHouseError):
+class Replan(clickhouse.ClickHouseError):
     """Raised by an operation when another replica has done what was planned: read and plan again."""
 
 
@@ -55,12 +53,12 @@ class Change:
     source: str = ""
     renamed: t.Mapping[str, str] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
-    prepare: t.Mapping[str, Operation] = field(default_factory=dict)
-    cleanup: Operation | None = None
+    prepare: t.Mapping[str, _plan.Operation] = field(default_factory=dict)
+    cleanup: _plan.Operation | None = None
     create: str = ""
     halves: tuple[tuple[str, ...], ...] = ()
     last: int = 0
-    between: tuple[Key, ...] = ()
+    between: tuple[declaration.Key, ...] = ()
     lost: str = ""
 
     def in_halves(self) -> Change:
@@ -81,16 +79,16 @@ class Change:
         halves = ((*statements, *self.halves[0]), *self.halves[1:]) if self.halves else ()
         return dataclasses.replace(self, statements=(*statements, *self.statements), halves=halves)
 
-    def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[Step]:
+    def steps(self, target: tuple[str, ...], secrets: t.Collection[str]) -> list[_plan.Step]:
         """The statements as steps of a plan."""
         shown = self.shown or [sql_secrets.mask_secrets(text, secrets) for text in self.statements]
-        lost = "; ".join(filter(None, [*(reason for need, reason in self.needs if need != REBUILD), self.lost]))
+        lost = "; ".join(filter(None, [*(reason for need, reason in self.needs if need != argument_specs.REBUILD), self.lost]))
         loses = next((text for words in _LOSE for text in self.statements if words in text), "")
         return [
-            Step(target, text, visible, self.shared, self.prepare.get(text), self.cleanup, lost if text == loses else "")
+            _plan.Step(target, text, visible, self.shared, self.prepare.get(text), self.cleanup, lost if text == loses else "")
             for text, visible in zip(self.statements, shown)
         ]
 
 
 # What makes each object as declared that exists and differs.
-Changes = t.Mapping[Key, Change]
+Changes = t.Mapping[declaration.Key, Change]

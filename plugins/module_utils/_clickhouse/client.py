@@ -128,16 +128,16 @@ class Connection:
         same = {name: params[name] for name in ("secure", "validate_certs", "connect_timeout", "timeout")}
         login = {name: params[f"login_{name}"] for name in ("host", "user", "password", "database")}
         files: dict[str, t.Any] = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
-        settings: dict[str, str] = {}
+        session: dict[str, str] = {}
         if params["session_settings"]:
-            from .settings import settings_text
+            from . import settings
 
-            settings = settings_text(params["session_settings"], "session_settings")
+            session = settings.settings_text(params["session_settings"], "session_settings")
         return cls(
             **{**same, **login, **files},
             port=params["login_port"] or (8443 if params["secure"] else 8123),
             retries=params["retries"] if patient else 0,
-            settings=settings,
+            settings=session,
         )
 
     @property

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import typing as t
 
-from . import sql_clauses, sql_tokens
-from .argument_specs import CLAUSE_OPTIONS, KINDS
+from . import argument_specs, sql_clauses, sql_tokens
 
 # Kinds that belong to no database.
 GLOBAL_KINDS = ("function", "named_collection")
-KIND_KEYWORDS = {kind: kind.upper().replace("_", " ") for kind in KINDS if kind != "database"}
+KIND_KEYWORDS = {kind: kind.upper().replace("_", " ") for kind in argument_specs.KINDS if kind != "database"}
 _FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "("): "AS SELECT", ("CLONE", "AS"): "CLONE AS"}
 # Those that declare a table by options; the others are for every kind of object.
-TABLE_OPTIONS = ("columns", "indices", "projections", "constraints", "settings", *CLAUSE_OPTIONS)
+TABLE_OPTIONS = ("columns", "indices", "projections", "constraints", "settings", *argument_specs.CLAUSE_OPTIONS)
 
 Options = t.Mapping[str, t.Any]
 
@@ -139,7 +138,11 @@ def create_table(name: str, options: Options) -> str:
     for index, item in enumerate(options.get("projections") or ()):
         pieces.append(f"PROJECTION {sql_tokens.quote_name(item['name'])} ({_check_fragment(f'projections[{index}].query', item['query'])})")
     clauses = [f"ENGINE = {_check_fragment('engine', options['engine'])}"] if options.get("engine") else []
-    clauses += [f"{words} {_check_fragment(option, options[option])}" for option, words in CLAUSE_OPTIONS.items() if options.get(option)]
+    clauses += [
+        f"{words} {_check_fragment(option, options[option])}"
+        for option, words in argument_specs.CLAUSE_OPTIONS.items()
+        if options.get(option)
+    ]
     if options.get("settings"):
         clauses.append(
             "SETTINGS " + ", ".join(f"{_setting_name(name)} = {_setting_value(name, value)}" for name, value in options["settings"].items())

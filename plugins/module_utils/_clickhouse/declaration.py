@@ -10,9 +10,8 @@ import heapq
 import typing as t
 from dataclasses import dataclass, field
 
-from . import create_statement, sql_clauses, sql_secrets, sql_tokens
-from .client import ClickHouseError
-from .references import find_references
+from . import client as clickhouse
+from . import create_statement, references, sql_clauses, sql_secrets, sql_tokens
 
 Options = t.Mapping[str, t.Any]
 Key = tuple[str, str]
@@ -88,7 +87,7 @@ class Declared:
     def shown(self, secrets: t.Collection[str]) -> str:
         """The statement without secrets."""
         if self.kind == "named_collection":
-            return collection_text(self.name, create_statement.parse_collection(self.statement))
+            return collection_text(self.name, self.statement)
         return sql_secrets.mask_secrets(self.statement, secrets)
 
 
@@ -100,8 +99,9 @@ class Purge(t.NamedTuple):
     keep: tuple[str, ...] = ()
 
 
-def collection_text(name: str, entries: t.Mapping[str, tuple[str, str]]) -> str:
-    """A named collection in the server's own order of keys, its values hidden as the server hides them."""
+def collection_text(name: str, statement: str) -> str:
+    """A C(CREATE NAMED COLLECTION) in the server's own order of keys, its values hidden as the server hides them."""
+    entries = create_statement.parse_collection(statement)
     pieces = [
         f"{sql_tokens.quote_name(key)} = {sql_secrets.HIDDEN_LITERAL} {flag}".strip() for key, (_value, flag) in sorted(entries.items())
     ]
@@ -118,13 +118,13 @@ def declare(objects: t.Sequence[Options], database: str = "") -> list[Declared]:
         item = _declare_object(index, _qualify_options(options, database), database)
         other = declared.get(item.key)
         if other is not None:
-            raise ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
+            raise clickhouse.ClickHouseError(f"{item.label} is declared twice: objects[{other.index}] and objects[{index}]")
         declared[item.key] = item
     for item in declared.values():
         old = declared.get(item.renamed_from) if item.renamed_from else None
         if old is not None and not old.absent:
             where = f"{item.label} (objects[{item.index}].renamed_from)"
-            raise ClickHouseError(f"{where}: {old.label} is declared itself: objects[{old.index}]")
+            raise clickhouse.ClickHouseError(f"{where}: {old.label} is declared itself: objects[{old.index}]")
     return _creation_order(declared)
 
 
@@ -132,7 +132,7 @@ def declare_purge(entries: t.Sequence[Options]) -> list[Purge]:
     """Check the option C(purge)."""
     for index, entry in enumerate(entries):
         if entry["database"] in _SYSTEM or not entry["database"]:
-            raise ClickHouseError(f"purge[{index}].database: {entry['database']!r} is not for purging")
+            raise clickhouse.ClickHouseError(f"purge[{index}].database: {entry['database']!r} is not for purging")
     return [Purge(entry["database"], tuple(entry.get("names") or ("*",)), tuple(entry.get("keep") or ())) for entry in entries]
 
 
@@ -167,13 +167,13 @@ def _declare_object(index: int, options: Options, database: str) -> Declared:
         try:
             (options.get(option) or "").encode()
         except UnicodeEncodeError as error:
-            raise ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
+            raise clickhouse.ClickHouseError(f"{where}.{option} is not valid UTF-8 at character {error.start}") from error
     if options.get("state") == ABSENT:
         return _declare_absent(index, where, options)
     given = [option for option in create_statement.TABLE_OPTIONS if options.get(option) is not None]
     if given and (text is not None or kind not in (None, "table")):
         what = f"a {kind}" if kind not in (None, "table") else "a statement in ddl"
-        raise ClickHouseError(f"{where}.{given[0]} does not go with {what}")
+        raise clickhouse.ClickHouseError(f"{where}.{given[0]} does not go with {what}")
     if kind == "table" and text is None and name or given:
         return _declare_table_options(index, where, name, options)
     if text is None:
@@ -185,36 +185,36 @@ def _declare_database(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
     if kind != "database":
         what = f"a {kind} named {name}" if kind else f"{name!r}"
-        raise ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
+        raise clickhouse.ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
     if not name:
-        raise ClickHouseError(f"{where}.name is missing: a database is declared by its name")
+        raise clickhouse.ClickHouseError(f"{where}.name is missing: a database is declared by its name")
     for option in ("renamed_from", "renamed_columns", "materialize"):
         if options.get(option):
-            raise ClickHouseError(f"{where}.{option} does not go with kind=database")
+            raise clickhouse.ClickHouseError(f"{where}.{option} does not go with kind=database")
     return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
 
 
 def _declare_statement(index: int, where: str, options: Options, database: str) -> Declared:
     name, kind, text = options.get("name"), options.get("kind"), options["ddl"]
     if kind == "database":
-        raise ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
+        raise clickhouse.ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
     for option in ("engine", "comment"):
         if options.get(option) is not None:
-            raise ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
+            raise clickhouse.ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
     try:
         create = create_statement.parse_create(text, database)
         if create.kind == "named_collection":
             create_statement.parse_collection(text)
     except sql_tokens.DDLError as error:
         label = name or create_statement.created_name(text)
-        raise ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
+        raise clickhouse.ClickHouseError(f"{label + ' ' if label else ''}({where}.ddl): {error}") from error
     item = Declared(
         index, create.kind, create.database, create.name, create.body, where=f"{where}.ddl", **_rename_options(where, create.kind, options)
     )
     if name and name != item.label and (item.database, name) != (database, item.name):
-        raise ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
+        raise clickhouse.ClickHouseError(f"{where}.name is {name}, but the statement in {where}.ddl makes {item.label}")
     if kind and kind != item.kind:
-        raise ClickHouseError(f"{item.label} ({where}.kind): {kind} is declared, but the statement makes a {item.kind}")
+        raise clickhouse.ClickHouseError(f"{item.label} ({where}.kind): {kind} is declared, but the statement makes a {item.kind}")
     return item
 
 
@@ -222,15 +222,15 @@ def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]
     """The former names of an object and of its columns, and how it is altered."""
     old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
     if kind in create_statement.GLOBAL_KINDS and old:
-        raise ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
+        raise clickhouse.ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
     if kind != "table" and columns:
-        raise ClickHouseError(f"{where}.renamed_columns is for tables")
+        raise clickhouse.ClickHouseError(f"{where}.renamed_columns is for tables")
     if len(set(columns.values())) < len(columns):
-        raise ClickHouseError(f"{where}.renamed_columns: two columns have one former name")
+        raise clickhouse.ClickHouseError(f"{where}.renamed_columns: two columns have one former name")
     if not all(isinstance(word, str) and word for pair in columns.items() for word in pair):
-        raise ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
+        raise clickhouse.ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
     if kind != "table" and options.get("materialize"):
-        raise ClickHouseError(f"{where}.materialize is for tables")
+        raise clickhouse.ClickHouseError(f"{where}.materialize is for tables")
     former = _parse_parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
     return {"renamed_from": former and (former[0], former[1]), "renamed_columns": columns, "materialize": bool(options.get("materialize"))}
 
@@ -239,22 +239,22 @@ def _parse_parts(where: str, name: str, count: int, form: str) -> list[str]:
     try:
         parts = sql_tokens.parse_name(name)
     except sql_tokens.DDLError as error:
-        raise ClickHouseError(f"{where}: {error}") from error
+        raise clickhouse.ClickHouseError(f"{where}: {error}") from error
     if len(parts) != count:
-        raise ClickHouseError(f"{where} is {name}: {form}")
+        raise clickhouse.ClickHouseError(f"{where} is {name}: {form}")
     return parts
 
 
 def _declare_table_options(index: int, where: str, name: str | None, options: Options) -> Declared:
     if not name:
-        raise ClickHouseError(f"{where}.name is missing: a table is named database.name")
+        raise clickhouse.ClickHouseError(f"{where}.name is missing: a table is named database.name")
     if options.get("renamed_columns"):
-        raise ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
+        raise clickhouse.ClickHouseError(f"{where}.renamed_columns goes with a statement in ddl: say renamed_from of each of the columns")
     former = {column["name"]: column["renamed_from"] for column in options.get("columns") or () if column.get("renamed_from")}
     try:
         create = create_statement.parse_create(create_statement.create_table(name, options))
     except sql_tokens.DDLError as error:
-        raise ClickHouseError(f"{name}: {where}.{error}") from error
+        raise clickhouse.ClickHouseError(f"{name}: {where}.{error}") from error
     renames = _rename_options(where, create.kind, {**options, "renamed_columns": former})
     return Declared(index, create.kind, create.database, create.name, create.body, where=f"{where}.columns", **renames)
 
@@ -263,9 +263,9 @@ def _declare_absent(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
     alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *create_statement.TABLE_OPTIONS)
     for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
-        raise ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
+        raise clickhouse.ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
     if kind is None:
-        raise ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
+        raise clickhouse.ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
     single = kind == "database" or kind in create_statement.GLOBAL_KINDS
     parts = _parse_parts(f"{where}.name", str(name), 1 if single else 2, f"a {kind} is named {'name' if single else 'database.name'}")
     if single:
@@ -282,7 +282,7 @@ def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
         needs: set[Key] = set()
         if item.database and kind != "database" and not item.absent:
             create = create_statement.Create(item.kind, item.database, item.name, item.body)
-            needs = find_references(create) | {(item.database, "")}
+            needs = references.find_references(create) | {(item.database, "")}
             if kind == "table" and sql_clauses.parse_engine(item.body)[0] in _OVER_TABLES:
                 kind = "distributed"
         waits[key] = {need for need in needs if need in declared and need != key}
@@ -291,7 +291,7 @@ def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
     ordered = sort_by_needs(waits, ranks)
     if len(ordered) < len(declared):
         rest = sorted(declared[key].label for key in declared.keys() - set(ordered))
-        raise ClickHouseError(f"objects refer to each other in a circle: {', '.join(rest)}")
+        raise clickhouse.ClickHouseError(f"objects refer to each other in a circle: {', '.join(rest)}")
     return [declared[key] for key in ordered]
 
 

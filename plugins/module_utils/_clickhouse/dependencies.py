@@ -12,11 +12,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from . import alter, create_statement, object_changes, sql_clauses, sql_tokens
-from .change import Change, Changes
-from .declaration import Declared, Key, sort_by_needs
-from .observation import Observation
-from .references import find_references
+from . import alter, create_statement, declaration, object_changes, references, sql_clauses, sql_tokens
+from . import change as planned
+from . import observation as observed
 
 # Behind these words a FROM ends.
 _AFTER_FROM = frozenset(
@@ -31,7 +29,7 @@ Vertex = tuple[int, str]
 class TableName(t.NamedTuple):
     """Where a query names a table: the tokens from C(start) to C(end), and whether an alias could stand behind it."""
 
-    key: Key
+    key: declaration.Key
     start: int
     end: int
     aliased: bool
@@ -85,12 +83,14 @@ def named_columns(text: str) -> frozenset[str]:
     return frozenset(found | ({ALL} if "COLUMNS" in found or "columns" in found else set()))
 
 
-def referenced_objects(item: Declared, text: str, database: str, functions: t.Collection[Key]) -> frozenset[Key]:
+def referenced_objects(
+    item: declaration.Declared, text: str, database: str, functions: t.Collection[declaration.Key]
+) -> frozenset[declaration.Key]:
     """Objects that a definition refers to.
 
     C(text) is what follows the name; C(database) is the session's, C(functions) are those that are known.
     """
-    found = find_references(create_statement.Create(item.kind, database, item.name, text))
+    found = references.find_references(create_statement.Create(item.kind, database, item.name, text))
     found |= {name.key for name in table_names(text, database)}
     if item.kind == "dictionary":
         found |= dictionary_sources(text, database)
@@ -98,7 +98,7 @@ def referenced_objects(item: Declared, text: str, database: str, functions: t.Co
     return frozenset(found | {key for key in functions if key[1] in words})
 
 
-def dictionary_sources(text: str, database: str) -> set[Key]:
+def dictionary_sources(text: str, database: str) -> set[declaration.Key]:
     """Tables of the same server that a dictionary is loaded from."""
     tokens = sql_tokens.tokenize(text)
     for index, token in enumerate(tokens):
@@ -128,28 +128,30 @@ class Node:
     C(between): targets whose change stands between its halves.
     """
 
-    key: Key
-    needs: frozenset[Key] = frozenset()
-    used: frozenset[Key] = frozenset()
+    key: declaration.Key
+    needs: frozenset[declaration.Key] = frozenset()
+    used: frozenset[declaration.Key] = frozenset()
     names: frozenset[str] = frozenset()
     used_names: frozenset[str] = frozenset()
     adds: frozenset[str] = frozenset()
     removes: frozenset[str] = frozenset()
     splits: bool = False
-    former: Key | None = None
+    former: declaration.Key | None = None
     lazy: bool = False
     blocks: bool = False
     consumes: bool = False
-    between: frozenset[Key] = frozenset()
+    between: frozenset[declaration.Key] = frozenset()
 
 
-def change_nodes(items: t.Sequence[Declared], observation: Observation, changes: Changes) -> list[Node]:
+def change_nodes(items: t.Sequence[declaration.Declared], observation: observed.Observation, changes: planned.Changes) -> list[Node]:
     """What is created, changed or dropped, for C(order_changes)."""
     functions = [item.key for item in items if item.kind == "function"]
     return [change_node(item, observation, changes.get(item.key), functions) for item in items]
 
 
-def change_node(item: Declared, observation: Observation, change: Change | None, functions: t.Collection[Key]) -> Node:
+def change_node(
+    item: declaration.Declared, observation: observed.Observation, change: planned.Change | None, functions: t.Collection[declaration.Key]
+) -> Node:
     """An object that is created (C(change) is nothing), changed or dropped."""
     have, want = (side[item.key].text if item.key in side else "" for side in (observation.have, observation.want))
     want = "" if item.absent else want or item.statement
@@ -194,7 +196,7 @@ class Edge(t.NamedTuple):
     removes: bool
 
 
-def order_changes(nodes: t.Sequence[Node]) -> list[tuple[Key, str]]:
+def order_changes(nodes: t.Sequence[Node]) -> list[tuple[declaration.Key, str]]:
     """Keys with C(WHOLE), or C(FIRST) and C(LAST) of what is made in two halves; the given order where nothing else decides."""
     split = {number for number, node in enumerate(nodes) if node.between}
     dropped: set[Edge] = set()
@@ -251,7 +253,7 @@ def _sorted(nodes: t.Sequence[Node], split: t.Collection[int], edges: t.Sequence
     needs: dict[Vertex, set[Vertex]] = {vertex: set() for vertex in vertices}
     for edge in edges:
         needs[edge.after].add(edge.before)
-    ordered = sort_by_needs(needs, {(number, half): (number, half == LAST) for number, half in vertices})
+    ordered = declaration.sort_by_needs(needs, {(number, half): (number, half == LAST) for number, half in vertices})
     circle = set(vertices) - set(ordered)
     while True:  # what only waits for a circle is on none
         ends = circle - {edge.before for edge in edges if edge.after in circle}

@@ -13,26 +13,23 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import alter, dependencies, object_changes, sql_clauses, sql_tokens, temporary_objects
-from .change import REBUILD_SUFFIX, Change, Changes
-from .client import ClickHouseError
-from .declaration import Declared, Key
-from .observation import Observation
-from .references import view_target
-from .replica_definition import create_then_alter
+from . import alter, declaration, dependencies, object_changes, references, replica_definition, sql_clauses, sql_tokens, temporary_objects
+from . import change as planned
+from . import client as clickhouse
+from . import observation as observed
 
 # Definitions of tables after the renaming of columns, or why the server refuses that.
-RenamedTables = t.Mapping[Key, t.Union[list[sql_clauses.Clause], ClickHouseError]]
+RenamedTables = t.Mapping[declaration.Key, t.Union[list[sql_clauses.Clause], clickhouse.ClickHouseError]]
 
 
-def pending_renames(observation: Observation, item: Declared) -> dict[str, str]:
+def pending_renames(observation: observed.Observation, item: declaration.Declared) -> dict[str, str]:
     """Columns of a table (new names to former ones) that are still to be renamed."""
     have, want = (side[item.key].clauses for side in (observation.have, observation.want))
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     return {name: former for name, former in item.renamed_columns.items() if name in new and name not in old and former in old}
 
 
-def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Collection[str]) -> Changes:
+def plan_changes(observation: observed.Observation, renamed: RenamedTables, allow: t.Collection[str]) -> planned.Changes:
     """What makes each object as declared, each for itself.
 
     Replicated tables that are missing, and cannot be created as ZooKeeper has them, have no change: they are created as declared.
@@ -48,18 +45,20 @@ def plan_changes(observation: Observation, renamed: RenamedTables, allow: t.Coll
         else:
             made = _plan_object(observation, item, renamed.get(item.key))
             if item.key in observation.stored:
-                made = create_then_alter(observation.stored[item.key], made, allow)
+                made = replica_definition.create_then_alter(observation.stored[item.key], made, allow)
         if made is not None:
             found[item.key] = made
     return found
 
 
-def _plan_object(observation: Observation, item: Declared, renamed: list[sql_clauses.Clause] | ClickHouseError | None) -> Change:
+def _plan_object(
+    observation: observed.Observation, item: declaration.Declared, renamed: list[sql_clauses.Clause] | clickhouse.ClickHouseError | None
+) -> planned.Change:
     """From what exists to what is declared, behind renaming it and its columns."""
     have, want = (side[item.key].clauses for side in (observation.have, observation.want))
     columns = pending_renames(observation, item)
-    if isinstance(renamed, ClickHouseError):
-        rest = Change(impossible=(str(renamed),))
+    if isinstance(renamed, clickhouse.ClickHouseError):
+        rest = planned.Change(impossible=(str(renamed),))
     else:
         rest = object_changes.plan_change(item, have if renamed is None else renamed, want, observation.database_engine(item))
     if item.kind == "materialized_view" and not sql_clauses.clause_text(want, "to") and item.key in observation.query_columns:
@@ -68,7 +67,7 @@ def _plan_object(observation: Observation, item: Declared, renamed: list[sql_cla
         )
         if set(given) - set(own):
             more = ", ".join(name for name in given if name not in own)
-            rest = Change(impossible=(f"its query gives other columns than the view's own table has ({more})",))
+            rest = planned.Change(impossible=(f"its query gives other columns than the view's own table has ({more})",))
     if columns:
         rename = f"ALTER TABLE {item.sql_name} {alter.rename_commands(columns)}"
         rest = dataclasses.replace(
@@ -84,7 +83,7 @@ def _plan_object(observation: Observation, item: Declared, renamed: list[sql_cla
 
 
 def _halves_with_renames(
-    item: Declared, rest: Change, rename: str, aliases: t.Mapping[str, str], with_rows: bool
+    item: declaration.Declared, rest: planned.Change, rename: str, aliases: t.Mapping[str, str], with_rows: bool
 ) -> tuple[tuple[str, ...], ...]:
     """Between the halves, columns have both names: materialized views go on with the former ones until they are altered."""
     first, last = rest.halves or (rest.statements, ())
@@ -95,7 +94,7 @@ def _halves_with_renames(
     return (f"{rename}, {adds}", *first), (f"ALTER TABLE {item.sql_name} {drops}", *last)
 
 
-def split_changes(observation: Observation, changes: Changes) -> Changes:
+def split_changes(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """All changes, in two halves those between whose halves something that depends on them has to change."""
     have, want = ({key: definition.text for key, definition in side.items()} for side in (observation.have, observation.want))
     found = {**changes, **split_view_changes(observation.present, have, want, changes)}
@@ -105,16 +104,18 @@ def split_changes(observation: Observation, changes: Changes) -> Changes:
     return {**found, **{key: found[key].in_halves() for key in halved}}
 
 
-def existing_objects(observation: Observation, changes: Changes, kind: str) -> t.Iterator[tuple[Declared, Change | None, str]]:
+def existing_objects(
+    observation: observed.Observation, changes: planned.Changes, kind: str
+) -> t.Iterator[tuple[declaration.Declared, planned.Change | None, str]]:
     """Objects of a kind that exist under their declared names, each with its change and with what an interrupted run has left beside it."""
     for item in observation.tables:
         if item.kind == kind and item.key in observation.have and item.key not in observation.former:
             yield item, changes.get(item.key), observation.leftovers.get(item.key, "")
 
 
-def recreate_tables(observation: Observation, changes: Changes) -> Changes:
+def recreate_tables(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """Tables without rows that no ALTER makes as declared, and those that an earlier run has left beside their successor."""
-    found: dict[Key, Change] = {}
+    found: dict[declaration.Key, planned.Change] = {}
     for item, made, leftover in existing_objects(observation, changes, "table"):
         have, want = observation.have[item.key], observation.want[item.key]
         if (
@@ -126,32 +127,37 @@ def recreate_tables(observation: Observation, changes: Changes) -> Changes:
             made = found[item.key] = object_changes.plan_recreate(item, have.clauses, want.clauses, observation.database_engine(item))
         if leftover and object_changes.holds_no_rows(sql_clauses.split_clauses(leftover)):
             statements = object_changes.drop_statements(sql_clauses.engine_name(sql_clauses.split_clauses(leftover)), _leftover_name(item))
-            found[item.key] = (made or Change()).after(*statements)
+            found[item.key] = (made or planned.Change()).after(*statements)
     return found
 
 
-def drop_left_views(observation: Observation, changes: Changes) -> Changes:
+def drop_left_views(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """Materialized views beside which an interrupted run has left the one that it had replaced."""
     return {
-        item.key: (made or Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
+        item.key: (made or planned.Change()).after(f"DROP TABLE {_leftover_name(item)} SYNC")
         for item, made, leftover in existing_objects(observation, changes, "materialized_view")
         if leftover and sql_clauses.object_kind(leftover) == "materialized_view" and not (made is not None and made.create)
     }
 
 
-def _leftover_name(item: Declared) -> str:
-    return sql_tokens.qualify_name(item.database, item.name + REBUILD_SUFFIX)
+def _leftover_name(item: declaration.Declared) -> str:
+    return sql_tokens.qualify_name(item.database, item.name + planned.REBUILD_SUFFIX)
 
 
-def split_view_changes(items: t.Sequence[Declared], have: t.Mapping[Key, str], want: t.Mapping[Key, str], changes: Changes) -> Changes:
+def split_view_changes(
+    items: t.Sequence[declaration.Declared],
+    have: t.Mapping[declaration.Key, str],
+    want: t.Mapping[declaration.Key, str],
+    changes: planned.Changes,
+) -> planned.Changes:
     """Those changes of materialized views that are made in two halves, around the change of their targets."""
-    found: dict[Key, Change] = {}
+    found: dict[declaration.Key, planned.Change] = {}
     for item in items:
         change = changes.get(item.key)
         if item.kind != "materialized_view" or change is None or change.impossible or item.key not in have:
             continue
         before, after = (sql_clauses.split_clauses(side[item.key]) for side in (have, want))
-        target = view_target(after)
+        target = references.view_target(after)
         renamed = changes[target].renamed if target in changes else {}
         old, new = (query_output_columns(sql_clauses.clause_text(side, "select")) for side in (before, after))
         both = {name: former for name, former in renamed.items() if name in new and former in old and former not in new}

@@ -11,12 +11,11 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan, Step
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
 from . import alter, sql_clauses, sql_tokens
-from .client import ClickHouse, ServerError
-from .observation import Observation
-from .server_state import quoted_keys
+from . import client as clickhouse
+from . import observation as observed
 
 INSTANT = "instant"
 # Files of parts are linked, renamed or removed.
@@ -68,7 +67,7 @@ def rewritten_columns(have: str, want: str) -> list[str]:
     return [name for name in kept if old[name].type != new[name].type or ttls[name] not in (None, old[name].parts.get("TTL"))]
 
 
-def add_effects(client: ClickHouse, plan: Plan, observation: Observation) -> Plan:
+def add_effects(client: clickhouse.ClickHouse, plan: _plan.Plan, observation: observed.Observation) -> _plan.Plan:
     """The plan, with what each statement does to rows that are there, and how many rows and bytes these are by the server's own figures."""
     effects: dict[int, Effect] = {}
     for number, step in enumerate(plan.steps):
@@ -82,7 +81,7 @@ def add_effects(client: ClickHouse, plan: Plan, observation: Observation) -> Pla
     return dataclasses.replace(plan, steps=tuple(steps))
 
 
-def _with_effect(step: Step, made: Effect, size: tuple[int, int, dict[str, int]] | None) -> Step:
+def _with_effect(step: _plan.Step, made: Effect, size: tuple[int, int, dict[str, int]] | None) -> _plan.Step:
     if made.kind == INSTANT or size is None:
         return dataclasses.replace(step, effect=made.kind)
     rows, whole, columns = size
@@ -92,16 +91,18 @@ def _with_effect(step: Step, made: Effect, size: tuple[int, int, dict[str, int]]
     return dataclasses.replace(step, effect=made.kind, rows=rows, bytes=0 if made.kind == MUTATION else taken)
 
 
-def _table_sizes(client: ClickHouse, keys: t.Collection[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[int, int, dict[str, int]]]:
+def _table_sizes(
+    client: clickhouse.ClickHouse, keys: t.Collection[tuple[str, ...]]
+) -> dict[tuple[str, ...], tuple[int, int, dict[str, int]]]:
     """Rows and compressed bytes of tables, and bytes of their columns. Nothing where the user may not ask."""
-    pairs = quoted_keys(sorted(keys))
+    pairs = sql_tokens.quoted_keys(sorted(keys))
     try:
         tables = client.rows(
             f"SELECT database, name, ifNull(total_rows, 0), ifNull(total_bytes, 0) FROM system.tables WHERE (database, name) IN ({pairs})"
         )
         query = f"SELECT database, table, name, data_compressed_bytes FROM system.columns WHERE (database, table) IN ({pairs})"
         columns = client.rows(query)
-    except ServerError:
+    except clickhouse.ServerError:
         return {}
     found: dict[tuple[str, ...], tuple[int, int, dict[str, int]]] = {}
     for database, name, rows, size in tables:

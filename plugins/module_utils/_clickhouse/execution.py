@@ -13,13 +13,12 @@ import random
 import time
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Operation, Plan, Step
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import error_codes, sql_secrets
-from .change import Replan
-from .client import ClickHouse, ClickHouseError, ConnectionFailed
-from .declaration import Declared
-from .observation import Observation
+from . import change as planned
+from . import client as clickhouse
+from . import declaration, error_codes, sql_secrets
+from . import observation as observed
 
 # Answers that mean "somebody else is changing it": already there, gone meanwhile, being created, a peer's ALTER, a peer's
 # definition in ZooKeeper that is ahead. Read again, plan again.
@@ -39,12 +38,12 @@ _WITHOUT_TRACE = ("SYSTEM ", "OPTIMIZE ", "INSERT ", "DROP TABLE IF EXISTS ", "C
 
 
 def execute(
-    client: ClickHouse,
-    want: t.Sequence[Declared],
-    first: tuple[Plan, Observation],
-    read_and_plan: t.Callable[[], tuple[Plan, Observation]],
-    finish: t.Callable[[Plan, Observation], Plan],
-) -> Plan:
+    client: clickhouse.ClickHouse,
+    want: t.Sequence[declaration.Declared],
+    first: tuple[_plan.Plan, observed.Observation],
+    read_and_plan: t.Callable[[], tuple[_plan.Plan, observed.Observation]],
+    finish: t.Callable[[_plan.Plan, observed.Observation], _plan.Plan],
+) -> _plan.Plan:
     """Execute a plan, and those that are made after it, until one needs no more. Returns what was done, as one plan.
 
     C(first) is the plan and what it was made from. C(read_and_plan) makes the next one, C(finish) prepares that for execution.
@@ -62,7 +61,7 @@ def execute(
             plan, observation = read_and_plan()
             run.look_up_unanswered(plan, observation)
             plan = finish(plan, observation)
-        except ClickHouseError as error:
+        except clickhouse.ClickHouseError as error:
             raise run.stopped(error) from error
     return run.reported(plan)
 
@@ -70,18 +69,18 @@ def execute(
 class Execution:
     """What was executed so far, on the way to what is declared, and what may have been when the connection broke."""
 
-    def __init__(self, client: ClickHouse, items: t.Iterable[Declared]) -> None:
+    def __init__(self, client: clickhouse.ClickHouse, items: t.Iterable[declaration.Declared]) -> None:
         self.client = client
-        self.items: dict[tuple[str, ...], Declared] = {item.key: item for item in items}
-        self.done: list[tuple[Step, ObjectState]] = []
-        self.uncertain: list[Step] = []
+        self.items: dict[tuple[str, ...], declaration.Declared] = {item.key: item for item in items}
+        self.done: list[tuple[_plan.Step, _plan.ObjectState]] = []
+        self.uncertain: list[_plan.Step] = []
         # The statement whose answer was lost, and those that were to follow it on the same object.
-        self.unanswered: tuple[Step, tuple[Step, ...]] | None = None
+        self.unanswered: tuple[_plan.Step, tuple[_plan.Step, ...]] | None = None
         self.left = ""
         self.attempts = 0
         self.deadline = time.monotonic() + client.connection.timeout
 
-    def execute(self, plan: Plan, observation: Observation) -> bool:
+    def execute(self, plan: _plan.Plan, observation: observed.Observation) -> bool:
         """Execute a plan. False where it is to be read and planned again; raises C(ClickHouseError) where that is of no use."""
         self.attempts += 1
         states = {state.key: state for state in plan.objects}
@@ -97,8 +96,8 @@ class Execution:
                 self.done.append((step, states[step.target]))
                 if step.target == (self.client.connection.database, ""):
                     self.client.leave_database() if self.items[step.target].absent else self.client.use_database()
-            except ClickHouseError as error:
-                if sending and isinstance(error, ConnectionFailed):
+            except clickhouse.ClickHouseError as error:
+                if sending and isinstance(error, clickhouse.ConnectionFailed):
                     self.unanswered = (step, tuple(later for later in plan.steps[position + 1 :] if later.target == step.target))
                 self.left = f"{len(plan.steps) - position} of {len(plan.steps)} statements left"
                 if self._may_repeat(step, error):
@@ -108,34 +107,36 @@ class Execution:
                 raise self._with_advice(step, error, still) from error
         return True
 
-    def _do(self, operation: Operation, execute_more: t.Callable[[str], None]) -> str:
+    def _do(self, operation: _plan.Operation, execute_more: t.Callable[[str], None]) -> str:
         """Do what a step asks for beside its statement. Returns what the operation says; raises what it raises."""
-        from .rebuild_operations import OPERATIONS
+        from . import rebuild_operations
 
-        return OPERATIONS[operation.name](self.client, execute_more, *operation.arguments) or ""
+        return rebuild_operations.OPERATIONS[operation.name](self.client, execute_more, *operation.arguments) or ""
 
-    def _reporting_execute(self, state: ObjectState, secrets: t.Collection[str]) -> t.Callable[[str], None]:
+    def _reporting_execute(self, state: _plan.ObjectState, secrets: t.Collection[str]) -> t.Callable[[str], None]:
         """What executes and reports more statements for an object than those that were planned."""
 
         def execute_more(statement: str) -> None:
-            step = Step(state.key, statement, sql_secrets.mask_secrets(statement, secrets))
+            step = _plan.Step(state.key, statement, sql_secrets.mask_secrets(statement, secrets))
             try:
                 self.client.execute(statement)
-            except ConnectionFailed:
+            except clickhouse.ConnectionFailed:
                 self.uncertain.append(step)
                 raise
             self.done.append((step, state))
 
         return execute_more
 
-    def _may_repeat(self, step: Step, error: ClickHouseError) -> bool:
+    def _may_repeat(self, step: _plan.Step, error: clickhouse.ClickHouseError) -> bool:
         """Whether to read and plan again: the connection broke, somebody else is changing it, or a replica is coming back."""
         if step.shared and error.code == error_codes.TABLE_IS_READ_ONLY:
             return time.monotonic() < self.deadline
-        contested = isinstance(error, Replan) or error.code in _CONTESTED or (step.shared and error.code != error_codes.ACCESS_DENIED)
-        return (isinstance(error, ConnectionFailed) or contested) and self.attempts < _ATTEMPTS
+        contested = (
+            isinstance(error, planned.Replan) or error.code in _CONTESTED or (step.shared and error.code != error_codes.ACCESS_DENIED)
+        )
+        return (isinstance(error, clickhouse.ConnectionFailed) or contested) and self.attempts < _ATTEMPTS
 
-    def look_up_unanswered(self, plan: Plan, observation: Observation) -> None:
+    def look_up_unanswered(self, plan: _plan.Plan, observation: observed.Observation) -> None:
         """Whether the statement ran whose answer was lost, by what is planned for its object now."""
         self.items.update({item.key: item for item in observation.purged})
         if self.unanswered is None:
@@ -143,7 +144,7 @@ class Execution:
         (step, following), self.unanswered = self.unanswered, None
         state = next(state for state in plan.objects if state.key == step.target)
         now = tuple(other for other in plan.steps if other.target == step.target)
-        ran = None if state.status == DRIFTED else _has_run(step, following, now, self.items[step.target], observation)
+        ran = None if state.status == _plan.DRIFTED else _has_run(step, following, now, self.items[step.target], observation)
         if ran:
             self.done.append((step, state))
         elif ran is None:
@@ -153,22 +154,22 @@ class Execution:
         """Nobody can be asked any more whether the statement ran whose answer was lost."""
         self.uncertain += [self.unanswered[0]] if self.unanswered is not None else []
 
-    def stopped(self, error: ClickHouseError) -> ClickHouseError:
+    def stopped(self, error: clickhouse.ClickHouseError) -> clickhouse.ClickHouseError:
         """The error of what was asked before the next statement, with what was executed before."""
         self._report_unanswered()
         return self._lost_connection(error, "") if self.done or self.uncertain else error
 
-    def _lost_connection(self, error: ClickHouseError, still: str) -> ClickHouseError:
+    def _lost_connection(self, error: clickhouse.ClickHouseError, still: str) -> clickhouse.ClickHouseError:
         """The error of a server that has gone, with the statement that it may have executed."""
         if self.unanswered is None:
             return self._with_history(error, f"{len(self.done)} statements were executed{still}")
         message = f"{error}; whether its statement ran is not known; {self.left}, run it again"
         return self._with_history(type(error)(message, error.code), self.items[self.unanswered[0].target].subject + still)
 
-    def _with_advice(self, step: Step, error: ClickHouseError, still: str) -> ClickHouseError:
+    def _with_advice(self, step: _plan.Step, error: clickhouse.ClickHouseError, still: str) -> clickhouse.ClickHouseError:
         """The error of a statement, with the object that it is about, what was executed before, and what to do."""
         item = self.items[step.target]
-        if isinstance(error, ConnectionFailed):
+        if isinstance(error, clickhouse.ConnectionFailed):
             return self._lost_connection(error, still)
         where = item.subject + still
         if error.code in _PEERS_DIFFER:
@@ -185,10 +186,10 @@ class Execution:
             )
         return self._with_history(error, where)
 
-    def _with_history(self, error: ClickHouseError, where: str) -> ClickHouseError:
+    def _with_history(self, error: clickhouse.ClickHouseError, where: str) -> clickhouse.ClickHouseError:
         return error.about(where, [step.shown for step, _state in self.done], [step.shown for step in self.uncertain])
 
-    def reported(self, plan: Plan) -> Plan:
+    def reported(self, plan: _plan.Plan) -> _plan.Plan:
         """The plan as seen from the start of the run: what was done on the way is reported as it was then."""
         states = {state.key: state for _step, state in reversed(self.done)}
         return dataclasses.replace(
@@ -199,7 +200,13 @@ class Execution:
         )
 
 
-def _has_run(step: Step, following: tuple[Step, ...], now: tuple[Step, ...], item: Declared, observation: Observation) -> bool | None:
+def _has_run(
+    step: _plan.Step,
+    following: tuple[_plan.Step, ...],
+    now: tuple[_plan.Step, ...],
+    item: declaration.Declared,
+    observation: observed.Observation,
+) -> bool | None:
     """Whether a statement ran; None where that cannot be known. Pure.
 
     C(following) were to follow it on the same object, C(now) are planned for the object since.

@@ -9,12 +9,10 @@ import hashlib
 import platform
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Plan
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import create_statement, sql_tokens
-from .client import ClickHouse, ClickHouseError
-from .declaration import Declared, declare
-from .server_state import quoted_keys, quoted_list
+from . import client as clickhouse
+from . import create_statement, declaration, sql_tokens
 
 TABLE = "schema_history"
 _COLUMNS = (
@@ -23,28 +21,29 @@ _COLUMNS = (
 )
 
 
-def history_table(database: str) -> Declared:
+def history_table(database: str) -> declaration.Declared:
     """The table C(schema_history) of a database, as every other object is declared. Each node has its own."""
     name = sql_tokens.qualify_name(database, TABLE)
-    (item,) = declare([{"ddl": f"CREATE TABLE {name} ({_COLUMNS}) ENGINE = MergeTree ORDER BY at"}])
+    (item,) = declaration.declare([{"ddl": f"CREATE TABLE {name} ({_COLUMNS}) ENGINE = MergeTree ORDER BY at"}])
     return dataclasses.replace(item, where="history")
 
 
-def declaration_checksum(want: t.Sequence[Declared], secrets: t.Collection[str]) -> str:
+def declaration_checksum(want: t.Sequence[declaration.Declared], secrets: t.Collection[str]) -> str:
     """SHA-256 over what is declared, in any order and without secrets: equal declarations have equal ones on every node."""
     lines = sorted(f"{'absent' if item.absent else 'present'} {item.kind} {item.label} {item.shown(secrets)}" for item in want)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def record_run(client: ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
+def record_run(client: clickhouse.ClickHouse, database: str, version: str, statements: t.Sequence[str], error: str = "") -> None:
     """Write down what a run has executed; C(statements) are without secrets."""
+    run = sql_tokens.quoted_list((platform.node(), version))
     client.execute(
         f"INSERT INTO {sql_tokens.qualify_name(database, TABLE)} (run_on, checksum, statements, error)"
-        f" VALUES ({quoted_list((platform.node(), version))}, [{quoted_list(statements)}], {sql_tokens.quote_string(error)})"
+        f" VALUES ({run}, [{sql_tokens.quoted_list(statements)}], {sql_tokens.quote_string(error)})"
     )
 
 
-def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
+def add_peer_differences(client: clickhouse.ClickHouse, cluster: str, plan: _plan.Plan) -> _plan.Plan:
     """The plan, with the names of the cluster's nodes that have another definition of what drifted than this node has.
 
     Of tables, views and dictionaries; databases, functions and named collections are not compared.
@@ -57,14 +56,14 @@ def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     if not nodes:
         reason = f"cluster {cluster} is not in system.clusters of this server"
         return _add_reasons(plan, dict.fromkeys((state.key for state in asked), reason))
-    keys = quoted_keys(state.key for state in asked)
+    keys = sql_tokens.quoted_keys(state.key for state in asked)
     query = (
         "SELECT _shard_num, database, name, create_table_query"
         f" FROM clusterAllReplicas({quoted}, system.tables) WHERE (database, name) IN ({keys}) SETTINGS skip_unavailable_shards = 1"
     )
     try:
         rows = client.rows(query)
-    except ClickHouseError as error:
+    except clickhouse.ClickHouseError as error:
         # The drift itself is what matters, and is told as well.
         reason = f"the nodes of cluster {cluster} could not be asked: {error}"
         return _add_reasons(plan, dict.fromkeys((state.key for state in asked), reason))
@@ -77,7 +76,7 @@ def add_peer_differences(client: ClickHouse, cluster: str, plan: Plan) -> Plan:
     return _add_reasons(plan, reasons)
 
 
-def _add_reasons(plan: Plan, reasons: t.Mapping[tuple[str, ...], str]) -> Plan:
+def _add_reasons(plan: _plan.Plan, reasons: t.Mapping[tuple[str, ...], str]) -> _plan.Plan:
     """The plan, with something added to the reasons of objects, by key."""
     states = [
         dataclasses.replace(state, reason=f"{state.reason}; {reasons[state.key]}") if state.key in reasons else state

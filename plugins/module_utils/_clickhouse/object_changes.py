@@ -13,10 +13,8 @@ import dataclasses
 import re
 import typing as t
 
-from . import alter, create_statement, sql_clauses, sql_secrets, sql_tokens
-from .argument_specs import DROP_TABLE
-from .change import REBUILD_SUFFIX, UNAVAILABLE, Change
-from .declaration import Declared
+from . import alter, argument_specs, create_statement, declaration, sql_clauses, sql_secrets, sql_tokens
+from . import change as planned
 
 # What is text to the server, and is replaced as a whole.
 _REPLACED = ("view", "dictionary", "function")
@@ -46,7 +44,9 @@ _OTHER_DATABASES = {
 _ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
 
 
-def plan_change(item: Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], database_engine: str = "Atomic") -> Change:
+def plan_change(
+    item: declaration.Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], database_engine: str = "Atomic"
+) -> planned.Change:
     """From what exists to what is declared, both under the declared name. C(database_engine) is that of the object's database."""
     differing = {
         part.key
@@ -55,38 +55,40 @@ def plan_change(item: Declared, have: list[sql_clauses.Clause], want: list[sql_c
         if sql_clauses.clause_text(have, part.key) != sql_clauses.clause_text(want, part.key)
     }
     if not differing:
-        return Change()
+        return planned.Change()
     comment = sql_clauses.clause_text(want, "comment") or "COMMENT ''"
     if "head" in differing:
-        return Change(impossible=("another kind of object has this name",))
+        return planned.Change(impossible=("another kind of object has this name",))
     if item.kind == "database":
         return _plan_database(item, have, differing, comment)
     if item.kind in _REPLACED:
         replace = item.create_statement_as(sql_clauses.join_clauses(want)).replace("CREATE ", "CREATE OR REPLACE ", 1)
-        return Change((replace,), halves=((_keep_dropped_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ())
+        return planned.Change(
+            (replace,), halves=((_keep_dropped_attributes(item, have, want),), (replace,)) if item.kind == "dictionary" else ()
+        )
     if item.kind == "materialized_view":
         return _plan_materialized_view(item, have, want, differing, comment)
     if holds_no_rows(have) and not is_alterable(have, differing):
         return plan_recreate(item, have, want, database_engine)
     if sql_secrets.HIDDEN_LITERAL in sql_clauses.join_clauses(want):
-        return Change(impossible=("it holds a secret that the server does not show",))
+        return planned.Change(impossible=("it holds a secret that the server does not show",))
     made = alter.plan_alter(item.sql_name, have, want, materialize=item.materialize)
-    return made if made.statements or made.impossible else Change(impossible=("no ALTER makes this difference",))
+    return made if made.statements or made.impossible else planned.Change(impossible=("no ALTER makes this difference",))
 
 
-def _plan_database(item: Declared, have: list[sql_clauses.Clause], differing: set[str], comment: str) -> Change:
+def _plan_database(item: declaration.Declared, have: list[sql_clauses.Clause], differing: set[str], comment: str) -> planned.Change:
     """ALTER for the comment; with another engine it is dropped and created where its tables are elsewhere."""
     if differing == {"comment"}:
-        return Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
+        return planned.Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
     name = sql_clauses.clause_text(have, "engine").partition("= ")[2].partition("(")[0].strip()
     if name in _EXTERNAL_DATABASES:
-        return Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
+        return planned.Change((f"DROP DATABASE {item.sql_name} SYNC", item.statement), lost=planned.UNAVAILABLE)
     why = _OTHER_DATABASES.get(name, "its tables would be dropped")
     reason = f"its engine cannot be altered, and one of the engine {name} is not dropped for another: {why}. Drop it first (state: absent)"
-    return Change(impossible=(reason,))
+    return planned.Change(impossible=(reason,))
 
 
-def _keep_dropped_attributes(item: Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> str:
+def _keep_dropped_attributes(item: declaration.Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> str:
     """The statement that makes a dictionary as declared, but with the attributes that it has and shall lose."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     body = item.statement
@@ -97,8 +99,8 @@ def _keep_dropped_attributes(item: Declared, have: sql_clauses.Clauses, want: sq
 
 
 def _plan_materialized_view(
-    item: Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], differing: set[str], comment: str
-) -> Change:
+    item: declaration.Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], differing: set[str], comment: str
+) -> planned.Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
     With another target the new view writes to it before the old one is gone, with the same target rows would be written twice. A
@@ -116,25 +118,27 @@ def _plan_materialized_view(
             statements.append(f"MODIFY {sql_clauses.clause_text(want, 'definer')} {sql_clauses.clause_text(want, 'security')}".strip())
         if "comment" in differing:
             statements.append(f"MODIFY {comment}")
-        return Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
+        return planned.Change(tuple(f"ALTER TABLE {item.sql_name} {statement}" for statement in statements))
     if not (sql_clauses.clause_text(have, "to") and sql_clauses.clause_text(want, "to")):
         rest = ", ".join(sorted(differing))
-        return Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
+        return planned.Change(impossible=(f"cannot be altered: {rest}. Drop the view and its rows (state: absent), then create it again",))
     if refresh or other:
-        return Change((f"DROP TABLE {item.sql_name} SYNC", item.statement), lost=UNAVAILABLE)
+        return planned.Change((f"DROP TABLE {item.sql_name} SYNC", item.statement), lost=planned.UNAVAILABLE)
     if "to" not in differing:
-        return Change(impossible=(f"cannot be altered: {', '.join(sorted(differing - _ALTERED))}",))
-    beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
-    return Change((beside.statement, f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}", f"DROP TABLE {beside.sql_name} SYNC"))
+        return planned.Change(impossible=(f"cannot be altered: {', '.join(sorted(differing - _ALTERED))}",))
+    beside = dataclasses.replace(item, name=item.name + planned.REBUILD_SUFFIX)
+    return planned.Change(
+        (beside.statement, f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}", f"DROP TABLE {beside.sql_name} SYNC")
+    )
 
 
-def plan_collection_change(item: Declared, have: str) -> Change | None:
+def plan_collection_change(item: declaration.Declared, have: str) -> planned.Change | None:
     """From one named collection to another, by key, and by value as far as the server shows values; nothing where they are the same.
 
     C(have) is its statement, which is empty where the server's configuration has it.
     """
     if not have:
-        return Change(impossible=("it is defined in the server's configuration",))
+        return planned.Change(impossible=("it is defined in the server's configuration",))
     before, after = create_statement.parse_collection(have), create_statement.parse_collection(item.statement)
     changed = {key: entry for key, entry in after.items() if not _same_entry(before.get(key), entry)}
     gone = [key for key in before if key not in after]
@@ -147,7 +151,7 @@ def plan_collection_change(item: Declared, have: str) -> Change | None:
         words = [f"SET {', '.join(sets)}"] if sets else []
         words += [f"DELETE {', '.join(map(sql_tokens.quote_name, gone))}"] if gone else []
         texts.append(f"ALTER NAMED COLLECTION {item.sql_name} {' '.join(words)}")
-    return Change((texts[0],), shown=(texts[1],)) if changed or gone else None
+    return planned.Change((texts[0],), shown=(texts[1],)) if changed or gone else None
 
 
 def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
@@ -157,7 +161,9 @@ def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
     return have[0] == sql_secrets.HIDDEN_LITERAL or sql_tokens.unquote(have[0]) == sql_tokens.unquote(want[0])
 
 
-def plan_rename(item: Declared, former: str, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], rest: Change) -> Change:
+def plan_rename(
+    item: declaration.Declared, former: str, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], rest: planned.Change
+) -> planned.Change:
     """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
     if (
         sql_clauses.is_replicated(have)
@@ -167,22 +173,24 @@ def plan_rename(item: Declared, former: str, have: list[sql_clauses.Clause], wan
         # A replica made later would take the path that goes with the new name, and be alone there.
         path = ", ".join(sql_clauses.replica_path(sql_clauses.table_engine(have)[1]))
         reason = f"a replicated table keeps its path in ZooKeeper when it is renamed: declare the path, Replicated...({path})"
-        return Change(impossible=(reason,))
+        return planned.Change(impossible=(reason,))
     what = "DICTIONARY" if item.kind == "dictionary" else "TABLE"
     return dataclasses.replace(rest.after(f"RENAME {what} {former} TO {item.sql_name}"), source=former)
 
 
-def plan_drop(item: Declared, have: str) -> Change:
+def plan_drop(item: declaration.Declared, have: str) -> planned.Change:
     """What removes an object. Only views without rows of their own go without permission."""
     if item.kind == "database":
-        return Change((f"DROP DATABASE {item.sql_name} SYNC",), ((DROP_TABLE, "all its tables would be dropped"),))
+        return planned.Change((f"DROP DATABASE {item.sql_name} SYNC",), ((argument_specs.DROP_TABLE, "all its tables would be dropped"),))
     if item.kind in create_statement.GLOBAL_KINDS:
-        return Change((f"DROP {create_statement.KIND_KEYWORDS[item.kind]} {item.sql_name}",))
+        return planned.Change((f"DROP {create_statement.KIND_KEYWORDS[item.kind]} {item.sql_name}",))
     if item.kind == "dictionary":
-        return Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
+        return planned.Change((f"DROP DICTIONARY {item.sql_name} SYNC",))
     kind = sql_clauses.object_kind(have) if have else "table"
     keeps_rows = kind != "view" and not (kind == "materialized_view" and sql_clauses.clause_text(sql_clauses.split_clauses(have), "to"))
-    return Change((f"DROP TABLE {item.sql_name} SYNC",), ((DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ())
+    return planned.Change(
+        (f"DROP TABLE {item.sql_name} SYNC",), ((argument_specs.DROP_TABLE, "its rows would be dropped"),) if keeps_rows else ()
+    )
 
 
 def is_stream(clauses: sql_clauses.Clauses) -> bool:
@@ -221,24 +229,26 @@ def recreate_loss(clauses: sql_clauses.Clauses) -> str:
     return ""
 
 
-def plan_recreate(item: Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, database_engine: str) -> Change:
+def plan_recreate(item: declaration.Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, database_engine: str) -> planned.Change:
     """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
     reason = recreate_loss(have)
-    needs = ((DROP_TABLE, reason),) if reason else ()
+    needs = ((argument_specs.DROP_TABLE, reason),) if reason else ()
     drop = f"DROP TABLE {item.sql_name} SYNC"
     replace = item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)
     atomic = database_engine.partition("(")[0] in _ATOMIC
     if sql_clauses.engine_name(have) in _STREAMS:
         stand_in = f"CREATE TABLE {item.sql_name} {sql_clauses.clause_text(want, 'columns')} ENGINE = Null"
         halves = ((drop, stand_in), (replace,)) if atomic else ((drop, stand_in), (drop, item.statement))
-        return Change((drop, item.statement), needs, halves=halves if sql_clauses.clause_text(want, "columns") else ())
+        return planned.Change((drop, item.statement), needs, halves=halves if sql_clauses.clause_text(want, "columns") else ())
     if sql_clauses.engine_name(have) == "Distributed" and atomic:
-        beside = dataclasses.replace(item, name=item.name + REBUILD_SUFFIX)
+        beside = dataclasses.replace(item, name=item.name + planned.REBUILD_SUFFIX)
         exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
-        return Change((beside.statement, exchange, *drop_statements("Distributed", beside.sql_name)), needs)
+        return planned.Change((beside.statement, exchange, *drop_statements("Distributed", beside.sql_name)), needs)
     if not atomic:
-        return Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name), item.statement), needs, lost=UNAVAILABLE)
-    return Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name)[:-1], replace), needs)
+        return planned.Change(
+            (*drop_statements(sql_clauses.engine_name(have), item.sql_name), item.statement), needs, lost=planned.UNAVAILABLE
+        )
+    return planned.Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name)[:-1], replace), needs)
 
 
 def drop_statements(name: str, table: str) -> tuple[str, ...]:

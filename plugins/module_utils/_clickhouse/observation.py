@@ -12,15 +12,11 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass, field
 
-from . import create_statement, sql_clauses, sql_secrets
-from .client import ClickHouse
-from .declaration import Declared, Key, Purge, collection_text
-from .references import has_unqualified_name, qualify_clause, refers_to_any
-from .server_defaults import fill_server_defaults, inner_table_name
-from .server_state import ServerState, format_declarations, quoted_list, read_macros, read_server_state
+from . import client as clickhouse
+from . import declaration, references, server_defaults, server_state, sql_clauses, sql_secrets, sql_tokens
 
 if t.TYPE_CHECKING:
-    from .sql_functions import Function
+    from . import sql_functions
 
 VIEWS = ("view", "materialized_view")
 
@@ -39,23 +35,23 @@ class Definition(t.NamedTuple):
 class _Declarations:
     """What an observation and the comparison that it is made from have in common."""
 
-    declared: tuple[Declared, ...]
+    declared: tuple[declaration.Declared, ...]
     database: str
-    changing: frozenset[Key]
+    changing: frozenset[declaration.Key]
 
     @property
-    def present(self) -> list[Declared]:
+    def present(self) -> list[declaration.Declared]:
         """What is declared to be there."""
         return [item for item in self.declared if not item.absent]
 
     @property
-    def tables(self) -> list[Declared]:
+    def tables(self) -> list[declaration.Declared]:
         """What is declared to be there and has clauses: all but databases and named collections."""
         return [item for item in self.present if item.kind not in ("database", "named_collection")]
 
     def uses_changing(self, text: str) -> bool:
         """Whether an expression calls functions, or reads dictionaries, that are created or changed."""
-        return refers_to_any(text, self.changing, self.database)
+        return references.refers_to_any(text, self.changing, self.database)
 
 
 @dataclass(frozen=True)
@@ -72,19 +68,19 @@ class Observation(_Declarations):
     these. C(secrets) are literals to hide.
     """
 
-    have: t.Mapping[Key, Definition] = field(default_factory=dict)
-    want: t.Mapping[Key, Definition] = field(default_factory=dict)
+    have: t.Mapping[declaration.Key, Definition] = field(default_factory=dict)
+    want: t.Mapping[declaration.Key, Definition] = field(default_factory=dict)
     databases: t.Mapping[str, tuple[str, str]] = field(default_factory=dict)
     database: str = ""
-    declared: tuple[Declared, ...] = ()
-    purged: tuple[Declared, ...] = ()
-    differing: tuple[Declared, ...] = ()
-    former: t.Mapping[Key, str] = field(default_factory=dict)
-    leftovers: t.Mapping[Key, str] = field(default_factory=dict)
-    stored: t.Mapping[Key, list[sql_clauses.Clause]] = field(default_factory=dict)
-    collections: t.Mapping[Key, str] = field(default_factory=dict)
-    query_columns: t.Mapping[Key, str] = field(default_factory=dict)
-    changing: frozenset[Key] = frozenset()
+    declared: tuple[declaration.Declared, ...] = ()
+    purged: tuple[declaration.Declared, ...] = ()
+    differing: tuple[declaration.Declared, ...] = ()
+    former: t.Mapping[declaration.Key, str] = field(default_factory=dict)
+    leftovers: t.Mapping[declaration.Key, str] = field(default_factory=dict)
+    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]] = field(default_factory=dict)
+    collections: t.Mapping[declaration.Key, str] = field(default_factory=dict)
+    query_columns: t.Mapping[declaration.Key, str] = field(default_factory=dict)
+    changing: frozenset[declaration.Key] = frozenset()
     secrets: frozenset[str] = frozenset()
 
     @property
@@ -97,11 +93,11 @@ class Observation(_Declarations):
             for item in self.tables
         )
 
-    def database_engine(self, item: Declared) -> str:
+    def database_engine(self, item: declaration.Declared) -> str:
         """The engine of an object's database, with its arguments; empty where the database does not exist."""
         return self.databases.get(item.database, ("", ""))[0]
 
-    def without(self, keys: t.Collection[Key]) -> Observation:
+    def without(self, keys: t.Collection[declaration.Key]) -> Observation:
         """The same, as if these objects did not exist."""
         return dataclasses.replace(self, have={key: definition for key, definition in self.have.items() if key not in keys})
 
@@ -114,27 +110,31 @@ class Comparison(_Declarations):
     functions, where one of them is created or changed. For the rest see C(Observation).
     """
 
-    declared: tuple[Declared, ...]
-    clauses: t.Mapping[Key, list[sql_clauses.Clause]]
-    have: t.Mapping[Key, str]
+    declared: tuple[declaration.Declared, ...]
+    clauses: t.Mapping[declaration.Key, list[sql_clauses.Clause]]
+    have: t.Mapping[declaration.Key, str]
     macros: t.Mapping[str, str]
     database: str
     secrets: frozenset[str]
-    changing: frozenset[Key] = frozenset()
-    functions: t.Mapping[str, Function] = field(default_factory=dict)
+    changing: frozenset[declaration.Key] = frozenset()
+    functions: t.Mapping[str, sql_functions.Function] = field(default_factory=dict)
 
-    def filled(self, item: Declared, clauses: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
+    def filled(self, item: declaration.Declared, clauses: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
         """A definition with what the server has filled in by itself."""
         theirs = sql_clauses.split_clauses(self.have[item.key])
-        table = inner_table_name(item.name, sql_clauses.clause_text(theirs, "engine")) if item.kind == "materialized_view" else item.name
-        return fill_server_defaults(clauses, theirs, {**self.macros, "database": item.database, "table": table})
+        table = (
+            server_defaults.inner_table_name(item.name, sql_clauses.clause_text(theirs, "engine"))
+            if item.kind == "materialized_view"
+            else item.name
+        )
+        return server_defaults.fill_server_defaults(clauses, theirs, {**self.macros, "database": item.database, "table": table})
 
-    def is_as_declared(self, item: Declared, clauses: list[sql_clauses.Clause] | None = None) -> bool:
+    def is_as_declared(self, item: declaration.Declared, clauses: list[sql_clauses.Clause] | None = None) -> bool:
         """Whether an object exists, and the server shows it in the words of these clauses (without: of its declaration)."""
         ours = self.clauses[item.key] if clauses is None else clauses
         return item.key in self.have and sql_clauses.join_clauses(self.filled(item, ours)) == self.have[item.key]
 
-    def is_same_but_for_secrets(self, item: Declared) -> bool:
+    def is_same_but_for_secrets(self, item: declaration.Declared) -> bool:
         """Whether an object exists as it is declared, with secrets hidden on both sides."""
         if item.key not in self.have:
             return False
@@ -145,50 +145,59 @@ class Comparison(_Declarations):
 class Canonical(t.NamedTuple):
     """Declarations as the server understood them when they were tried, columns that the queries of views give, secrets that it hid."""
 
-    definitions: t.Mapping[Key, list[sql_clauses.Clause]]
-    query_columns: t.Mapping[Key, str]
+    definitions: t.Mapping[declaration.Key, list[sql_clauses.Clause]]
+    query_columns: t.Mapping[declaration.Key, str]
     secrets: frozenset[str]
 
 
-def observe(client: ClickHouse, declared: t.Sequence[Declared], secrets: t.Collection[str], purge: t.Sequence[Purge]) -> Observation:
+def observe(
+    client: clickhouse.ClickHouse,
+    declared: t.Sequence[declaration.Declared],
+    secrets: t.Collection[str],
+    purge: t.Sequence[declaration.Purge],
+) -> Observation:
     """Read what exists, and have the server write each declaration in its own words. Raises C(ClickHouseError).
 
     Allowed in check mode: declarations that differ from what exists are made as temporary tables and views, which are gone at the end.
     """
-    server = read_server_state(client, declared, purge)
+    server = server_state.read_server_state(client, declared, purge)
     comparison = _compare_texts(client, (*declared, *server.purged), server, frozenset(secrets))
-    canonical = Canonical({}, {}, frozenset())
+    server_words = Canonical({}, {}, frozenset())
     tried = [item for item in comparison.tables if not comparison.is_as_declared(item)]
     if tried:
-        from .canonical import canonical_definitions
+        from . import canonical
 
-        canonical = canonical_definitions(client, comparison, tried)
-    missing = [item for item in tried if item.kind == "table" and item.key in canonical.definitions and item.key not in comparison.have]
+        server_words = canonical.canonical_definitions(client, comparison, tried)
+    missing = [item for item in tried if item.kind == "table" and item.key in server_words.definitions and item.key not in comparison.have]
     # A Replicated database creates the tables of all its replicas by itself.
     missing = [item for item in missing if not server.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
-    stored: t.Mapping[Key, list[sql_clauses.Clause]] = {}
+    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]] = {}
     if missing:
-        from .replica_definition import read_stored_definitions
+        from . import replica_definition
 
-        stored = read_stored_definitions(client, {item.key: canonical.definitions[item.key] for item in missing})
-    return _observation(server, comparison, canonical, stored)
+        stored = replica_definition.read_stored_definitions(client, {item.key: server_words.definitions[item.key] for item in missing})
+    return _observation(server, comparison, server_words, stored)
 
 
-def _compare_texts(client: ClickHouse, declared: tuple[Declared, ...], server: ServerState, secrets: frozenset[str]) -> Comparison:
+def _compare_texts(
+    client: clickhouse.ClickHouse, declared: tuple[declaration.Declared, ...], server: server_state.ServerState, secrets: frozenset[str]
+) -> Comparison:
     """What exists and what is declared, as far as the server's formatting alone tells."""
     present = [item for item in declared if not item.absent]
-    formatted, databases = format_declarations(client, present, server.databases)
+    formatted, databases = server_state.format_declarations(client, present, server.databases)
     clauses = {
         item.key: _with_implied_names(client, item, sql_clauses.split_clauses(formatted[item.key]), server.database)
         for item in present
         if item.kind != "named_collection"
     }
-    macros = read_macros(client, clauses.values())
+    macros = server_state.read_macros(client, clauses.values())
     comparison = Comparison(declared, clauses, {**server.definitions, **databases}, macros, server.database, secrets)
     return _with_changing(comparison)
 
 
-def _with_implied_names(client: ClickHouse, item: Declared, clauses: list[sql_clauses.Clause], database: str) -> list[sql_clauses.Clause]:
+def _with_implied_names(
+    client: clickhouse.ClickHouse, item: declaration.Declared, clauses: list[sql_clauses.Clause], database: str
+) -> list[sql_clauses.Clause]:
     """A declaration with the engine that is the server's default, and with the databases of the tables that a view writes to."""
     if item.kind == "table" and not sql_clauses.clause_text(clauses, "engine"):
         engine = client.setting("default_table_engine") or "MergeTree"
@@ -196,8 +205,8 @@ def _with_implied_names(client: ClickHouse, item: Declared, clauses: list[sql_cl
     if item.kind == "materialized_view":
         for key in ("refresh", "to"):
             text = sql_clauses.clause_text(clauses, key)
-            if has_unqualified_name(text):
-                clauses = sql_clauses.replace_clause(clauses, key, qualify_clause(text, database))
+            if references.has_unqualified_name(text):
+                clauses = sql_clauses.replace_clause(clauses, key, references.qualify_clause(text, database))
     return clauses
 
 
@@ -209,23 +218,26 @@ def _with_changing(comparison: Comparison) -> Comparison:
     found |= {item.key for item in comparison.declared if item.absent and item.kind in kinds}
     if not found:
         return comparison
-    functions: dict[str, Function] = {}
+    functions: dict[str, sql_functions.Function] = {}
     if any(not database for database, _name in found):
-        from .sql_functions import parse_function
+        from . import sql_functions
 
         texts = {item.name: sql_clauses.join_clauses(comparison.clauses[item.key]) for item in items if item.kind == "function"}
-        functions = {name: parse_function(text) for name, text in texts.items()}
+        functions = {name: sql_functions.parse_function(text) for name, text in texts.items()}
     for _item in items:  # each may call the one before
-        found |= {item.key for item in items if item.kind == "function" and refers_to_any(item.body, found, comparison.database)}
+        found |= {item.key for item in items if item.kind == "function" and references.refers_to_any(item.body, found, comparison.database)}
     return dataclasses.replace(comparison, changing=frozenset(found), functions=functions)
 
 
 def _observation(
-    server: ServerState, comparison: Comparison, canonical: Canonical, stored: t.Mapping[Key, list[sql_clauses.Clause]]
+    server: server_state.ServerState,
+    comparison: Comparison,
+    server_words: Canonical,
+    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]],
 ) -> Observation:
     """Both sides, with secrets hidden and with what the server fills in by itself."""
-    clauses = {**comparison.clauses, **canonical.definitions}
-    secrets = comparison.secrets | canonical.secrets
+    clauses = {**comparison.clauses, **server_words.definitions}
+    secrets = comparison.secrets | server_words.secrets
     have = {
         **comparison.have,
         **{key: sql_secrets.mask_secrets(sql_clauses.join_clauses(theirs), secrets) for key, theirs in stored.items()},
@@ -236,13 +248,13 @@ def _observation(
     have.update({item.key: item.label for item in gone})
     known = dataclasses.replace(comparison, have=have)
     collections = {item.key: have[item.key] for item in comparison.present if item.kind == "named_collection" and item.key in have}
-    want: dict[Key, str] = {}
-    differing: list[Declared] = []
+    want: dict[declaration.Key, str] = {}
+    differing: list[declaration.Declared] = []
     for item in comparison.present:
         if item.kind == "named_collection":
-            want[item.key] = collection_text(item.name, create_statement.parse_collection(item.statement))
+            want[item.key] = declaration.collection_text(item.name, item.statement)
             if item.key in have:
-                have[item.key] = have[item.key] and collection_text(item.name, create_statement.parse_collection(have[item.key]))
+                have[item.key] = have[item.key] and declaration.collection_text(item.name, have[item.key])
                 differing.append(item)  # its values have to be looked at
             continue
         ours = known.filled(item, clauses[item.key]) if item.key in have and item.kind != "database" else clauses[item.key]
@@ -263,7 +275,7 @@ def _observation(
         leftovers=server.leftovers,
         stored=stored,
         collections=collections,
-        query_columns=canonical.query_columns,
+        query_columns=server_words.query_columns,
         changing=comparison.changing,
         secrets=frozenset(secrets),
     )
@@ -274,7 +286,7 @@ def hidden_secrets(ours: t.Iterable[sql_clauses.Clause], theirs: sql_clauses.Cla
     return {secret for part in ours for secret in sql_secrets.find_hidden_secrets(part.text, sql_clauses.clause_text(theirs, part.key))}
 
 
-def with_readable_texts(client: ClickHouse, observation: Observation) -> Observation:
+def with_readable_texts(client: clickhouse.ClickHouse, observation: Observation) -> Observation:
     """The same, with definitions of several lines where both sides differ; former names are shown as they are."""
     have = {**observation.have, **{key: Definition(text) for key, text in observation.former.items()}}
     want = observation.want
@@ -282,10 +294,10 @@ def with_readable_texts(client: ClickHouse, observation: Observation) -> Observa
     texts = sorted({side[key].text for key in differing for side in (have, want) if key in side and side[key].text})
     readable: dict[str, str] = {}
     if texts:
-        rows = client.rows(f"SELECT formatQueryOrNull(arrayJoin([{quoted_list(texts)}]))")
+        rows = client.rows(f"SELECT formatQueryOrNull(arrayJoin([{sql_tokens.quoted_list(texts)}]))")
         readable = {text: line or text for text, (line,) in zip(texts, rows)}
 
-    def both(side: t.Mapping[Key, Definition]) -> dict[Key, Definition]:
+    def both(side: t.Mapping[declaration.Key, Definition]) -> dict[declaration.Key, Definition]:
         return {key: Definition(definition.text, readable.get(definition.text, definition.text)) for key, definition in side.items()}
 
     return dataclasses.replace(observation, have=both(have), want=both(want))

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState, Plan, Step
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import create_statement, sql_secrets
-from .change import Change, Changes
-from .client import ClickHouseError
-from .declaration import ABSENT, Declared, Key
-from .observation import Definition, Observation
-from .references import find_references
+from . import change as planned
+from . import client as clickhouse
+from . import create_statement, declaration, references, sql_secrets
+from . import observation as observed
 
 PRESENT = "present"
 CREATED = "created"
@@ -22,39 +20,42 @@ DROPPED = "dropped"
 
 
 def plan_schema(
-    want: t.Sequence[Declared], observation: Observation, changes: Changes | None = None, allow: t.Collection[str] = ()
-) -> Plan:
+    want: t.Sequence[declaration.Declared],
+    observation: observed.Observation,
+    changes: planned.Changes | None = None,
+    allow: t.Collection[str] = (),
+) -> _plan.Plan:
     """What has to be done. C(changes) are those of objects that exist and differ.
 
     Raises C(ClickHouseError) for an object whose database neither exists nor is declared, and for a statement with C('[HIDDEN]').
     """
     changes, secrets = changes or {}, observation.secrets
-    steps: dict[Key, list[Step]] = {}
-    states: list[ObjectState] = []
+    steps: dict[declaration.Key, list[_plan.Step]] = {}
+    states: list[_plan.ObjectState] = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(observation.databases)
     items = [*_by_dependency(want, observation.have), *_by_dependency(observation.purged, observation.have)]
     for item in items:
         if item.database and item.database not in databases and not item.absent:
-            raise ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
-        made: list[Step] = []
+            raise clickhouse.ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
+        made: list[_plan.Step] = []
         have = observation.have.get(item.key)
         shown = "" if item.absent else item.shown(secrets)
-        canonical = observation.want.get(item.key, Definition(shown, shown))
+        canonical = observation.want.get(item.key, observed.Definition(shown, shown))
         if have is None:
             if not item.absent:
                 text = item.create_statement_as(canonical.text)
-                made.append(Step(item.key, text, shown if text == item.statement else text))
-            states.append(_state(item, ABSENT if item.absent else CREATED, "", canonical.pretty))
+                made.append(_plan.Step(item.key, text, shown if text == item.statement else text))
+            states.append(_state(item, declaration.ABSENT if item.absent else CREATED, "", canonical.pretty))
         elif have.text == canonical.text and item.key not in changes:
             states.append(_state(item, PRESENT, have.pretty, have.pretty))
         else:
-            change = changes.get(item.key, Change(impossible=("it cannot be altered",)))
+            change = changes.get(item.key, planned.Change(impossible=("it cannot be altered",)))
             obstacles = change.obstacles(allow)
-            status = DRIFTED if obstacles else DROPPED if item.absent else CREATED if change.create else ALTERED
+            status = _plan.DRIFTED if obstacles else DROPPED if item.absent else CREATED if change.create else ALTERED
             before = "" if status == CREATED else have.pretty
             states.append(_state(item, status, before, canonical.pretty, "; ".join(obstacles)))
             if change.create:
-                made.append(Step(item.key, change.create, sql_secrets.mask_secrets(change.create, secrets)))
+                made.append(_plan.Step(item.key, change.create, sql_secrets.mask_secrets(change.create, secrets)))
             if not obstacles:
                 made += change.steps(item.key, secrets)
         if made:
@@ -62,17 +63,24 @@ def plan_schema(
     hidden = {key for key, made in steps.items() if any(sql_secrets.contains_hidden_secret(step.statement) for step in made)}
     for item in want:
         if item.key in hidden:
-            raise ClickHouseError(f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself")
-    return Plan(_ordered_steps(items, observation, changes, steps), tuple(states))
+            raise clickhouse.ClickHouseError(
+                f"{item.subject}: it has '[HIDDEN]', which servers show in place of a secret: write the secret itself"
+            )
+    return _plan.Plan(_ordered_steps(items, observation, changes, steps), tuple(states))
 
 
-def _ordered_steps(items: list[Declared], observation: Observation, changes: Changes, steps: dict[Key, list[Step]]) -> tuple[Step, ...]:
+def _ordered_steps(
+    items: list[declaration.Declared],
+    observation: observed.Observation,
+    changes: planned.Changes,
+    steps: dict[declaration.Key, list[_plan.Step]],
+) -> tuple[_plan.Step, ...]:
     """The steps of all objects, each behind those that it needs."""
     if len(steps) < 2:
         return tuple(step for made in steps.values() for step in made)
     from . import dependencies
 
-    ordered: list[Step] = []
+    ordered: list[_plan.Step] = []
     nodes = dependencies.change_nodes([item for item in items if item.key in steps], observation, changes)
     for key, half in dependencies.order_changes(nodes):
         cut = len(steps[key]) - (0 if half == dependencies.WHOLE else changes[key].last)
@@ -80,21 +88,23 @@ def _ordered_steps(items: list[Declared], observation: Observation, changes: Cha
     return tuple(ordered)
 
 
-def _state(item: Declared, status: str, before: str, after: str, reason: str = "") -> ObjectState:
-    return ObjectState(item.label, item.kind, status, before, after, reason, item.key)
+def _state(item: declaration.Declared, status: str, before: str, after: str, reason: str = "") -> _plan.ObjectState:
+    return _plan.ObjectState(item.label, item.kind, status, before, after, reason, item.key)
 
 
-def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition]) -> list[Declared]:
+def _by_dependency(
+    want: t.Sequence[declaration.Declared], have: t.Mapping[declaration.Key, observed.Definition]
+) -> list[declaration.Declared]:
     """What goes goes after what refers to it: a dictionary after the tables that ask it."""
     uses = {
-        item.key: find_references(create_statement.Create("table", item.database, item.name, have[item.key].text))
+        item.key: references.find_references(create_statement.Create("table", item.database, item.name, have[item.key].text))
         for item in want
         if item.absent and item.key in have
     }
-    ordered: dict[Key, Declared] = {}
-    pending: set[Key] = set()
+    ordered: dict[declaration.Key, declaration.Declared] = {}
+    pending: set[declaration.Key] = set()
 
-    def place(item: Declared) -> None:
+    def place(item: declaration.Declared) -> None:
         if item.key in pending or item.key in ordered:
             return
         pending.add(item.key)
@@ -108,11 +118,11 @@ def _by_dependency(want: t.Sequence[Declared], have: t.Mapping[Key, Definition])
     return list(ordered.values())
 
 
-def plan_offline(want: t.Sequence[Declared], secrets: t.Collection[str]) -> Plan:
+def plan_offline(want: t.Sequence[declaration.Declared], secrets: t.Collection[str]) -> _plan.Plan:
     """The plan for a server that is not there yet: it has nothing, or it has what cannot be known."""
-    return plan_schema(want, Observation(databases={item.database: ("", "") for item in want}, secrets=frozenset(secrets)))
+    return plan_schema(want, observed.Observation(databases={item.database: ("", "") for item in want}, secrets=frozenset(secrets)))
 
 
-def without_steps(plan: Plan) -> Plan:
+def without_steps(plan: _plan.Plan) -> _plan.Plan:
     """The plan when nothing may be done: what is there, and how it differs."""
-    return Plan((), tuple(state for state in plan.objects if state.status not in (CREATED, ALTERED, DROPPED)))
+    return _plan.Plan((), tuple(state for state in plan.objects if state.status not in (CREATED, ALTERED, DROPPED)))

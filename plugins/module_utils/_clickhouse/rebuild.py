@@ -22,9 +22,8 @@ import json
 import typing as t
 from dataclasses import dataclass
 
-from . import alter, sql_clauses, sql_tokens
-from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .declaration import Declared
+from . import alter, declaration, sql_clauses, sql_tokens
+from . import change as planned
 
 BEFORE_SUFFIX = "__before"
 _MARK = "replaced by a rebuild of groundwork.observability, copied up to block "
@@ -132,7 +131,7 @@ class Rebuild:
     as far as the exchange.
     """
 
-    item: Declared
+    item: declaration.Declared
     have: tuple[sql_clauses.Clause, ...]
     want: tuple[sql_clauses.Clause, ...]
     lock_path: str = ""
@@ -143,28 +142,28 @@ class Rebuild:
     def copy(self) -> Copy:
         return plan_copy(self.have, self.want, self.item.renamed_columns)
 
-    def _named(self, suffix: str) -> Declared:
+    def _named(self, suffix: str) -> declaration.Declared:
         return dataclasses.replace(self.item, name=self.item.name + suffix)
 
     @property
-    def new(self) -> Declared:
+    def new(self) -> declaration.Declared:
         """The new table, until the exchange; then the old one has its name."""
-        return self._named(REBUILD_SUFFIX)
+        return self._named(planned.REBUILD_SUFFIX)
 
     @property
-    def before(self) -> Declared:
+    def before(self) -> declaration.Declared:
         """What the old table is called at the end."""
         return self._named(BEFORE_SUFFIX)
 
     @property
     def tail(self) -> str:
         """The name, for SQL, of a table for rows that came late."""
-        return self._named(TAIL_SUFFIX).sql_name
+        return self._named(planned.TAIL_SUFFIX).sql_name
 
     @property
     def lock(self) -> str:
         """The name, for SQL, of the table that only one replica has at a time."""
-        return self._named(LOCK_SUFFIX).sql_name
+        return self._named(planned.LOCK_SUFFIX).sql_name
 
     @property
     def replicated(self) -> bool:

@@ -7,42 +7,41 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import Operation
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import rebuild as names
-from . import row_queries, sql_clauses, sql_tokens
-from .argument_specs import REBUILD
-from .change import LOCK_SUFFIX, Change, Changes
-from .client import ClickHouse
-from .declaration import Declared, Key
-from .differences import existing_objects
-from .observation import Observation
-from .rebuild import Rebuild, format_mark, parse_mark
-from .server_defaults import fill_server_defaults
+from . import argument_specs, declaration, differences, row_queries, server_defaults, sql_clauses, sql_tokens
+from . import change as planned
+from . import client as clickhouse
+from . import observation as observed
+from . import rebuild as table_rebuild
 
 
-def plan_rebuilds(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
+def plan_rebuilds(
+    client: clickhouse.ClickHouse, observation: observed.Observation, changes: planned.Changes, allow: t.Collection[str]
+) -> planned.Changes:
     """Changes of tables that no ALTER makes as declared, and of those whose rebuild was interrupted behind the exchange."""
-    found: dict[Key, Change] = {}
-    for item, made, leftover in existing_objects(observation, changes, "table"):
+    found: dict[declaration.Key, planned.Change] = {}
+    for item, made, leftover in differences.existing_objects(observation, changes, "table"):
         if made is not None and made.create:
             continue
         have = tuple(observation.have[item.key].clauses)
-        if parse_mark(_comment(leftover)) is not None:
-            finish = plan_finish(client, Rebuild(item, tuple(sql_clauses.split_clauses(leftover)), have, leftover=leftover, exchanged=True))
+        if table_rebuild.parse_mark(_comment(leftover)) is not None:
+            finish = plan_finish(
+                client, table_rebuild.Rebuild(item, tuple(sql_clauses.split_clauses(leftover)), have, leftover=leftover, exchanged=True)
+            )
             if made is not None and not made.impossible:
                 made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
             found[item.key] = made if made is not None and not made.impossible else finish
         elif made is not None and made.impossible and sql_clauses.object_kind(observation.have[item.key].text) == "table":
-            rebuild = Rebuild(item, have, tuple(observation.want[item.key].clauses), leftover=leftover)
-            found[item.key] = plan_rebuild(client, rebuild, made) if REBUILD in allow else with_hint(rebuild, made)
+            rebuild = table_rebuild.Rebuild(item, have, tuple(observation.want[item.key].clauses), leftover=leftover)
+            found[item.key] = plan_rebuild(client, rebuild, made) if argument_specs.REBUILD in allow else with_hint(rebuild, made)
     return found
 
 
-def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change:
+def plan_rebuild(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild, change: planned.Change) -> planned.Change:
     """The rebuild in place of a change that is impossible; what it needs beside the permission, or why it is impossible, too."""
     obstacle = _obstacle(client, rebuild)
-    needs = (*change.needs, (REBUILD, "; ".join(change.impossible) + ": the rows would be copied into a new table"))
+    needs = (*change.needs, (argument_specs.REBUILD, "; ".join(change.impossible) + ": the rows would be copied into a new table"))
     if obstacle:
         return change.refused(*change.impossible, obstacle)
     copy, old, new = rebuild.copy, rebuild.item.sql_name, rebuild.new.sql_name
@@ -60,10 +59,12 @@ def plan_rebuild(client: ClickHouse, rebuild: Rebuild, change: Change) -> Change
         partitions = [rows.partition for name, rows in row_queries.read_old_rows(client, rebuild).items() if name not in copied]
     copies = [copy.insert(new, old, condition.format(sql_tokens.quote_string(partition))) for partition in partitions]
     create = [] if rebuild.leftover else [_create_statement(client, rebuild)]
-    return _rebuild_change(rebuild, needs, create, copies, format_mark(blocks))
+    return _rebuild_change(rebuild, needs, create, copies, table_rebuild.format_mark(blocks))
 
 
-def _rebuild_change(rebuild: Rebuild, needs: tuple[tuple[str, str], ...], create: list[str], copies: list[str], mark: str) -> Change:
+def _rebuild_change(
+    rebuild: table_rebuild.Rebuild, needs: tuple[tuple[str, str], ...], create: list[str], copies: list[str], mark: str
+) -> planned.Change:
     """All statements of a rebuild, with the operations that go before some of them. Pure."""
     old, new = rebuild.item.sql_name, rebuild.new.sql_name
     lock = [rebuild.create_lock] if rebuild.replicated else []
@@ -71,40 +72,43 @@ def _rebuild_change(rebuild: Rebuild, needs: tuple[tuple[str, str], ...], create
     freeze = [f"SYSTEM STOP FETCHES {old}"] if rebuild.was_replicated else []
     last = _last_statements(rebuild)
     stop = (f"SYSTEM STOP MERGES {new}", *copies, f"SYSTEM STOP MERGES {old}")
-    operation = {name: Operation(name, (rebuild,)) for name in (names.ACQUIRE_LOCK, names.CHECK_REPLICAS, names.SYNC_OLD_TABLE)}
-    return Change(
+    operation = {
+        name: _plan.Operation(name, (rebuild,))
+        for name in (table_rebuild.ACQUIRE_LOCK, table_rebuild.CHECK_REPLICAS, table_rebuild.SYNC_OLD_TABLE)
+    }
+    return planned.Change(
         (*lock, *create, *stop, *freeze, rebuild.set_mark(mark), exchange, *last),
         needs,
         prepare={
-            **dict.fromkeys(lock, operation[names.ACQUIRE_LOCK]),
-            **dict.fromkeys(copies[:1], operation[names.CHECK_REPLICAS]),
-            **dict.fromkeys(freeze, operation[names.SYNC_OLD_TABLE]),
-            exchange: Operation(names.VERIFY_COPY, (rebuild, mark)),
-            last[0]: Operation(names.COPY_LATE_ROWS, (rebuild,)),
+            **dict.fromkeys(lock, operation[table_rebuild.ACQUIRE_LOCK]),
+            **dict.fromkeys(copies[:1], operation[table_rebuild.CHECK_REPLICAS]),
+            **dict.fromkeys(freeze, operation[table_rebuild.SYNC_OLD_TABLE]),
+            exchange: _plan.Operation(table_rebuild.VERIFY_COPY, (rebuild, mark)),
+            last[0]: _plan.Operation(table_rebuild.COPY_LATE_ROWS, (rebuild,)),
         },
-        cleanup=Operation(names.RELEASE, (rebuild,)),
+        cleanup=_plan.Operation(table_rebuild.RELEASE, (rebuild,)),
     )
 
 
-def plan_finish(client: ClickHouse, rebuild: Rebuild) -> Change:
+def plan_finish(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> planned.Change:
     """What is left to do when the tables have been exchanged already."""
     rebuild = _with_lock_path(client, rebuild)
     lock = [rebuild.create_lock] if rebuild.replicated else []
     last = _last_statements(rebuild)
-    acquire, copy = Operation(names.ACQUIRE_LOCK, (rebuild,)), Operation(names.COPY_LATE_ROWS, (rebuild,))
-    return Change((*lock, *last), prepare={**dict.fromkeys(lock, acquire), last[0]: copy})
+    acquire, copy = _plan.Operation(table_rebuild.ACQUIRE_LOCK, (rebuild,)), _plan.Operation(table_rebuild.COPY_LATE_ROWS, (rebuild,))
+    return planned.Change((*lock, *last), prepare={**dict.fromkeys(lock, acquire), last[0]: copy})
 
 
-def with_hint(rebuild: Rebuild, change: Change) -> Change:
+def with_hint(rebuild: table_rebuild.Rebuild, change: planned.Change) -> planned.Change:
     """The impossible change, with the way out where there is one. Pure."""
     engines = [sql_clauses.engine_name(side) for side in (rebuild.have, rebuild.want)]
     if not all(name.endswith("MergeTree") for name in engines):
         return change
     *others, last = change.impossible
-    return change.refused(*others, f"{last} (allow: [{REBUILD}] copies the rows into a new table)")
+    return change.refused(*others, f"{last} (allow: [{argument_specs.REBUILD}] copies the rows into a new table)")
 
 
-def _last_statements(rebuild: Rebuild) -> list[str]:
+def _last_statements(rebuild: table_rebuild.Rebuild) -> list[str]:
     """What follows the exchange."""
     old, new = rebuild.item.sql_name, rebuild.new.sql_name
     return [
@@ -116,7 +120,7 @@ def _last_statements(rebuild: Rebuild) -> list[str]:
     ]
 
 
-def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
+def _obstacle(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> str:
     """Why a table cannot be rebuilt; empty where it can."""
     item = rebuild.item
     engines = [sql_clauses.table_engine(side) for side in (rebuild.have, rebuild.want)]
@@ -139,7 +143,7 @@ def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
     if rebuild.leftover:
         theirs = sql_clauses.split_clauses(rebuild.leftover)
         ours = sql_clauses.replace_clause(rebuild.want, "head", sql_clauses.clause_text(theirs, "head"))
-        if sql_clauses.join_clauses(fill_server_defaults(ours, theirs, {})) != rebuild.leftover:
+        if sql_clauses.join_clauses(server_defaults.fill_server_defaults(ours, theirs, {})) != rebuild.leftover:
             return f"{rebuild.new.label} is there, with another definition: {_drop_first(rebuild.new)}"
     elif rebuild.replicated and rebuild.was_replicated:
         paths = [sql_clauses.replica_path(arguments) for _name, arguments in engines]
@@ -148,11 +152,11 @@ def _obstacle(client: ClickHouse, rebuild: Rebuild) -> str:
     return ""
 
 
-def _drop_first(table: Declared) -> str:
+def _drop_first(table: declaration.Declared) -> str:
     return f"drop it first (kind: table, name: {table.label}, state: absent)"
 
 
-def _create_statement(client: ClickHouse, rebuild: Rebuild) -> str:
+def _create_statement(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> str:
     """The new table, at the path in ZooKeeper that a table of the declared name would have."""
     body = rebuild.item.body
     name, arguments = sql_clauses.parse_engine(body)
@@ -163,15 +167,15 @@ def _create_statement(client: ClickHouse, rebuild: Rebuild) -> str:
     return dataclasses.replace(rebuild.new, body=body).statement
 
 
-def _with_lock_path(client: ClickHouse, rebuild: Rebuild) -> Rebuild:
+def _with_lock_path(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> table_rebuild.Rebuild:
     """The same, with the path of the lock, which replicas have in common."""
     if not rebuild.replicated:
         return rebuild
     path = _replica_path(client, rebuild.item, sql_clauses.table_engine(rebuild.want)[1])[0]
-    return dataclasses.replace(rebuild, lock_path=f"{sql_tokens.unquote(path)}{LOCK_SUFFIX}")
+    return dataclasses.replace(rebuild, lock_path=f"{sql_tokens.unquote(path)}{planned.LOCK_SUFFIX}")
 
 
-def _replica_path(client: ClickHouse, item: Declared, arguments: t.Sequence[str]) -> list[str]:
+def _replica_path(client: clickhouse.ClickHouse, item: declaration.Declared, arguments: t.Sequence[str]) -> list[str]:
     """Path and replica name of the declared table in ZooKeeper, as arguments of its engine."""
     given = sql_clauses.replica_path(arguments)
     if given:

@@ -83,11 +83,12 @@ def has_lookup(text: str) -> bool:
     """Whether an expression reads a dictionary, or a table by its name."""
     tokens = sql_tokens.tokenize(text)
     for index, token in enumerate(tokens):
-        behind = tokens[index + 1 + sql_tokens.tokens_match(tokens, index + 1, ("(",)) :]
-        if token.is_word("IN") and behind and behind[0].kind in ("word", "quoted"):
-            return True
-        if token.kind == "word" and _LOOKUP.match(token.text) and sql_tokens.tokens_match(tokens, index + 1, ("(",)):
-            return True
+        reads = token.kind == "word" and _LOOKUP.match(token.text)
+        if reads or token.is_word("IN"):
+            opened = sql_tokens.tokens_match(tokens, index + 1, ("(",))
+            behind = tokens[index + 1 + opened : index + 2 + opened]
+            if (reads and opened) or (not reads and behind and behind[0].kind in ("word", "quoted")):
+                return True
     return False
 
 

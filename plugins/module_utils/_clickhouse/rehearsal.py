@@ -11,23 +11,33 @@ from __future__ import annotations
 import random
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import DRIFTED, ObjectState
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from . import alter, differences, error_codes, row_queries, sql_clauses, sql_tokens, temporary_objects
-from .change import Change, Changes
-from .client import ClickHouse, ClickHouseError, ServerError
-from .declaration import Declared, Key
-from .observation import Definition, Observation
-from .rebuild_plan import plan_rebuilds
-from .server_defaults import fill_server_defaults
-from .view_checks import check_views
+from . import (
+    alter,
+    declaration,
+    differences,
+    error_codes,
+    rebuild_plan,
+    row_queries,
+    server_defaults,
+    sql_clauses,
+    sql_tokens,
+    temporary_objects,
+    view_checks,
+)
+from . import change as planned
+from . import client as clickhouse
+from . import observation as observed
 
 _MISSING_COLUMN = {error_codes.NOT_FOUND_COLUMN_IN_BLOCK, error_codes.NO_SUCH_COLUMN_IN_TABLE, error_codes.UNKNOWN_IDENTIFIER}
 # With a file a column, as large parts have it, the server reads only the columns that it takes for needed.
 _WIDE_PARTS = {"min_bytes_for_wide_part": "0", "min_rows_for_wide_part": "0"}
 
 
-def find_changes(client: ClickHouse, observation: Observation, allow: t.Collection[str]) -> tuple[dict[Key, Change], Observation]:
+def find_changes(
+    client: clickhouse.ClickHouse, observation: observed.Observation, allow: t.Collection[str]
+) -> tuple[dict[declaration.Key, planned.Change], observed.Observation]:
     """What makes each object as declared that exists and differs, and the observation without those that are created all the same.
 
     Each change has been tried by the server, as far as it can be, and each view been checked against what the changes lead to. Raises
@@ -40,18 +50,20 @@ def find_changes(client: ClickHouse, observation: Observation, allow: t.Collecti
     changes.update(differences.recreate_tables(observation, changes))
     changes.update(find_lost_values(client, observation, changes))
     changes.update(differences.drop_left_views(observation, changes))
-    changes.update(plan_rebuilds(client, observation, changes, allow))
-    changes.update(check_views(client, observation, changes, allow))
+    changes.update(rebuild_plan.plan_rebuilds(client, observation, changes, allow))
+    changes.update(view_checks.check_views(client, observation, changes, allow))
     return changes, observation
 
 
-def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, list[sql_clauses.Clause] | ClickHouseError]:
+def rename_columns(
+    client: clickhouse.ClickHouse, observation: observed.Observation
+) -> dict[declaration.Key, list[sql_clauses.Clause] | clickhouse.ClickHouseError]:
     """Tables with their columns renamed, in the server's words: other columns, keys and indices name them, too.
 
     In place of a definition there is the server's error where it refuses the new names.
     """
     items = [item for item in observation.differing if item.kind == "table" and differences.pending_renames(observation, item)]
-    found: dict[Key, list[sql_clauses.Clause] | ClickHouseError] = {}
+    found: dict[declaration.Key, list[sql_clauses.Clause] | clickhouse.ClickHouseError] = {}
     for item in items:
         name = f"__groundwork_{random.getrandbits(32):08x}_renamed"
         have = observation.have[item.key].clauses
@@ -60,15 +72,17 @@ def rename_columns(client: ClickHouse, observation: Observation) -> dict[Key, li
                 temporary.create(name, item.kind, have)
                 client.execute(f"ALTER TABLE {name} {alter.rename_commands(differences.pending_renames(observation, item))}")
                 found[item.key] = temporary_objects.from_temporary(item, have, sql_clauses.split_clauses(temporary.definition(name)))
-            except ServerError as error:
+            except clickhouse.ServerError as error:
                 found[item.key] = error
     return found
 
 
-def rehearse_changes(client: ClickHouse, observation: Observation, changes: Changes, allow: t.Collection[str]) -> Changes:
+def rehearse_changes(
+    client: clickhouse.ClickHouse, observation: observed.Observation, changes: planned.Changes, allow: t.Collection[str]
+) -> planned.Changes:
     """Those changes of tables that turn out to be impossible, with the reason."""
-    found: dict[Key, Change] = {}
-    made: dict[str, Declared] = {}
+    found: dict[declaration.Key, planned.Change] = {}
+    made: dict[str, declaration.Declared] = {}
     attempt = random.getrandbits(32)
     with temporary_objects.TemporaryObjects(client) as temporary:
         for number, item in enumerate(observation.tables):
@@ -80,7 +94,7 @@ def rehearse_changes(client: ClickHouse, observation: Observation, changes: Chan
                 continue
             try:
                 complete, reason = _rehearse(temporary, item, change, twins, allow)
-            except ServerError as error:
+            except clickhouse.ServerError as error:
                 complete, reason = True, str(error)
             if reason:
                 found[item.key] = change.refused(reason)
@@ -95,7 +109,7 @@ def rehearse_changes(client: ClickHouse, observation: Observation, changes: Chan
 
 
 def _create_twins(
-    temporary: temporary_objects.TemporaryObjects, name: str, have: Definition, change: Change
+    temporary: temporary_objects.TemporaryObjects, name: str, have: observed.Definition, change: planned.Change
 ) -> dict[str, list[sql_clauses.Clause]]:
     """The twins that were made, by name; none where nothing is altered or the table cannot have any."""
     if temporary_objects.is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
@@ -106,15 +120,15 @@ def _create_twins(
     try:
         for table, clauses in twins.items():
             temporary.create(table, "table", clauses)
-    except ServerError:
+    except clickhouse.ServerError:
         return {}  # the engine has no temporary tables: the server decides when the table is altered
     return twins
 
 
 def _rehearse(
     temporary: temporary_objects.TemporaryObjects,
-    item: Declared,
-    change: Change,
+    item: declaration.Declared,
+    change: planned.Change,
     twins: t.Mapping[str, list[sql_clauses.Clause]],
     allow: t.Collection[str],
 ) -> tuple[bool, str]:
@@ -144,33 +158,33 @@ def _rehearse(
     return complete, ""
 
 
-def _copy_row(client: ClickHouse, source: str, target: str, columns: str) -> bool:
+def _copy_row(client: clickhouse.ClickHouse, source: str, target: str, columns: str) -> bool:
     """Copy a row. False where the source lacks a column that it had a moment ago: a peer is altering it.
 
     Its own ALTER fails then, too, and is planned again.
     """
     try:
         client.execute(f"INSERT INTO {target} ({columns}) SELECT {columns} FROM {source} LIMIT 1")
-    except ServerError as error:
+    except clickhouse.ServerError as error:
         if error.code not in _MISSING_COLUMN:
             raise
         return False
     return True
 
 
-def _difference_left(observation: Observation, item: Declared, altered: list[sql_clauses.Clause]) -> str:
+def _difference_left(observation: observed.Observation, item: declaration.Declared, altered: list[sql_clauses.Clause]) -> str:
     """Why a change is impossible whose statements do not lead to what is declared; empty where they do."""
     want = observation.want[item.key]
     theirs = temporary_objects.from_temporary(item, want.clauses, altered)
-    if sql_clauses.join_clauses(fill_server_defaults(want.clauses, theirs, {})) == sql_clauses.join_clauses(theirs):
+    if sql_clauses.join_clauses(server_defaults.fill_server_defaults(want.clauses, theirs, {})) == sql_clauses.join_clauses(theirs):
         return ""
-    left = ObjectState(item.label, item.kind, DRIFTED, sql_clauses.join_clauses(theirs), want.text).difference
+    left = _plan.ObjectState(item.label, item.kind, _plan.DRIFTED, sql_clauses.join_clauses(theirs), want.text).difference
     return f"no ALTER leads there, but only to: {left}"
 
 
-def find_lost_values(client: ClickHouse, observation: Observation, changes: Changes) -> Changes:
+def find_lost_values(client: clickhouse.ClickHouse, observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """Changes that drop a column from which another's values are computed where they were never written: these would be gone."""
-    found: dict[Key, Change] = {}
+    found: dict[declaration.Key, planned.Change] = {}
     for item in observation.tables:
         change = changes.get(item.key)
         if change is None or change.impossible:

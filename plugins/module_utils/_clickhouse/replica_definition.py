@@ -17,12 +17,9 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import alter, error_codes, sql_clauses, sql_secrets, sql_tokens
-from .argument_specs import CLAUSE_OPTIONS
-from .change import Change
-from .client import ClickHouse, ServerError
-from .declaration import Key
-from .server_state import quoted_list
+from . import alter, argument_specs, declaration, error_codes, sql_clauses, sql_secrets, sql_tokens
+from . import change as planned
+from . import client as clickhouse
 
 _COLUMNS = "columns format version: 1"
 _METADATA = "metadata format version: 1"
@@ -64,7 +61,7 @@ class ZooKeeperPath:
     path: str
 
 
-def zookeeper_path(key: Key, engine: str, macros: t.Mapping[str, str], settings: t.Mapping[str, str]) -> ZooKeeperPath | None:
+def zookeeper_path(key: declaration.Key, engine: str, macros: t.Mapping[str, str], settings: t.Mapping[str, str]) -> ZooKeeperPath | None:
     """Where a declared table will be. Nothing for one that is not replicated or that has a path of its own (C({uuid})).
 
     C(engine) is its C(ENGINE) clause; C(settings) are those of the server, which hold the path of a table declared without arguments.
@@ -83,7 +80,7 @@ def zookeeper_path(key: Key, engine: str, macros: t.Mapping[str, str], settings:
     return ZooKeeperPath("" if zookeeper == "default" else zookeeper, path[:-1] if path.endswith("/") else path)
 
 
-def _expand_macros(text: str, key: Key, macros: t.Mapping[str, str]) -> str | None:
+def _expand_macros(text: str, key: declaration.Key, macros: t.Mapping[str, str]) -> str | None:
     """The text with its macros, which may hold macros themselves; nothing when one of them cannot be known."""
     values = {"database": key[0], "table": key[1], **macros}
     for _level in range(_DEPTH):
@@ -169,7 +166,7 @@ def _merge_elements(declared: str, columns: t.Sequence[str], stored: t.Mapping[s
 
 def _merge_key(declared: sql_clauses.Clauses, key: str, stored: str) -> str:
     """A clause with a key, of which ZooKeeper has the list without its parentheses."""
-    words, given = CLAUSE_OPTIONS[key], sql_clauses.clause_text(declared, key)
+    words, given = argument_specs.CLAUSE_OPTIONS[key], sql_clauses.clause_text(declared, key)
     if given and _comparable_tokens(_strip_parentheses(given[len(words) :])) == _comparable_tokens(_strip_parentheses(stored)):
         return given
     several = len(sql_tokens.split_arguments(f"({stored})")) > 1
@@ -235,7 +232,7 @@ def _merge_settings(declared: str, stored: t.Mapping[str, str]) -> str:
     return sql_clauses.settings_clause({**found, **changed})
 
 
-def create_then_alter(joined: sql_clauses.Clauses, change: Change, allow: t.Collection[str]) -> Change | None:
+def create_then_alter(joined: sql_clauses.Clauses, change: planned.Change, allow: t.Collection[str]) -> planned.Change | None:
     """The change of a table behind its creation as ZooKeeper has it. Nothing where values, which others have, would have to be tried."""
     if change.casts and not change.obstacles(allow):
         return None
@@ -250,7 +247,9 @@ def create_then_alter(joined: sql_clauses.Clauses, change: Change, allow: t.Coll
     return dataclasses.replace(change, create=sql_clauses.join_clauses(joined), source=source)
 
 
-def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, sql_clauses.Clauses]) -> dict[Key, list[sql_clauses.Clause]]:
+def read_stored_definitions(
+    client: clickhouse.ClickHouse, tables: t.Mapping[declaration.Key, sql_clauses.Clauses]
+) -> dict[declaration.Key, list[sql_clauses.Clause]]:
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
@@ -267,16 +266,17 @@ def read_stored_definitions(client: ClickHouse, tables: t.Mapping[Key, sql_claus
     stored: dict[tuple[ZooKeeperPath, str], str] = {}
     for zookeeper in sorted({found.zookeeper for found in places.values() if found}):
         paths = sorted({found.path for found in places.values() if found and found.zookeeper == zookeeper})
-        query = f"SELECT path, name, value FROM system.zookeeper WHERE path IN ({quoted_list(paths)}) AND name IN ('columns', 'metadata')"
+        where = f"path IN ({sql_tokens.quoted_list(paths)}) AND name IN ('columns', 'metadata')"
+        query = f"SELECT path, name, value FROM system.zookeeper WHERE {where}"
         if zookeeper:
             query += f" AND zookeeperName = {sql_tokens.quote_string(zookeeper)}"
         try:
             rows = _rows_if_allowed(client, query, *([error_codes.UNKNOWN_IDENTIFIER] if zookeeper else []))
-        except ServerError as error:
+        except clickhouse.ServerError as error:
             labels = [".".join(key) for key, found in places.items() if found and found.zookeeper == zookeeper]
             raise error.about(", ".join(labels)) from error
         stored.update({(ZooKeeperPath(zookeeper, path), name): value for path, name, value in rows})
-    joined: dict[Key, list[sql_clauses.Clause]] = {}
+    joined: dict[declaration.Key, list[sql_clauses.Clause]] = {}
     for key, found in places.items():
         if found and (found, "columns") in stored and (found, "metadata") in stored:
             clauses = stored_definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
@@ -296,11 +296,11 @@ def _holds_secret(clauses: t.Iterable[sql_clauses.Clause]) -> bool:
     )
 
 
-def _rows_if_allowed(client: ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:
+def _rows_if_allowed(client: clickhouse.ClickHouse, query: str, *also: int) -> list[tuple[t.Any, ...]]:
     """Rows of a query, or none where the server does not let this user ask."""
     try:
         return client.rows(query)
-    except ServerError as error:
+    except clickhouse.ServerError as error:
         if error.code not in _NOT_TO_BE_KNOWN.union(also):
             raise
         return []

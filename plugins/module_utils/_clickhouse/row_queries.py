@@ -9,37 +9,35 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from . import sql_tokens
-from .client import ClickHouse, ClickHouseError, ServerError
-from .declaration import Declared
-from .rebuild import Rebuild
-from .server_state import quoted_list
+from . import client as clickhouse
+from . import declaration, sql_tokens
+from . import rebuild as table_rebuild
 
 # Characters of a value that a message shows.
 _VALUE_AT_MOST = 40
 
 
-def find_unconvertible_value(client: ClickHouse, rows: str, casts: t.Sequence[str]) -> str:
+def find_unconvertible_value(client: clickhouse.ClickHouse, rows: str, casts: t.Sequence[str]) -> str:
     """Why the rows' values cannot all be converted by these expressions: column, type and one value. Empty where they can."""
     try:
         client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({', '.join(casts)})")
-    except ServerError as error:
+    except clickhouse.ServerError as error:
         for cast in casts:
             try:
                 client.rows(f"SELECT count() FROM {rows} WHERE NOT ignore({cast})")
-            except ServerError as reason:
+            except clickhouse.ServerError as reason:
                 return _describe_unconvertible(client, rows, cast, reason)
         return str(error)
     return ""
 
 
-def _describe_unconvertible(client: ClickHouse, rows: str, cast: str, reason: ClickHouseError) -> str:
+def _describe_unconvertible(client: clickhouse.ClickHouse, rows: str, cast: str, reason: clickhouse.ClickHouseError) -> str:
     """What is said of an expression that fails: with a value where one is found, else with the server's reason."""
     if not cast.startswith("_CAST("):
         return str(reason)
     column, kind = parse_cast(cast)
     query = f"SELECT toString({sql_tokens.quote_name(column)}) FROM {rows} WHERE {unconvertible_condition(cast)} LIMIT 1"
-    with contextlib.suppress(ClickHouseError):  # not every type can be asked for
+    with contextlib.suppress(clickhouse.ClickHouseError):  # not every type can be asked for
         for (value,) in client.rows(query):
             return unconvertible_value(column, kind, str(value))
     return f"column {column} cannot become {kind}: {reason}"
@@ -87,7 +85,7 @@ class PartitionRows:
     checksum: int
 
 
-def read_parts(client: ClickHouse, table: Declared) -> list[Part]:
+def read_parts(client: clickhouse.ClickHouse, table: declaration.Declared) -> list[Part]:
     """Active parts of a table."""
     query = (
         "SELECT name, partition_id, min_block_number, max_block_number FROM system.parts"
@@ -105,40 +103,42 @@ def last_blocks(parts: t.Iterable[Part]) -> dict[str, int]:
     return found
 
 
-def read_old_rows(client: ClickHouse, rebuild: Rebuild, where: str = "") -> dict[str, PartitionRows]:
+def read_old_rows(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild, where: str = "") -> dict[str, PartitionRows]:
     """Rows of the old table, as they are copied, by the names of its partitions."""
     return _read_rows(client, rebuild, rebuild.item.sql_name, rebuild.copy.expressions, where)
 
 
-def read_new_rows(client: ClickHouse, rebuild: Rebuild) -> dict[str, PartitionRows]:
+def read_new_rows(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> dict[str, PartitionRows]:
     """Rows of the new table, by the names of the old one's partitions."""
     return _read_rows(client, rebuild, rebuild.new.sql_name, rebuild.copy.names, "")
 
 
-def _read_rows(client: ClickHouse, rebuild: Rebuild, table: str, columns: t.Sequence[str], where: str) -> dict[str, PartitionRows]:
+def _read_rows(
+    client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild, table: str, columns: t.Sequence[str], where: str
+) -> dict[str, PartitionRows]:
     copy = rebuild.copy
     checksum = f"sum({copy.row_checksum(columns)})"
     query = f"SELECT {copy.unit} AS unit, any(_partition_id), count(), {checksum} FROM {table}{where} GROUP BY unit"
     return {name: PartitionRows(*rest) for name, *rest in client.rows(query)}
 
 
-def read_comment(client: ClickHouse, table: Declared) -> str:
+def read_comment(client: clickhouse.ClickHouse, table: declaration.Declared) -> str:
     """The comment of a table; empty where there is no table."""
     return "".join(comment for (comment,) in client.rows(f"SELECT comment FROM system.tables WHERE {table.condition('name')}"))
 
 
-def has_mutations(client: ClickHouse, table: Declared) -> bool:
+def has_mutations(client: clickhouse.ClickHouse, table: declaration.Declared) -> bool:
     """Whether mutations of a table are not done."""
     return bool(client.rows(f"SELECT count() FROM system.mutations WHERE {table.condition('table')} AND NOT is_done")[0][0])
 
 
-def has_missing_rows(client: ClickHouse, rebuild: Rebuild, where: str) -> bool:
+def has_missing_rows(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild, where: str) -> bool:
     """Whether the new table lacks rows of the old one."""
     missing = rebuild.copy.missing_rows(rebuild.item.sql_name, rebuild.new.sql_name, where)
     return bool(client.rows(f"SELECT count() FROM {missing}")[0][0])
 
 
-def read_other_replicas(client: ClickHouse, rebuild: Rebuild) -> list[str]:
+def read_other_replicas(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> list[str]:
     """Names of the new table's other replicas."""
     if not rebuild.replicated:
         return []
@@ -149,7 +149,7 @@ def read_other_replicas(client: ClickHouse, rebuild: Rebuild) -> list[str]:
     return [name for (names,) in client.rows(query) for name in names]
 
 
-def await_copies(client: ClickHouse, rebuild: Rebuild) -> None:
+def await_copies(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> None:
     """Wait for copies of an interrupted run: the server goes on when the run that asked for them is gone."""
     head = sql_tokens.quote_string(f"INSERT INTO {rebuild.new.sql_name} (")
     _await_none(
@@ -157,18 +157,18 @@ def await_copies(client: ClickHouse, rebuild: Rebuild) -> None:
     )
 
 
-def await_inserts(client: ClickHouse) -> None:
+def await_inserts(client: clickhouse.ClickHouse) -> None:
     """Wait for INSERTs that run now: those that began before the exchange write into the old table."""
     running = [name for (name,) in client.rows("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'")]
     if running:
-        query = f"SELECT count() FROM system.processes WHERE query_id IN ({quoted_list(running)})"
+        query = f"SELECT count() FROM system.processes WHERE query_id IN ({sql_tokens.quoted_list(running)})"
         _await_none(client, query, "INSERTs that began before the exchange still run")
 
 
-def _await_none(client: ClickHouse, query: str, what: str) -> None:
+def _await_none(client: clickhouse.ClickHouse, query: str, what: str) -> None:
     """Wait until a query counts nothing; raises C(ClickHouseError) when the connection's timeout has passed."""
     deadline = time.monotonic() + client.connection.timeout
     while client.rows(query)[0][0]:
         if time.monotonic() > deadline:
-            raise ClickHouseError(f"{what}: run it again when they are done")
+            raise clickhouse.ClickHouseError(f"{what}: run it again when they are done")
         time.sleep(0.2)

@@ -13,44 +13,43 @@ import gc
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._plan import ObjectState, Plan
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 
-from .change import Changes
-from .client import CLICKHOUSE_CONNECT_ERROR, HAS_CLICKHOUSE_CONNECT, ClickHouse, ClickHouseError, Connection, ConnectionFailed, Unreachable
-from .declaration import Declared, Purge, declare, declare_purge, find_declared_secrets
-from .observation import Observation, observe, with_readable_texts
-from .planning import plan_offline, plan_schema, without_steps
+from . import change as planned
+from . import client as clickhouse
+from . import declaration, planning
+from . import observation as observed
 
 
 def run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]], where: str = "objects[0].") -> None:
     """Converge and leave the module. C(where) is how its user has named the options of the first object."""
     try:
         _run(module, objects)
-    except ClickHouseError as error:
+    except clickhouse.ClickHouseError as error:
         module.fail_json(msg=str(error).replace("objects[0].", where), **error.details)
 
 
 def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> None:
-    if not HAS_CLICKHOUSE_CONNECT:
-        module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
+    if not clickhouse.HAS_CLICKHOUSE_CONNECT:
+        module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=clickhouse.CLICKHOUSE_CONNECT_ERROR)
     report = module.params["on_drift"] == "report"
-    secrets = find_declared_secrets(objects)
+    secrets = declaration.find_declared_secrets(objects)
     module.no_log_values.update(secrets)
-    want = declare(objects, module.params["login_database"] or "")
+    want = declaration.declare(objects, module.params["login_database"] or "")
     if module.params["history"]:
-        from .history import history_table
+        from . import history
 
-        rows = history_table(module.params["history"])
+        rows = history.history_table(module.params["history"])
         if any(item.key == rows.key for item in want):
-            raise ClickHouseError(f"{rows.subject}: it is declared as an object, too: the module makes it by itself")
+            raise clickhouse.ClickHouseError(f"{rows.subject}: it is declared as an object, too: the module makes it by itself")
         want.append(rows)
-    purge = declare_purge(module.params.get("purge") or ())
+    purge = declaration.declare_purge(module.params.get("purge") or ())
     try:
-        client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
-    except Unreachable as error:
+        client = clickhouse.ClickHouse(clickhouse.Connection.from_params(module.params, patient=not module.check_mode))
+    except clickhouse.Unreachable as error:
         if not module.check_mode:
             raise
-        plan = plan_offline(want, secrets)
+        plan = planning.plan_offline(want, secrets)
         module.warn(f"{error}; planned as for an empty server")
     else:
         plan = _converge_and_record(client, module, want, secrets, purge)
@@ -65,8 +64,12 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
 
 
 def _converge_and_record(
-    client: ClickHouse, module: AnsibleModule, want: t.Sequence[Declared], secrets: set[str], purge: t.Sequence[Purge]
-) -> Plan:
+    client: clickhouse.ClickHouse,
+    module: AnsibleModule,
+    want: t.Sequence[declaration.Declared],
+    secrets: set[str],
+    purge: t.Sequence[declaration.Purge],
+) -> _plan.Plan:
     """Converge, and record what was executed; what differs on other nodes of the cluster is added to the plan."""
     params = module.params
     log, cluster = params["history"], params["cluster"]
@@ -75,8 +78,8 @@ def _converge_and_record(
     try:
         keep = params["on_drift"] == "report"
         plan = converge(client, want, secrets, apply=not module.check_mode, keep_drift=keep, allow=params["allow"], purge=purge)
-    except ClickHouseError as error:
-        if log and error.done and not isinstance(error, ConnectionFailed):
+    except clickhouse.ClickHouseError as error:
+        if log and error.done and not isinstance(error, clickhouse.ConnectionFailed):
             history.record_run(client, log, history.declaration_checksum(want, secrets), error.done, str(error))
         raise
     if log and plan.changed and not module.check_mode:
@@ -84,62 +87,66 @@ def _converge_and_record(
     return history.add_peer_differences(client, cluster, plan) if cluster and plan.drifted else plan
 
 
-def _drift_message(drifted: t.Sequence[ObjectState]) -> str:
+def _drift_message(drifted: t.Sequence[_plan.ObjectState]) -> str:
     differences = "; ".join(f"{state.kind} {state.name}: {state.reason}: {state.difference}" for state in drifted)
     return f"objects differ from their declaration and were not altered (on_drift=fail), nothing was changed: {differences}"
 
 
 def converge(
-    client: ClickHouse,
-    want: t.Sequence[Declared],
+    client: clickhouse.ClickHouse,
+    want: t.Sequence[declaration.Declared],
     secrets: t.Collection[str],
     *,
     apply: bool,
     keep_drift: bool,
     allow: t.Collection[str] = (),
-    purge: t.Sequence[Purge] = (),
-) -> Plan:
+    purge: t.Sequence[declaration.Purge] = (),
+) -> _plan.Plan:
     """Read and plan; with C(apply) also execute, until nothing is left to do. Returns the plan, as seen from the start of the run.
 
     With C(keep_drift) objects that cannot or may not be altered stay as they are and the others are made as declared; without it
     nothing is changed while there are such objects. Raises C(ClickHouseError).
     """
 
-    def read_and_plan() -> tuple[Plan, Observation]:
+    def read_and_plan() -> tuple[_plan.Plan, observed.Observation]:
         observation, changes = client.call_with_retries(lambda: observe_and_compare(client, want, secrets, purge, allow))
-        return plan_schema(want, observation, changes, allow), observation
+        return planning.plan_schema(want, observation, changes, allow), observation
 
-    def finish(plan: Plan, observation: Observation) -> Plan:
+    def finish(plan: _plan.Plan, observation: observed.Observation) -> _plan.Plan:
         if plan.drifted and not keep_drift:
-            plan = without_steps(plan)
+            plan = planning.without_steps(plan)
         return _with_effects(client, plan, observation) if plan.steps else plan
 
     plan, observation = read_and_plan()
     plan = finish(plan, observation)
     if not apply or not plan.steps:
         return plan
-    from .execution import execute
+    from . import execution
 
-    return execute(client, want, (plan, observation), read_and_plan, finish)
+    return execution.execute(client, want, (plan, observation), read_and_plan, finish)
 
 
 def observe_and_compare(
-    client: ClickHouse, want: t.Sequence[Declared], secrets: t.Collection[str], purge: t.Sequence[Purge], allow: t.Collection[str]
-) -> tuple[Observation, Changes]:
+    client: clickhouse.ClickHouse,
+    want: t.Sequence[declaration.Declared],
+    secrets: t.Collection[str],
+    purge: t.Sequence[declaration.Purge],
+    allow: t.Collection[str],
+) -> tuple[observed.Observation, planned.Changes]:
     """What there is, and what makes it as declared where it differs. Changes nothing that outlasts the session."""
-    observation = observe(client, want, secrets, purge)
-    changes: Changes = {}
+    observation = observed.observe(client, want, secrets, purge)
+    changes: planned.Changes = {}
     if observation.needs_changes:
-        from .rehearsal import find_changes
+        from . import rehearsal
 
-        changes, observation = find_changes(client, observation, allow)
-    return with_readable_texts(client, observation), changes
+        changes, observation = rehearsal.find_changes(client, observation, allow)
+    return observed.with_readable_texts(client, observation), changes
 
 
-def _with_effects(client: ClickHouse, plan: Plan, observation: Observation) -> Plan:
+def _with_effects(client: clickhouse.ClickHouse, plan: _plan.Plan, observation: observed.Observation) -> _plan.Plan:
     """What each statement costs, where the server has anything yet."""
     if not observation.needs_changes:
         return dataclasses.replace(plan, steps=tuple(dataclasses.replace(step, effect="instant") for step in plan.steps))
-    from .effects import add_effects
+    from . import effects
 
-    return client.call_with_retries(lambda: add_effects(client, plan, observation))
+    return client.call_with_retries(lambda: effects.add_effects(client, plan, observation))

@@ -9,14 +9,12 @@ import fnmatch
 import re
 import typing as t
 
-from . import create_statement, sql_clauses, sql_tokens
-from .change import LOCK_SUFFIX, REBUILD_SUFFIX, TAIL_SUFFIX
-from .client import ClickHouse, ClickHouseError, ServerError
-from .declaration import Declared, Key, Purge, drop_rank
-from .server_defaults import SESSION_DATABASE_ENGINES
+from . import change as planned
+from . import client as clickhouse
+from . import create_statement, declaration, server_defaults, sql_clauses, sql_tokens
 
 # What a rebuild makes beside a table for a while.
-_SUFFIXES = (REBUILD_SUFFIX, TAIL_SUFFIX, LOCK_SUFFIX)
+_SUFFIXES = (planned.REBUILD_SUFFIX, planned.TAIL_SUFFIX, planned.LOCK_SUFFIX)
 # Of objects without a database: what their keys begin with, their definition, and where the server has them.
 _GLOBAL_OBJECTS = {
     "function": ("", "create_query", "system.functions WHERE origin = 'SQLUserDefined' AND"),
@@ -40,13 +38,15 @@ class ServerState(t.NamedTuple):
 
     databases: t.Mapping[str, tuple[str, str]]
     database: str
-    definitions: t.Mapping[Key, str]
-    former: t.Mapping[Key, str]
-    leftovers: t.Mapping[Key, str]
-    purged: tuple[Declared, ...]
+    definitions: t.Mapping[declaration.Key, str]
+    former: t.Mapping[declaration.Key, str]
+    leftovers: t.Mapping[declaration.Key, str]
+    purged: tuple[declaration.Declared, ...]
 
 
-def read_server_state(client: ClickHouse, declared: t.Sequence[Declared], purge: t.Sequence[Purge]) -> ServerState:
+def read_server_state(
+    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], purge: t.Sequence[declaration.Purge]
+) -> ServerState:
     """Ask the server for what is declared; from then on the session is in the connection's database, where that exists.
 
     Raises C(ClickHouseError).
@@ -59,18 +59,18 @@ def read_server_state(client: ClickHouse, declared: t.Sequence[Declared], purge:
     definitions.update(texts)
     unwanted = [(item, text) for item, text in _read_undeclared(client, declared, purge) if item.key not in definitions]
     definitions.update({item.key: text for item, text in unwanted})
-    purged = tuple(sorted((item for item, _text in unwanted), key=lambda item: (drop_rank(item), item.key)))
+    purged = tuple(sorted((item for item, _text in unwanted), key=lambda item: (declaration.drop_rank(item), item.key)))
     database = database or other or client.rows("SELECT currentDatabase()")[0][0]
     return ServerState(databases, database, definitions, former, leftovers, purged)
 
 
-def _read_databases(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[str, tuple[str, str]], str]:
+def _read_databases(client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]) -> tuple[dict[str, tuple[str, str]], str]:
     """Engines and comments of databases, and the session's database where the answer says it."""
     database = client.connection.database or ""
     named = ({item.database for item in declared} | {database}) - {""}
     if not named:
         return {}, database
-    names = quoted_list(sorted(named))
+    names = sql_tokens.quoted_list(sorted(named))
     # The engine alone, where the server says no more.
     query = (
         "SELECT name, if(engine_full = '', engine, engine_full), comment, currentDatabase()"
@@ -80,15 +80,17 @@ def _read_databases(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple
     return {name: (engine, comment) for name, engine, comment, _database in rows}, database or (rows[0][3] if rows else "")
 
 
-def _read_global_objects(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], str]:
+def _read_global_objects(
+    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]
+) -> tuple[dict[declaration.Key, str], str]:
     """Definitions of functions and named collections, and the session's database where the answer says it.
 
     The definition of a collection is empty where the server's configuration has it.
     """
-    found: dict[Key, str] = {}
+    found: dict[declaration.Key, str] = {}
     database = ""
     for kind, (home, definition, source) in _GLOBAL_OBJECTS.items():
-        names = quoted_list(item.name for item in declared if item.kind == kind)
+        names = sql_tokens.quoted_list(item.name for item in declared if item.kind == kind)
         if names:
             rows = client.rows(f"SELECT name, {definition}, currentDatabase() FROM {source} name IN ({names})")
             found |= {(home, name): text for name, text, _database in rows}
@@ -96,20 +98,22 @@ def _read_global_objects(client: ClickHouse, declared: t.Sequence[Declared]) -> 
     return found, database
 
 
-def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[dict[Key, str], dict[Key, str], dict[Key, str]]:
+def _read_tables(
+    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]
+) -> tuple[dict[declaration.Key, str], dict[declaration.Key, str], dict[declaration.Key, str]]:
     """Definitions of tables, views and dictionaries: under their names, under their former names, and of what stands beside them."""
     tables = [item for item in declared if item.kind != "database" and item.kind not in create_statement.GLOBAL_KINDS]
     if not tables:
         return {}, {}, {}
-    beside = {(item.database, item.name + REBUILD_SUFFIX): item.key for item in tables}
+    beside = {(item.database, item.name + planned.REBUILD_SUFFIX): item.key for item in tables}
     renamed = {item.renamed_from: item for item in tables if item.renamed_from}
     wanted = [*(item.key for item in tables), *beside, *renamed]
-    databases = quoted_list(sorted({database for database, _name in wanted}))
-    names = quoted_list(sorted({name for _database, name in wanted}))
+    databases = sql_tokens.quoted_list(sorted({database for database, _name in wanted}))
+    names = sql_tokens.quoted_list(sorted({name for _database, name in wanted}))
     # From pairs alone the server does not see which tables to leave out, and writes down every one of the database.
     query = (
         f"SELECT database, name, create_table_query FROM system.tables WHERE database IN ({databases}) AND name IN ({names})"
-        f" AND (database, name) IN ({quoted_keys(wanted)})"
+        f" AND (database, name) IN ({sql_tokens.quoted_keys(wanted)})"
     )
     texts = {(database, name): text for database, name, text in client.rows(query)}
     former = {item.key: texts[key] for key, item in renamed.items() if key in texts and item.key not in texts}
@@ -118,52 +122,56 @@ def _read_tables(client: ClickHouse, declared: t.Sequence[Declared]) -> tuple[di
     return found, former, {beside[key]: text for key, text in texts.items() if key in beside}
 
 
-def _under_declared_name(item: Declared, text: str) -> str:
+def _under_declared_name(item: declaration.Declared, text: str) -> str:
     parts = sql_clauses.split_clauses(text)
     head = " ".join(sql_clauses.clause_text(parts, "head").split()[:-1])
     return sql_clauses.join_clauses(sql_clauses.replace_clause(parts, "head", f"{head} {item.sql_name}"))
 
 
-def _read_undeclared(client: ClickHouse, declared: t.Sequence[Declared], purge: t.Sequence[Purge]) -> list[tuple[Declared, str]]:
+def _read_undeclared(
+    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], purge: t.Sequence[declaration.Purge]
+) -> list[tuple[declaration.Declared, str]]:
     """What is to be purged, with its definition."""
     if not purge:
         return []
     keep = {item.key for item in declared} | {item.renamed_from for item in declared}
     keep |= {(item.database, item.name + suffix) for item in declared if not item.absent for suffix in _SUFFIXES}
-    databases = quoted_list(sorted({entry.database for entry in purge}))
+    databases = sql_tokens.quoted_list(sorted({entry.database for entry in purge}))
     query = (
         "SELECT database, name, create_table_query FROM system.tables"
         f" WHERE database IN ({databases}) AND NOT is_temporary AND NOT startsWith(name, '.inner')"
     )
-    found: list[tuple[Declared, str]] = []
+    found: list[tuple[declaration.Declared, str]] = []
     for database, name, text in client.rows(query):
         number = next((number for number, entry in enumerate(purge) if entry.database == database and _is_purged(name, entry)), None)
         if number is not None and (database, name) not in keep:
-            found.append((Declared(-1, sql_clauses.object_kind(text), database, name, absent=True, where=f"purge[{number}]"), text))
+            found.append(
+                (declaration.Declared(-1, sql_clauses.object_kind(text), database, name, absent=True, where=f"purge[{number}]"), text)
+            )
     return found
 
 
-def _is_purged(name: str, entry: Purge) -> bool:
+def _is_purged(name: str, entry: declaration.Purge) -> bool:
     purged, kept = (any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for patterns in (entry.names, entry.keep))
     return purged and not kept
 
 
 def format_declarations(
-    client: ClickHouse, declared: t.Sequence[Declared], databases: t.Mapping[str, tuple[str, str]]
-) -> tuple[dict[Key, str], dict[Key, str]]:
+    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], databases: t.Mapping[str, tuple[str, str]]
+) -> tuple[dict[declaration.Key, str], dict[declaration.Key, str]]:
     """Every declaration on one line, as the server formats it; and databases that exist, in the same words.
 
     Raises C(ClickHouseError), which names the object that has a syntax error.
     """
-    texts: list[tuple[Declared, bool, str]] = []
+    texts: list[tuple[declaration.Declared, bool, str]] = []
     for item in declared:
         want, have = _database_statements(item, databases.get(item.database))
         texts += [(item, False, want), *([(item, True, have)] if have else [])]
     if not texts:
         return {}, {}
-    array = quoted_list(text for _item, _exists, text in texts)
+    array = sql_tokens.quoted_list(text for _item, _exists, text in texts)
     rows = client.rows(f"SELECT formatQuerySingleLineOrNull(arrayJoin([{array}]))")
-    formatted: tuple[dict[Key, str], dict[Key, str]] = ({}, {})
+    formatted: tuple[dict[declaration.Key, str], dict[declaration.Key, str]] = ({}, {})
     for (item, exists, text), (line,) in zip(texts, rows):
         if line is None:
             raise _syntax_error(client, item, text)
@@ -171,12 +179,12 @@ def format_declarations(
     return formatted
 
 
-def _syntax_error(client: ClickHouse, item: Declared, text: str) -> ClickHouseError:
+def _syntax_error(client: clickhouse.ClickHouse, item: declaration.Declared, text: str) -> clickhouse.ClickHouseError:
     try:
         client.rows(f"SELECT formatQuerySingleLine({sql_tokens.quote_string(text)})")
-    except ServerError as error:
-        return ClickHouseError(f"{item.subject}: {syntax_error(str(error), text)}", error.code)
-    return ClickHouseError(f"{item.subject}: the server cannot parse it")
+    except clickhouse.ServerError as error:
+        return clickhouse.ClickHouseError(f"{item.subject}: {syntax_error(str(error), text)}", error.code)
+    return clickhouse.ClickHouseError(f"{item.subject}: the server cannot parse it")
 
 
 def syntax_error(message: str, statement: str) -> str:
@@ -208,7 +216,7 @@ def _excerpt_around(statement: str, position: int) -> str:
     return repr("".join(pieces))
 
 
-def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tuple[str, str]:
+def _database_statements(item: declaration.Declared, existing: tuple[str, str] | None) -> tuple[str, str]:
     """The declaration (of a database: with what it leaves open as it is now), and what exists in the same words."""
     if item.kind != "database" or existing is None:
         return item.statement, ""
@@ -221,7 +229,7 @@ def _database_statements(item: Declared, existing: tuple[str, str] | None) -> tu
     return want.statement, dataclasses.replace(item, engine=engine, comment=comment).statement
 
 
-def read_macros(client: ClickHouse, definitions: t.Iterable[sql_clauses.Clauses]) -> dict[str, str]:
+def read_macros(client: clickhouse.ClickHouse, definitions: t.Iterable[sql_clauses.Clauses]) -> dict[str, str]:
     """Values that the server puts into these definitions: its macros, and what C(currentDatabase()) and C(currentUser()) give."""
     parts = list(definitions)
     engines = [sql_clauses.table_engine(clauses) for clauses in parts]
@@ -230,17 +238,8 @@ def read_macros(client: ClickHouse, definitions: t.Iterable[sql_clauses.Clauses]
     if any(name.startswith("Replicated") and sql_clauses.replica_path(arguments) for name, arguments in engines):
         found.update(client.rows("SELECT macro, substitution FROM system.macros"))
     if "DEFINER = CURRENT_USER" in definers or any(
-        "currentDatabase()" in arguments or (name in SESSION_DATABASE_ENGINES and "''" in arguments) for name, arguments in engines
+        "currentDatabase()" in arguments or (name in server_defaults.SESSION_DATABASE_ENGINES and "''" in arguments)
+        for name, arguments in engines
     ):
         ((found["currentDatabase()"], found["currentUser()"]),) = client.rows("SELECT currentDatabase(), currentUser()")
     return found
-
-
-def quoted_list(values: t.Iterable[str]) -> str:
-    """String literals, separated by commas."""
-    return ", ".join(sql_tokens.quote_string(value) for value in values)
-
-
-def quoted_keys(keys: t.Iterable[t.Sequence[str]]) -> str:
-    """Tuples of string literals, separated by commas."""
-    return ", ".join(f"({quoted_list(key)})" for key in keys)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .client import ClickHouseError
+from . import client as clickhouse
 
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 # Arguments of the HTTP interface beside the settings, and settings that are options of the module.
@@ -32,19 +32,19 @@ def settings_text(settings: t.Mapping[str, t.Any], option: str = "settings") -> 
     for name, value in settings.items():
         where = f"{option}.{name}"
         if not _SETTING.fullmatch(str(name)):
-            raise ClickHouseError(f"{option}: {excerpt(str(name))} is no name of a setting")
+            raise clickhouse.ClickHouseError(f"{option}: {excerpt(str(name))} is no name of a setting")
         reason = _NO_SETTINGS.get(name) or ("it is no setting" if name.startswith("param_") else None)
         if name.startswith("output_format_json_"):
             reason = "rows depend on it"
         if reason:
-            raise ClickHouseError(f"{where} cannot be given: {reason}")
+            raise clickhouse.ClickHouseError(f"{where} cannot be given: {reason}")
         if isinstance(value, bool):
             found[name] = str(int(value))
         elif isinstance(value, (str, int, float)):
             check_text(where, str(value))
             found[name] = str(value)
         else:
-            raise ClickHouseError(f"{where}: expected a text, number or boolean")
+            raise clickhouse.ClickHouseError(f"{where}: expected a text, number or boolean")
     return found
 
 
@@ -53,7 +53,7 @@ def check_text(where: str, text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ClickHouseError(f"{where}: it is not UTF-8 text") from error
+        raise clickhouse.ClickHouseError(f"{where}: it is not UTF-8 text") from error
 
 
 def excerpt(text: str) -> str:

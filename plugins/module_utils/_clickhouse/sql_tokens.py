@@ -78,6 +78,16 @@ def quote_string(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def quoted_list(values: t.Iterable[str]) -> str:
+    """String literals, separated by commas."""
+    return ", ".join(quote_string(value) for value in values)
+
+
+def quoted_keys(keys: t.Iterable[t.Sequence[str]]) -> str:
+    """Tuples of string literals, separated by commas."""
+    return ", ".join(f"({quoted_list(key)})" for key in keys)
+
+
 def quote_name(name: str) -> str:
     """An identifier, quoted where it has to be."""
     if _SIMPLE.match(name):

@@ -10,11 +10,8 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from . import alter, error_codes, sql_clauses
-from .client import ClickHouse, ClickHouseError, ServerError
-from .declaration import Declared
-from .references import has_lookup
-from .server_state import quoted_list
+from . import alter, declaration, error_codes, references, sql_clauses, sql_tokens
+from . import client as clickhouse
 
 # Beginnings of engines that reach beyond the server's own tables as soon as one is created: they register with ZooKeeper or a
 # broker, open a file for themselves or write one, start to replicate, keep a dictionary from being dropped. Tables with one are
@@ -35,7 +32,7 @@ _PERMISSIVE_TABLE = {"allow_dimensions_outside_sorting_key": "1"}
 class TemporaryObjects:
     """What a C(with) block makes in the session for a moment; at its end the server drops all of it."""
 
-    def __init__(self, client: ClickHouse) -> None:
+    def __init__(self, client: clickhouse.ClickHouse) -> None:
         self.client = client
         # Tables that refer to a dictionary or another table.
         self._referring: set[str] = set()
@@ -45,23 +42,23 @@ class TemporaryObjects:
 
     def __exit__(self, *_exception: object) -> None:
         self.release_references()
-        with contextlib.suppress(ClickHouseError):  # its time will end the session
+        with contextlib.suppress(clickhouse.ClickHouseError):  # its time will end the session
             self.client.end_session()
 
-    def create_all(self, statements: t.Mapping[str, str]) -> dict[str, ClickHouseError]:
+    def create_all(self, statements: t.Mapping[str, str]) -> dict[str, clickhouse.ClickHouseError]:
         """Execute C(CREATE TEMPORARY) statements, given by the names of what they make, in few requests. Returns what was refused.
 
         Statements that are sent together fail together: a batch that failed is sent again in two halves. What was made all the same is
         not made again.
         """
-        refused: dict[str, ClickHouseError] = {}
+        refused: dict[str, clickhouse.ClickHouseError] = {}
         names = list(statements)
         batches = [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
         while batches:
             batch = batches.pop()
             try:
                 self.client.execute(" PARALLEL WITH ".join(statements[name] for name in batch))
-            except ServerError as error:
+            except clickhouse.ServerError as error:
                 if len(batch) > 1:
                     # Servers before 25.4 know no PARALLEL WITH.
                     size = 1 if error.code == error_codes.SYNTAX_ERROR else (len(batch) + 1) // 2
@@ -75,7 +72,7 @@ class TemporaryObjects:
         """Make what exists already under another name. Raises C(ClickHouseError) where the server refuses it."""
         try:
             self.execute(name, temporary_statement(name, kind, clauses))
-        except ServerError:
+        except clickhouse.ServerError:
             if kind != "table" or not self.create_permissively(name, clauses):
                 raise
 
@@ -90,10 +87,10 @@ class TemporaryObjects:
         statement = temporary_statement(name, "table", sql_clauses.set_settings(clauses, more) if more else clauses)
         try:
             self.client.execute(statement, self.client.permissive_settings)
-            self._referring |= {name} if has_lookup(sql_clauses.join_clauses(clauses)) else set()
+            self._referring |= {name} if references.has_lookup(sql_clauses.join_clauses(clauses)) else set()
             if more:
                 self.client.execute(f"ALTER TABLE {name} RESET SETTING {', '.join(more)}")
-        except ServerError:
+        except clickhouse.ServerError:
             return False
         return True
 
@@ -105,9 +102,9 @@ class TemporaryObjects:
 
     def definition(self, name: str) -> str:
         """The statement of one of them, which stays."""
-        return self.client.rows(f"SELECT create_table_query FROM system.tables WHERE is_temporary AND name IN ({quoted_list([name])})")[0][
-            0
-        ]
+        return self.client.rows(
+            f"SELECT create_table_query FROM system.tables WHERE is_temporary AND name IN ({sql_tokens.quoted_list([name])})"
+        )[0][0]
 
     def read_back(self, names: t.Collection[str]) -> dict[str, str]:
         """The statements of these, after which all are dropped.
@@ -115,7 +112,7 @@ class TemporaryObjects:
         Formatted once more: the server shows what it has read from its files.
         """
         text = "ifNull(formatQuerySingleLineOrNull(create_table_query), create_table_query)"
-        query = f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({quoted_list(names)})"
+        query = f"SELECT name, {text} FROM system.tables WHERE is_temporary AND name IN ({sql_tokens.quoted_list(names)})"
         if not self._referring:
             return dict(self.client.last_rows(query))
         texts = dict(self.client.rows(query))
@@ -127,26 +124,26 @@ class TemporaryObjects:
         """Alter tables so that they refer to nothing: the server keeps their references for good, and nobody could drop a dictionary."""
         if not self._referring:
             return
-        names = quoted_list(self._referring)
+        names = sql_tokens.quoted_list(self._referring)
         self._referring = set()
-        with contextlib.suppress(ClickHouseError):  # it is gone, or the engine has no ALTER
+        with contextlib.suppress(clickhouse.ClickHouseError):  # it is gone, or the engine has no ALTER
             for name, text in self.client.rows(
                 f"SELECT name, create_table_query FROM system.tables WHERE is_temporary AND name IN ({names})"
             ):
                 have = sql_clauses.split_clauses(text)
-                for statement in alter.plan_alter(name, have, alter.remove_expressions(have, has_lookup)).statements:
+                for statement in alter.plan_alter(name, have, alter.remove_expressions(have, references.has_lookup)).statements:
                     self.client.execute(statement)
 
 
 def _keeps_reference(statement: str) -> bool:
     """Whether the server would keep a reference of what a statement makes."""
-    return not statement.startswith("CREATE TEMPORARY VIEW") and has_lookup(statement)
+    return not statement.startswith("CREATE TEMPORARY VIEW") and references.has_lookup(statement)
 
 
 def is_external(clauses: list[sql_clauses.Clause]) -> bool:
     """Whether a table, or what it refers to, reaches beyond the server's own tables as soon as it is created."""
     engine = sql_clauses.engine_name(clauses)
-    if has_lookup(sql_clauses.clause_text(clauses, "columns")) and not engine.endswith("MergeTree"):
+    if references.has_lookup(sql_clauses.clause_text(clauses, "columns")) and not engine.endswith("MergeTree"):
         return True  # not every engine lets go of what it refers to
     return engine.startswith(_EXTERNAL_ENGINES) or "kafka_keeper_path" in sql_clauses.parse_settings(
         sql_clauses.clause_text(clauses, "settings")
@@ -171,7 +168,9 @@ def temporary_statement(name: str, kind: str, clauses: list[sql_clauses.Clause])
     return sql_clauses.join_clauses(sql_clauses.replace_clause(clauses, "head", f"CREATE TEMPORARY TABLE IF NOT EXISTS {name}"))
 
 
-def from_temporary(item: Declared, ours: list[sql_clauses.Clause], theirs: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
+def from_temporary(
+    item: declaration.Declared, ours: list[sql_clauses.Clause], theirs: list[sql_clauses.Clause]
+) -> list[sql_clauses.Clause]:
     """What was read back, under its own name and engine again. C(ours) is the definition that was tried."""
     if item.kind == "materialized_view":
         return sql_clauses.replace_clause(ours, "select", sql_clauses.clause_text(theirs, "select"))

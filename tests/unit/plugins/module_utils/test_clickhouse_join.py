@@ -15,6 +15,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     ConnectionFailed,
     ServerError,
 )
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.declaration import Key
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_clauses import (
     clause_text,
     join_clauses,
@@ -313,7 +314,7 @@ class Server:
         return answer
 
 
-def read(server: Server, **engines: str) -> dict[replica_definition.Key, t.Any]:
+def read(server: Server, **engines: str) -> dict[Key, t.Any]:
     text = "CREATE TABLE d.{} (`k` UInt64) ENGINE = {} ORDER BY tuple() SETTINGS index_granularity = 8192"
     tables = {("d", name): split_clauses(text.format(name, engine)) for name, engine in engines.items()}
     return replica_definition.read_stored_definitions(t.cast(t.Any, server), tables)

@@ -44,6 +44,7 @@ def test_no_import_climbs(path: Path) -> None:
 def test_planning_modules_use_no_client(name: str) -> None:
     tree = ast.parse((FOLDER / "_clickhouse" / f"{name}.py").read_text())
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not names & {"ClickHouse", "TemporaryObjects", "client"}
 
 
@@ -63,7 +64,8 @@ def imported_modules(path: Path) -> set[str]:
     while pending:
         for node in ast.walk(ast.parse(pending.pop().read_text())):
             if isinstance(node, ast.ImportFrom):
-                names = [node.module.rpartition("_clickhouse.")[2]] if node.module else [alias.name for alias in node.names]
+                named = node.module is not None and not node.module.endswith("._clickhouse")
+                names = [str(node.module).rpartition("_clickhouse.")[2]] if named else [alias.name for alias in node.names]
                 new = {name for name in names if (FOLDER / "_clickhouse" / f"{name}.py").exists()} - found
                 found |= new
                 pending += [FOLDER / "_clickhouse" / f"{name}.py" for name in new]
@@ -83,3 +85,17 @@ def test_modules_travel_without_what_only_others_need(module: str, needed: str, 
     found = imported_modules(FOLDER.parent / "modules" / f"{module}.py")
     assert needed in found
     assert not found & not_needed
+
+
+@pytest.mark.parametrize("name", ["clickhouse_schema", "clickhouse_table"])
+def test_the_engine_imports_modules_not_names(name: str) -> None:
+    """The controller builds the module for each task, and looks up each imported name of each file as if it were a module."""
+    engine = FOLDER / "_clickhouse"
+    found = imported_modules(FOLDER.parent / "modules" / f"{name}.py")
+    assert "schema" in found
+    names = {}
+    for path in [engine / f"{module}.py" for module in sorted(found)]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level and node.module or str(node.module).endswith("._plan")):
+                names[path.stem] = [alias.name for alias in node.names]
+    assert not names
