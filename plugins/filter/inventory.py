@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES
 
 
 def inventory_changes(rows: t.Iterable[t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> list[dict[str, t.Any]]:
@@ -17,7 +18,8 @@ def inventory_changes(rows: t.Iterable[t.Mapping[str, t.Any]], groups: t.Mapping
     :param groups: ansible's C(groups). Only those that the collection knows count: playbooks make others while they run.
     :returns: rows with C(host), C(groups) (sorted) and C(is_deleted), in the order of the hosts' names.
     """
-    members: dict[str, list[str]] = {host: [] for host in groups.get("all", ())}
+    # Further collectors are on hosts that are in the inventory themselves.
+    members: dict[str, list[str]] = {host: [] for host in groups.get("all", ()) if host not in groups.get(INSTANCES, ())}
     for group in sorted(_components.groups()):
         for host in groups.get(group, ()):
             members.setdefault(host, []).append(group)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.groundwork.observability.plugins.plugin_utils._across import MODES, host_contradictions
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES, MODES, groups_of, host_contradictions
 from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import requirements, unfit
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import (
     GROUP_ROLES,
@@ -28,10 +28,12 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     """
     hosts = {name: Host(name, hostvars, groups) for name in groups.get("all", [])}
     members = {group: [hosts[name] for name in groups.get(group, []) if name in hosts] for group in GROUP_ROLES}
+    instances = [hosts[name] for name in groups.get(INSTANCES, []) if name in hosts]
     of_host: dict[str, list[str]] = {name: [] for name in hosts}
     for group, names in members.items():
         for host in names:
             of_host[host.name].append(group)
+    of_host.update({host.name: groups_of(host, groups) for host in instances})
     server = next(iter(members["clickhouse"]), None)
     checks = OptionChecks()
     by_problem: dict[str, list[str]] = {}
@@ -42,7 +44,7 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
         for problem in dict.fromkeys(problems):
             by_problem.setdefault(problem, []).append(host.name)
     found = [f"{', '.join(names)}: {problem}" for problem, names in by_problem.items()]
-    return found + site_problems(Site(members, groups))
+    return found + site_problems(Site(members, groups, instances))
 
 
 def required_secrets(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
@@ -71,8 +73,9 @@ def distinct_collectors(
     """
     chosen: dict[tuple[str, str], str] = {}
     settings: dict[str, str] = {}
+    instances = {name: Host(name, hostvars, groups).text("otel_collector_mode") for name in groups.get(INSTANCES, [])}
     for mode in MODES:
-        members = set(groups.get(mode, []))
+        members = {*groups.get(mode, []), *(name for name, its_mode in instances.items() if its_mode == mode)}
         for name in (name for name in hosts if name in members):
             if name not in settings:
                 host = Host(name, hostvars, groups)
@@ -80,10 +83,6 @@ def distinct_collectors(
                 settings[name] = repr([(option, host.value(option)) for option in options])
             chosen.setdefault((mode, settings[name]), name)
     return [{"mode": mode, "host": host} for (mode, _settings), host in chosen.items()]
-
-
-def _groups_of(name: str, groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
-    return [group for group in GROUP_ROLES if name in groups.get(group, [])]
 
 
 def host_requirements(
@@ -95,7 +94,8 @@ def host_requirements(
     :param groups: ansible's C(groups).
     :param host: the host's name in the inventory.
     """
-    return requirements(Host(host, hostvars, groups), _groups_of(host, groups))
+    asked = Host(host, hostvars, groups)
+    return requirements(asked, groups_of(asked, groups))
 
 
 def host_problems(
@@ -108,7 +108,8 @@ def host_problems(
     :param groups: ansible's C(groups).
     :param host: the host's name in the inventory.
     """
-    return unfit(Host(host, hostvars, groups), _groups_of(host, groups), info)
+    asked = Host(host, hostvars, groups)
+    return unfit(asked, groups_of(asked, groups), info)
 
 
 class FilterModule:

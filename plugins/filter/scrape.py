@@ -9,6 +9,7 @@ import json
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.filter.topology import address_of
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES
 
 
 def scrape_jobs(
@@ -19,6 +20,8 @@ def scrape_jobs(
     folder: str,
 ) -> dict[str, list[t.Any]]:
     """The jobs that the hosts of the inventory ask for, as one of the prometheus agents scrapes them.
+
+    An agent of group C(collector_instance) has none of them: the agents of group C(prometheus_agent) have all.
 
     The targets are in files that the agent reads again when they change, so that a new host restarts no agent. All agents have the same
     files; of several, each scrapes the targets whose address has its part of the hashes.
@@ -31,6 +34,9 @@ def scrape_jobs(
     :returns: C(configs), scrape configurations of Prometheus; C(files), C(path) and C(content) of the files with targets; C(problems), a
         line for each job of a host that there is not.
     """
+    if agent in groups.get(INSTANCES, []):
+        # The agents of the group have all targets already.
+        return {"configs": [], "files": [], "problems": []}
     targets: dict[str, list[dict[str, t.Any]]] = {job: [] for job in jobs}
     problems = []
     for host in sorted(groups["all"]):

@@ -13,7 +13,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
 from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
-from ansible_collections.groundwork.observability.plugins.plugin_utils._across import collector_queue_bytes
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES, collector_queue_bytes
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")
@@ -88,6 +88,9 @@ def clickhouse_writers(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     :raises AnsibleFilterError: without ClickHouse hosts, for a host that is no gateway, for a host without identity.
     """
     shards, gateways = _shards(hostvars, groups), groups.get("gateway", [])
+    if gateway in groups.get(INSTANCES, []):
+        # Only who is told to sends to it.
+        gateways = [gateway]
     if not shards or gateway not in gateways:
         raise AnsibleFilterError(
             f"{gateway} has no ClickHouse to write to: group clickhouse is empty, or {gateway} is not in group gateway"

@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.groundwork.observability.plugins.filter.collector_health import collector_health
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES
+
 # What a signal's record is called, and what the collector calls it in its own metrics.
 SIGNALS = {"logs": ("log", "log_records"), "traces": ("trace", "spans"), "metrics": ("metric", "metric_points")}
 SAMPLE = re.compile(r"^(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)", re.MULTILINE)
@@ -286,6 +289,28 @@ def grafana_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[st
     return table
 
 
+def instance_rows(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
+    """A row of the table for each host of group collector_instance; C(problem) is the message where it does not answer or loses records.
+
+    :param hostvars: ansible's C(hostvars).
+    :param groups: ansible's C(groups).
+    """
+    table = []
+    for host in groups.get(INSTANCES, []):
+        name = f"{hostvars[host]['otel_collector_instance']} on {host}"
+        asked = hostvars[host].get("__verify_instance") or {}
+        flow = collector_health(str(asked.get("content") or ""))
+        if not asked.get("content"):
+            state, wrong = f"does not answer: {_line(str(asked.get('msg') or 'was not asked'))}", True
+        elif flow["problems"]:
+            state, wrong = "; ".join(flow["problems"]), True
+        else:
+            state, wrong = "records sent" if flow["moved"] else "no record yet", False
+        row = {"signal": "collector", "where": name, "seconds": None, "state": state}
+        table.append(row | {"problem": f"Collector {name}: {state}" if wrong else ""})
+    return table
+
+
 def verify_storage_query(database: str) -> str:
     """The query that tells what a ClickHouse host keeps too long: telemetry past its retention, and its own logs.
 
@@ -338,7 +363,7 @@ def verify_report(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, list[s
     :param sender: the host that the records were sent from.
     """
     observed = observations(hostvars, groups, sender)
-    others = [*storage_rows(hostvars, groups), *grafana_rows(hostvars, groups)]
+    others = [*instance_rows(hostvars, groups), *storage_rows(hostvars, groups), *grafana_rows(hostvars, groups)]
     missing = last_hops(observed)
     return {
         "table": text_table([*table_rows(observed), *others]),

@@ -23,6 +23,8 @@ COLLECTOR = components.components()["otel_collector"]
 MODES = tuple(COLLECTOR["groups"])
 AGENTS = tuple(mode for mode in MODES if mode != "gateway")
 COLLECTOR_STATE = COLLECTOR["state_folder"]
+# Group of the inventory with further instances of collectors.
+INSTANCES = COLLECTOR["instances"]
 # Batches of 16 MB have to fit into a queue several times.
 QUEUE_LEAST = 64_000_000
 # Of each collector: for logs, traces and metrics.
@@ -57,6 +59,17 @@ def listeners(host: Host, groups: t.Iterable[str]) -> list[Listener]:
     return found
 
 
+def groups_of(host: Host, site: Groups) -> list[str]:
+    """Those groups of ours that a host is in. An instance of a collector counts as a host of its mode.
+
+    :param host: the host.
+    :param site: ansible's C(groups).
+    """
+    if host.name in site.get(INSTANCES, []):
+        return [mode for mode in MODES if mode == host.text("otel_collector_mode")]
+    return [group for group in LISTENERS if host.name in site.get(group, [])]
+
+
 def host_contradictions(host: Host, groups: t.Sequence[str], site: Groups, server: Host | None) -> list[str]:
     """Options of one host that cannot work together, one line each.
 
@@ -82,13 +95,14 @@ def _ports(host: Host, groups: t.Sequence[str]) -> list[str]:
     found = []
     for one in listeners(host, groups):
         for other in seen.setdefault(one.port, []):
-            if one.option != other.option and _overlap(one.address, other.address):
+            if one.option != other.option and overlap(one.address, other.address):
                 found.append(f"{one.option} and {other.option} are both {one.port}: give each a port of its own")
         seen[one.port].append(one)
     return list(dict.fromkeys(found))
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
+    """Whether two addresses that a host listens on share a port."""
     return one == other or one in EVERY_ADDRESS or other in EVERY_ADDRESS
 
 

@@ -55,6 +55,11 @@ def owners() -> dict[str, tuple[str, str]]:
     }
 
 
+def instances(component: t.Mapping[str, t.Any]) -> list[str]:
+    """The group with further instances of a component; none if it has no such group."""
+    return [component["instances"]] if "instances" in component else []
+
+
 @functools.cache
 def defaults(role: str) -> dict[str, t.Any]:
     """A role's defaults, templates unresolved."""
@@ -64,7 +69,7 @@ def defaults(role: str) -> dict[str, t.Any]:
 def archives() -> dict[str, dict[str, t.Any]]:
     """Name of an archive -> what its role declares of it, with C(groups), whose hosts need it, and C(version), the role's default."""
     return {
-        name: {**archive, "groups": list(component["groups"]), "version": defaults(role)[archive["version_variable"]]}
+        name: {**archive, "groups": [*component["groups"], *instances(component)], "version": defaults(role)[archive["version_variable"]]}
         for role, component in components().items()
         for name, archive in component.get("archives", {}).items()
     }

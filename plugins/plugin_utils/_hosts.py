@@ -160,6 +160,8 @@ def _held_ports(host: Host, groups: t.Sequence[str], info: t.Mapping[str, t.Any]
         wanted.setdefault(one.port, []).append(one)
     # A port that moves from one of the host's own services to another is free when both are restarted.
     own = {ACCOUNTS[group] for group in groups}
+    if host.has("otel_collector_instance"):
+        own = {f"otelcol-{host.text('otel_collector_instance').replace('_', '-')}"}
     found = []
     for holder in info["listeners"]:
         for one in wanted.get(holder["port"], []):

@@ -11,7 +11,14 @@ import ipaddress
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
-from ansible_collections.groundwork.observability.plugins.plugin_utils._across import AGENTS
+from ansible_collections.groundwork.observability.plugins.plugin_utils._across import (
+    AGENTS,
+    INSTANCES,
+    MODES,
+    groups_of,
+    listeners,
+    overlap,
+)
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import GROUP_ROLES, Host
 
 # Identity is explicit: never derived from the order of an inventory.
@@ -84,6 +91,8 @@ class Site:
 
     members: t.Mapping[str, t.Sequence[Host]]
     groups: t.Mapping[str, t.Sequence[str]]
+    # Further collectors, each with the address of the host that it runs on.
+    instances: t.Sequence[Host] = ()
 
     @property
     def hosts(self) -> list[Host]:
@@ -93,7 +102,7 @@ class Site:
 
 def site_problems(site: Site) -> list[str]:
     """What is wrong between hosts, one line each."""
-    checks = (_identities, _ensemble, _grafanas, _groups, _addresses, _reachable, _networks, _disagreements)
+    checks = (_identities, _instances, _ensemble, _grafanas, _groups, _addresses, _reachable, _networks, _disagreements)
     return [problem for check in checks for problem in check(site)]
 
 
@@ -114,6 +123,52 @@ def _duplicates(hosts: t.Sequence[Host], names: tuple[str, ...]) -> list[str]:
                 f"({', '.join(identity)}): give each host its own, in host_vars/{host.name}.yml or in the hosts file"
             )
         seen.setdefault(identity, host.name)
+    return found
+
+
+def _instances(site: Site) -> list[str]:
+    """Further collectors that lack a mode or a name, or that share a name or a port with what runs on the same host."""
+    further = {host.name for host in site.instances}
+    found = [
+        f"{host.name}: otel_collector_instance is set, and the host is not in group {INSTANCES}: put it there, or take the variable out"
+        for host in site.hosts
+        if host.has("otel_collector_instance") and host.name not in further
+    ]
+    beside: dict[str, list[Host]] = {}
+    for host in site.hosts:
+        if host.name not in further:
+            beside.setdefault(host.address, []).append(host)
+    for host in site.instances:
+        mode, name = host.text("otel_collector_mode"), host.text("otel_collector_instance")
+        others = beside.setdefault(host.address, [])
+        both = [group for group in GROUP_ROLES if host.name in site.groups.get(group, [])]
+        if both:
+            found.append(f"{host.name} is in group {INSTANCES} and in {', '.join(both)}: leave it in {INSTANCES} only")
+        elif mode not in MODES:
+            found.append(f"{host.name} is in group {INSTANCES}, and its otel_collector_mode is not one of {', '.join(MODES)}: set it")
+        elif not name.startswith(f"{mode}_"):
+            found.append(f"{host.name}: otel_collector_instance ({name or 'not set'}) has to begin with {mode}_, such as {mode}_second")
+        else:
+            found += [line for other in others for line in _collisions(host, other, site)]
+        others.append(host)
+    return found
+
+
+def _collisions(instance: Host, other: Host, site: Site) -> list[str]:
+    """What an instance has in common with another host of the inventory that is the same machine."""
+    both = f"{instance.name} and {other.name}, which are the host {instance.address}"
+    found = []
+    if instance.text("otel_collector_instance") == other.text("otel_collector_instance"):
+        found.append(f"otel_collector_instance is {instance.text('otel_collector_instance')} for {both}: give each a name of its own")
+    if instance.text("otel_collector_version") != other.text("otel_collector_version"):
+        found.append(f"otel_collector_version differs between {both}: set the same for both")
+    for one in listeners(instance, groups_of(instance, site.groups)):
+        for another in listeners(other, groups_of(other, site.groups)):
+            if one.port == another.port and overlap(one.address, another.address):
+                found.append(
+                    f"{one.option} of {instance.name} and {another.option} of {other.name} are both {one.port}, on the host "
+                    f"{instance.address}: give {instance.name} a port of its own"
+                )
     return found
 
 
@@ -153,10 +208,10 @@ def _groups(site: Site) -> list[str]:
     """A group whose name is nearly one of ours, with hosts that are not in that one."""
     found = []
     for group, hosts in site.groups.items():
-        if group in GROUP_ROLES:
+        if group in (*GROUP_ROLES, INSTANCES):
             continue
         name = group.lower().replace("-", "_")
-        for close in difflib.get_close_matches(name, GROUP_ROLES, n=1, cutoff=0.8):
+        for close in difflib.get_close_matches(name, (*GROUP_ROLES, INSTANCES), n=1, cutoff=0.8):
             outside = [host for host in hosts if host not in site.groups.get(close, [])]
             # clickhouse_old is a name of its own, clickhouses is not.
             if outside and not (close in name and len(name) > len(close) + 1):
@@ -216,6 +271,7 @@ def _networks(site: Site) -> list[str]:
     clients: dict[str, str] = {}
     for group in ("clickhouse", "gateway", "grafana", "cluster_agent"):
         clients.update({host.name: host.address for host in site.members[group]})
+    clients.update({host.name: host.address for host in site.instances if host.text("otel_collector_mode") in ("gateway", "cluster_agent")})
     problems: dict[str, list[str]] = {}
     for host in site.members["clickhouse"]:
         networks = _parsed(host.value("clickhouse_networks"))

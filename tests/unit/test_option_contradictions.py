@@ -24,6 +24,24 @@ GRAFANA_DATABASE = {
 SHOP = {"refId": "A", "datasourceUid": "shop", "model": {}}
 ZK = [{"host": "zk.example.com"}]
 
+SHOP_PORTS = {
+    f"otel_collector_gateway_{what}_port": 20000 + number
+    for number, what in enumerate(("grpc", "http", "certificate_grpc", "certificate_http", "health", "metrics", "relay"))
+}
+SECOND: dict[str, Any] = {
+    "ansible_host": "192.0.2.18",
+    "otel_collector_mode": "gateway",
+    "otel_collector_instance": "gateway_shop",
+    **SHOP_PORTS,
+}
+
+
+def second(**changed: Any) -> Change:
+    """A second gateway on host gw1; a variable that is None is left out."""
+    own = {name: value for name, value in {**SECOND, **changed}.items() if value is not None}
+    return lambda i: i.add("shop", "collector_instance", **own)
+
+
 # What is wrong -> the change that makes it so, and what the one line about it says.
 WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
     # Ports of a host, of one role and of several.
@@ -345,6 +363,44 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("clickhouse below observability_install_dir (/srv/x/clickhouse)", "clickhouse_data_dir"),
     ),
     "a group that sounds like ours": (lambda i: i.add("db1", "graphana", ansible_host="192.0.2.99"), ("did you mean grafana?", "db1")),
+    "a second gateway with the port of the first one": (
+        second(otel_collector_gateway_grpc_port=None),
+        ("otel_collector_gateway_grpc_port of shop and otel_collector_gateway_grpc_port of gw1 are both 4317", "give shop a port"),
+    ),
+    "a second gateway with a port of the node agent": (
+        second(otel_collector_gateway_relay_port=8889),
+        ("otel_collector_gateway_relay_port of shop and otel_collector_node_agent_metrics_port of gw1 are both 8889",),
+    ),
+    "two ports of a second gateway": (
+        second(otel_collector_gateway_http_port=20000),
+        ("shop", "otel_collector_gateway_http_port and otel_collector_gateway_grpc_port are both 20000"),
+    ),
+    "a third gateway with the name of the second": (
+        lambda i: second()(i).add("third", "collector_instance", **SECOND),
+        ("otel_collector_instance is gateway_shop for", "third", "192.0.2.18"),
+    ),
+    "an instance without mode": (second(otel_collector_mode=None), ("shop", "otel_collector_mode is not one of gateway")),
+    "an instance without name": (second(otel_collector_instance=None), ("otel_collector_instance (not set) has to begin with gateway_",)),
+    "an instance with the name of another mode": (second(otel_collector_instance="node_agent_x"), ("shop", "has to begin with gateway_")),
+    "an instance with the name of its mode": (second(otel_collector_instance="gateway"), ("shop", "has to begin with gateway_")),
+    "an instance in the group of its mode": (
+        lambda i: second()(i).join("shop", "gateway"),
+        ("shop is in group collector_instance and in gateway",),
+    ),
+    "a name of a host outside of the group": (
+        lambda i: i.set("gw1", otel_collector_instance="gateway_shop"),
+        ("gw1: otel_collector_instance is set", "group collector_instance"),
+    ),
+    "an instance with another version": (
+        second(otel_collector_version="0.150.0"),
+        ("otel_collector_version differs between shop and gw1",),
+    ),
+    "an instance with a wrong value": (second(otel_collector_gateway_memory_mib=1), ("shop", "otel_collector_gateway_memory_mib")),
+    "an instance without its secret": (second(otel_collector_gateway_token=""), ("shop", "otel_collector_gateway_token is missing")),
+    "a group that sounds like that of instances": (
+        lambda i: i.add("shop", "collector_instances", ansible_host="192.0.2.18"),
+        ("did you mean collector_instance?",),
+    ),
     "clickhouses": (lambda i: i.add("db1", "clickhouses", ansible_host="192.0.2.99"), ("did you mean clickhouse?", "db1")),
 }
 
@@ -386,6 +442,13 @@ RIGHT: dict[str, Change] = {
     ),
     "data below the programs' folder": lambda i: i.set(observability_install_dir="/srv", clickhouse_data_dir="/srv/data"),
     "a group of other servers": lambda i: i.add("db1", "clickhouse_old", ansible_host="192.0.2.99"),
+    "a second gateway": second(),
+    "a second gateway with a token and a destination of its own": second(
+        otel_collector_gateway_token="another-0123456789",
+        otel_collector_clickhouse_endpoint="https://ch.example.com:8443",
+        otel_collector_clickhouse_database="shop",
+    ),
+    "second gateways of two hosts": lambda i: second()(i).add("app", "collector_instance", **{**SECOND, "ansible_host": "192.0.2.19"}),
     "log beside the data": lambda i: i.set(zookeeper_data_dir="/srv/zk", zookeeper_log_dir="/srv/zk/log"),
 }
 

@@ -62,7 +62,7 @@ def test_secrets_are_hidden(role: str) -> None:
 
 SERVICES = [role for role, component in _components.components().items() if "group" in component]
 KEYS = {"group", "groups", "unit", "health", "former", "data_tasks", "reload", "archives", "paths", "patterns", "unchanged"}
-KEYS |= {"account", "account_groups", "state_folder"}
+KEYS |= {"account", "account_groups", "instances", "state_folder"}
 
 
 @pytest.mark.parametrize("role", _components.components())
@@ -82,7 +82,7 @@ def test_component_refers_to_options_of_its_role(role: str) -> None:
 @pytest.mark.parametrize("role", SERVICES)
 def test_service_declares_the_keys_that_common_reads(role: str) -> None:
     component = _components.components()[role]
-    assert component["group"] in component["groups"] or component["group"] == "{{ otel_collector_mode }}"
+    assert component["group"] in component["groups"] or component["group"].startswith("{{ otel_collector_mode if ")
     assert component["unit"] and component["archives"]
     assert {"url", "seconds"} <= set(component["health"]) <= {"url", "seconds", "expect", "user", "password", "ca_path"}
     if "reload" in component:

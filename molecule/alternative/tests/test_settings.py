@@ -29,9 +29,11 @@ def test_every_port_path_and_name_is_changed() -> None:
 
 
 def test_certificates_live_as_long_as_they_should(platform: Any) -> None:
-    (file,) = (platform.folder / "pki/hosts").glob("*.crt")
-    certificate = x509.load_pem_x509_certificate(file.read_bytes())
-    assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == platform.setting("observability_tls_days")
+    files = sorted((platform.folder / "pki/hosts").glob("*.crt"))
+    assert [file.stem for file in files] == ["obs1", "obs1_shop"]
+    for file in files:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == platform.setting("observability_tls_days")
 
 
 def test_clickhouse_uses_the_configured_paths_and_ports(platform: Any) -> None:

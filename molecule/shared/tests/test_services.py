@@ -76,10 +76,12 @@ def test_nothing_failed(everywhere: Callable[..., dict[str, str]]) -> None:
 
 def test_only_required_ports_listen(everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]], platform: Any) -> None:
     for name, sockets in everywhere("ss -Hltn").items():
-        there = [group for group, members in groups.items() if name in members]
+        there = [(group, name) for group, members in groups.items() if name in members]
+        # Where there are further collectors, all hosts of the inventory are one machine.
+        there += [(platform.setting("otel_collector_mode", other), other) for other in groups.get("collector_instance", [])]
 
-        def ports(options: dict[str, tuple[str, ...]], name: str = name, there: list[str] = there) -> set[int]:
-            return {int(platform.setting(option, name)) for group in there for option in options.get(group, ())}
+        def ports(options: dict[str, tuple[str, ...]], there: list[tuple[str, str]] = there) -> set[int]:
+            return {int(platform.setting(option, host)) for group, host in there for option in options.get(group, ())}
 
         quorum, election = (int(platform.setting(f"zookeeper_{what}_port", name)) for what in ("quorum", "election"))
         listening = re.findall(r"LISTEN\s+\d+\s+\d+\s+(\S+):(\d+)", sockets)
@@ -90,7 +92,7 @@ def test_only_required_ports_listen(everywhere: Callable[..., dict[str, str]], g
         assert allowed - reached <= ({quorum, election} if len(groups["zookeeper"]) == 1 else {quorum}), name
         # The engine's DNS and, on loopback at ports of the kernel's choice, ClickHouse's stand-in.
         local = {port for port in local if port < 32768}
-        assert local - {22} <= ports(LOCAL) | (APPLICATION if "application" in there else set()), name
+        assert local - {22} <= ports(LOCAL) | (APPLICATION if ("application", name) in there else set()), name
 
 
 @pytest.mark.parametrize("group", SECRET_FILES)

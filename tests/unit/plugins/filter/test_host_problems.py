@@ -51,6 +51,19 @@ def test_inspected_paths_and_ports_depend_on_the_roles() -> None:
     assert preflight.host_requirements(inventory.hosts, groups, "bare") == {"paths": [], "ports": []}
 
 
+def test_an_instance_is_a_host_of_its_mode() -> None:
+    """Its own process may hold its ports, that of another collector may not."""
+    own = {"otel_collector_mode": "gateway", "otel_collector_instance": "gateway_shop", "otel_collector_gateway_grpc_port": 14317}
+    inventory = Inventory().add("shop", "collector_instance", ansible_host="192.0.2.18", **own)
+    groups = {"all": list(inventory.hosts), **inventory.groups}
+    wanted = preflight.host_requirements(inventory.hosts, groups, "shop")
+    assert 14317 in wanted["ports"] and "/var/lib/otelcol" in wanted["paths"]
+    for user, said in (("otelcol-gateway-shop", []), ("otelcol-gateway", ["otel_collector_gateway_grpc_port"])):
+        info = {**copy.deepcopy(INFO), "file_systems": dict.fromkeys(wanted["paths"], DISK), "listeners": [listener(14317, user)]}
+        found = preflight.host_problems(info, inventory.hosts, groups, "shop")
+        assert [text for text in said if text in str(found)] == said and len(found) == len(said), found
+
+
 @pytest.mark.parametrize("host", ["zk1", "ch1", "gw1", "app1"])
 def test_suitable_host_has_no_problems(host: str) -> None:
     assert problems(host) == []

@@ -46,6 +46,15 @@ def test_agents_have_different_shares() -> None:
     assert scrape_jobs({"shop": {}}, HOSTVARS, alone, "p1", "/x")["configs"][0]["relabel_configs"] == []
 
 
+def test_a_further_agent_has_no_share() -> None:
+    """And the shares of the others stay as they are."""
+    groups = {**GROUPS, "all": [*GROUPS["all"], "p3"], "collector_instance": ["p3"]}
+    hostvars = {**HOSTVARS, "p3": {}}
+    jobs: dict[str, Any] = {"shop": {}, "node": {}}
+    assert scrape_jobs(jobs, hostvars, groups, "p3", "/x") == {"configs": [], "files": [], "problems": []}
+    assert scrape_jobs(jobs, hostvars, groups, "p1", "/x") == scrape_jobs(jobs, HOSTVARS, GROUPS, "p1", "/x")
+
+
 def test_unknown_job_is_named_with_its_host() -> None:
     """The others are made all the same, so that one run names all that is wrong."""
     made = scrape_jobs({"shop": {}}, HOSTVARS, GROUPS, "p1", "/x")

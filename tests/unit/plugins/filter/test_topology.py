@@ -76,6 +76,16 @@ def test_writer_port_and_ipv6() -> None:
     assert topology.clickhouse_writers(hostvars, groups, "g1")[0]["endpoint"] == "tcp://[2001:db8::1]:9441?secure=true"
 
 
+def test_a_further_gateway_writes_to_all_shards() -> None:
+    """It is not one of those that agents choose from, so it has no share of the shards, and the others keep theirs."""
+    hostvars, groups = inventory(2, 1, 2)
+    hostvars["shop"] = {}
+    with_instance = {**groups, "collector_instance": ["shop"]}
+    assert [writer["shard"] for writer in topology.clickhouse_writers(hostvars, with_instance, "shop")] == [1, 2]
+    for gateway in groups["gateway"]:
+        assert topology.clickhouse_writers(hostvars, with_instance, gateway) == topology.clickhouse_writers(hostvars, groups, gateway)
+
+
 def test_writer_errors() -> None:
     """Names the host and the variable."""
     hostvars, groups = inventory(1, 2, 1)

@@ -223,6 +223,28 @@ def test_report() -> None:
     assert verify.verify_report(hostvars, groups, "app1") | {"table": ""} == {"table": "", "missing": {}, "problems": []}
 
 
+@pytest.mark.parametrize(
+    ("asked", "state", "wrong"),
+    [
+        ({"content": 'otelcol_exporter_sent_spans{exporter="otlp_grpc"} 7\n'}, "records sent", False),
+        ({"content": "otelcol_process_uptime{} 7\n"}, "no record yet", False),
+        (
+            {"content": 'otelcol_exporter_send_failed_spans{exporter="debug"} 2\n'},
+            "exporter debug has lost 2 spans: the next hop refuses them for ever",
+            True,
+        ),
+        ({"msg": "Status code was -1 and not [200]: Connection refused"}, "does not answer: Connection refused", True),
+        ({}, "does not answer: was not asked", True),
+    ],
+)
+def test_instances(asked: dict[str, t.Any], state: str, wrong: bool) -> None:
+    hostvars = {"shop": {"otel_collector_instance": "gateway_shop", "__verify_instance": asked}}
+    (row,) = verify.instance_rows(hostvars, {"collector_instance": ["shop"]})
+    assert (row["signal"], row["where"], row["state"]) == ("collector", "gateway_shop on shop", state)
+    assert row["problem"] == (f"Collector gateway_shop on shop: {state}" if wrong else "")
+    assert verify.instance_rows(hostvars, {}) == []
+
+
 def test_storage() -> None:
     late = {"kind": "late", "name": "otel_logs_local", "detail": "all rows, cold", "hours": 49, "size": "1.00 MiB"}
     old = {"kind": "left over", "name": "system.query_log_0", "detail": "", "hours": 0, "size": "2.00 MiB"}
