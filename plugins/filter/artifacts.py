@@ -181,14 +181,16 @@ def mirror_downloads(
     :param lock: the content of the lock that pins archives already.
     :param mirror: URL of the mirror that archives are taken from; empty where they come from the vendors.
     :param mirror_lock: the content of that mirror's lock.
-    :returns: for each archive C(archive), C(url), C(checksum), C(signature) and C(lock); for one of packages C(requirements) and C(arch).
+    :returns: for each archive C(archive), C(url), C(checksum), C(signature) and C(lock); for one of packages C(requirements) and
+        C(arch), or C(npm_lock).
     """
     found = []
     for item in wanted:
         release = _artifacts.release(artifacts[item["artifact"]], item["version"], item["arch"])
         pinned = _locked(lock).get(item["archive"], {"sha256": item["sha256"]} if "sha256" in item else {})
-        if "requirements" in artifacts[item["artifact"]] and not mirror:
-            release.update(requirements=artifacts[item["artifact"]]["requirements"], arch=item["arch"])
+        if not mirror:
+            packages = {key: artifacts[item["artifact"]][key] for key in ("requirements", "npm_lock") if key in artifacts[item["artifact"]]}
+            release.update({**packages, "arch": item["arch"]} if "requirements" in packages else packages)
         if mirror:
             if item["archive"] not in _locked(mirror_lock):
                 raise AnsibleFilterError(f"{item['archive']} is not on {mirror}: fill that mirror first")

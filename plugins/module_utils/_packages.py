@@ -4,15 +4,16 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""An archive of Python packages that nobody publishes as one: pip downloads the pinned wheels, and they are unpacked into one tar file.
+"""Archives of packages that nobody publishes as one: pip or npm downloads the pinned packages, and they are packed into one tar file.
 
-The same wheels give the same bytes, so that the archive of another controller has the same SHA-256.
+The same packages give the same bytes, so that the archive of another controller has the same SHA-256.
 """
 
 from __future__ import annotations
 
 import io
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -26,13 +27,21 @@ from ansible_collections.groundwork.observability.plugins.module_utils import _a
 PLATFORMS = {"amd64": "manylinux2014_x86_64", "arm64": "manylinux2014_aarch64"}
 # The oldest Python that the packages support. Only wheels that also fit newer versions are taken.
 PYTHON = "3.10"
+# What downloads packages -> the checksum that its file has of each.
+CHECKSUMS = {"pip": "sha256", "npm": "sha512"}
+# Files of a package of npm that a program does not read: types, sources for debuggers, documentation.
+UNUSED = (".ts", ".mts", ".cts", ".map", ".md")
+# What only npm reads, and writes: notes on what it has installed.
+NPM_FILES = ("package.json", "package-lock.json", "node_modules/.package-lock.json")
 
 
-def fetch(requirements: str, arch: str, path: pathlib.Path, pinned: t.Mapping[str, t.Any]) -> tuple[dict[str, t.Any], bool]:
-    """Bring the archive of a requirements file to a path and compare it with what is pinned.
+def fetch(
+    build: t.Callable[[pathlib.Path], None], source: str, path: pathlib.Path, pinned: t.Mapping[str, t.Any]
+) -> tuple[dict[str, t.Any], bool]:
+    """Bring an archive of packages to a path and compare it with what is pinned.
 
-    :param requirements: text of the file.
-    :param arch: platform of the hosts.
+    :param build: writes the archive to a path.
+    :param source: what downloads the packages, a key of C(CHECKSUMS).
     :param path: the archive. One that is there already is kept when it is the pinned one.
     :param pinned: the lock's entry of the archive, empty where it has none.
     :returns: the lock's entry, and whether anything was downloaded.
@@ -40,8 +49,9 @@ def fetch(requirements: str, arch: str, path: pathlib.Path, pinned: t.Mapping[st
     """
     if "sha256" in pinned and path.exists() and _artifacts.file_hash(path) == pinned["sha256"]:
         return dict(pinned), False
-    build_archive(requirements, arch, path)
-    made = _artifacts.lock_entry(path, source="pip", checksum="sha256 of each package as pinned", signature=_artifacts.NONE_PUBLISHED)
+    build(path)
+    checksum = f"{CHECKSUMS[source]} of each package as pinned"
+    made = _artifacts.lock_entry(path, source=source, checksum=checksum, signature=_artifacts.NONE_PUBLISHED)
     if pinned.get("sha256", made["sha256"]) != made["sha256"]:
         path.unlink()
         raise _artifacts.ArtifactError(
@@ -75,10 +85,57 @@ def build_archive(requirements: str, arch: str, path: pathlib.Path) -> None:
         if done.returncode:
             said = " ".join(line.strip() for line in done.stdout.splitlines()[-5:])
             raise _artifacts.ArtifactError(f"{path.name} cannot be made: `{sys.executable} -m pip download` says: {said[-1500:]}")
-        part = path.with_name(f".{path.name}.part")
-        _pack(sorted(wheels.glob("*.whl")), part)
-        part.chmod(0o644)
-        part.replace(path)
+        _finish(path, lambda part: _pack(sorted(wheels.glob("*.whl")), part))
+
+
+def build_npm_archive(lock: pathlib.Path, path: pathlib.Path) -> None:
+    """Download the packages of a lock file of npm and write their folder C(node_modules) as one archive, with the programs beside the lock.
+
+    :param lock: the C(package-lock.json), with the checksum of each package; its C(package.json) and C(*.js) are beside it.
+    :param path: the archive. It appears when it is complete.
+    :raises ArtifactError: npm is missing, a package cannot be downloaded, or has another checksum.
+    """
+    program = shutil.which("npm")
+    if not program:
+        raise _artifacts.ArtifactError(f"{path.name} cannot be made: npm is not installed on the controller: install Debian's package npm")
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        programs = lock.parent.glob("*.js")
+        for file in (lock.with_name("package.json"), lock, *programs):
+            shutil.copy(file, folder / file.name)
+        # No script of a package runs.
+        npm = [program, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier"]
+        done = subprocess.run(
+            npm, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            said = " ".join(line.strip() for line in done.stdout.splitlines()[-5:])
+            raise _artifacts.ArtifactError(f"{path.name} cannot be made: `npm ci` says: {said[-1500:]}")
+        _finish(path, lambda part: _pack_folder(folder, part))
+
+
+def _finish(path: pathlib.Path, write: t.Callable[[pathlib.Path], None]) -> None:
+    """The file is at its path when it is complete."""
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    part.chmod(0o644)
+    part.replace(path)
+
+
+def _pack_folder(folder: pathlib.Path, path: pathlib.Path) -> None:
+    """Write programs and packages of npm into one tar file, without links and without what no program reads."""
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+            if name.endswith(UNUSED) or name in NPM_FILES:
+                continue
+            _add(archive, name, file.read_bytes())
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), 0o755 if name.endswith(".so") else 0o644
+    archive.addfile(entry, io.BytesIO(data))
 
 
 def _pack(wheels: t.Iterable[pathlib.Path], path: pathlib.Path) -> None:
@@ -90,7 +147,4 @@ def _pack(wheels: t.Iterable[pathlib.Path], path: pathlib.Path) -> None:
                     # Programs and headers have no use there.
                     if name.endswith("/") or ".data/" in name or ".." in name.split("/") or name.startswith("/"):
                         continue
-                    data = content.read(name)
-                    entry = tarfile.TarInfo(name)
-                    entry.size, entry.mode = len(data), 0o755 if name.endswith(".so") else 0o644
-                    archive.addfile(entry, io.BytesIO(data))
+                    _add(archive, name, content.read(name))

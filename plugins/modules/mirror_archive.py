@@ -29,7 +29,7 @@ attributes:
     support: full
 options:
   url:
-    description: URL of the archive. The module uses the proxies of the environment. Required without O(requirements).
+    description: URL of the archive. The module uses the proxies of the environment. Required without O(requirements) and O(npm_lock).
     type: str
   path:
     description: Path of the file on the host. Its folder must exist, and its name must be the name of the archive.
@@ -74,6 +74,13 @@ options:
     description:
       - Requirements file of C(pip) with every package of the archive, its version and its SHA-256, for an archive of Python packages that
         nobody publishes. C(pip) of the module's Python downloads the packages, and the module packs them.
+      - The same packages give the same archive on every host.
+    type: path
+  npm_lock:
+    description:
+      - File C(package-lock.json) of C(npm), with its C(package.json) beside it, for an archive of Node.js packages that nobody publishes.
+        C(npm) downloads the packages, compares them with the checksums in the file and runs none of their scripts. The module packs
+        them as the folder C(node_modules), with the files C(*.js) that are beside the lock file.
       - The same packages give the same archive on every host.
     type: path
   arch:
@@ -143,6 +150,7 @@ def main() -> None:
             "url": {"type": "str"},
             "path": {"type": "path", "required": True},
             "requirements": {"type": "path"},
+            "npm_lock": {"type": "path"},
             "arch": {"type": "str", "choices": ["amd64", "arm64"], "default": "amd64"},
             "checksum": {
                 "type": "dict",
@@ -162,8 +170,8 @@ def main() -> None:
             },
             "lock": {"type": "dict", "default": {}},
         },
-        mutually_exclusive=[["requirements", "url"]],
-        required_one_of=[["requirements", "url"]],
+        mutually_exclusive=[["requirements", "npm_lock", "url"]],
+        required_one_of=[["requirements", "npm_lock", "url"]],
         supports_check_mode=True,
     )
     path = pathlib.Path(module.params["path"])
@@ -176,7 +184,12 @@ def main() -> None:
     try:
         if module.params["requirements"]:
             requirements = pathlib.Path(module.params["requirements"]).read_text(encoding="utf-8")
-            lock, changed = _packages.fetch(requirements, module.params["arch"], path, pinned)
+            lock, changed = _packages.fetch(
+                lambda made: _packages.build_archive(requirements, module.params["arch"], made), "pip", path, pinned
+            )
+        elif module.params["npm_lock"]:
+            packages = pathlib.Path(module.params["npm_lock"])
+            lock, changed = _packages.fetch(lambda made: _packages.build_npm_archive(packages, made), "npm", path, pinned)
         else:
             lock, changed = _artifacts.fetch(wanted, path, pinned)
     except (_artifacts.ArtifactError, OSError) as exc:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import typing as t
 import urllib.parse
@@ -13,14 +14,17 @@ import urllib.parse
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 OPTION = "otel_collector_instrumented_services"
-REQUIREMENTS = _components.ROLES / "otel_collector" / "files" / "opentelemetry_python.txt"
+_FILES = _components.ROLES / "otel_collector" / "files"
+REQUIREMENTS = _FILES / "opentelemetry_python.txt"
+NPM_LOCK = _FILES / "opentelemetry_nodejs" / "package-lock.json"
+NODE_PROGRAM = NPM_LOCK.with_name("register.js")
 _UNIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_.@-]{0,200}\.service")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 _.:/-]{0,126}[A-Za-z0-9])?")
 _ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,127}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,127}")
 _KEYS = ("unit", "language", "service_name", "attributes", "environment")
 # Language -> the variable that loads its agent, and a separator between the agent and what a service has in it besides.
-LOADERS = {"java": ("JAVA_TOOL_OPTIONS", " "), "python": ("PYTHONPATH", ":")}
+LOADERS = {"java": ("JAVA_TOOL_OPTIONS", " "), "nodejs": ("NODE_OPTIONS", " "), "python": ("PYTHONPATH", ":")}
 
 
 def service_problem(service: t.Mapping[str, t.Any]) -> str:
@@ -97,7 +101,19 @@ def agent_archives() -> dict[str, dict[str, t.Any]]:
         "unpack": False,
         "url": "https://github.com/open-telemetry/opentelemetry-java-instrumentation/releases/download/v{version}/opentelemetry-javaagent.jar",
     }
-    return {name_of(entry["language"]): {**every, **entry} for entry in (java, python)}
+    lock = NPM_LOCK.read_bytes()
+    release = json.loads(lock)["packages"]["node_modules/@opentelemetry/auto-instrumentations-node"]["version"]
+    packed = lock + NODE_PROGRAM.read_bytes()
+    nodejs: dict[str, t.Any] = {
+        "language": "nodejs",
+        "version": f"{release}-{hashlib.sha256(packed).hexdigest()[:8]}",
+        "arch": ["any"],
+        "archive": "opentelemetry-nodejs-{version}.tar",
+        # As for Python.
+        "url": "",
+        "npm_lock": str(NPM_LOCK),
+    }
+    return {name_of(entry["language"]): {**every, **entry} for entry in (java, nodejs, python)}
 
 
 def environment(service: t.Mapping[str, t.Any], agent: str, endpoint: str, token: str) -> dict[str, str]:
@@ -110,10 +126,16 @@ def environment(service: t.Mapping[str, t.Any], agent: str, endpoint: str, token
     """
     loader, separator = LOADERS[service["language"]]
     own = {name: str(value) for name, value in service.get("environment", {}).items()}
-    loads = [f"{agent}/opentelemetry/instrumentation/auto_instrumentation", agent] if loader == "PYTHONPATH" else [f"-javaagent:{agent}"]
+    loads = {
+        "java": [f"-javaagent:{agent}"],
+        "nodejs": [f"--require {agent}"],
+        "python": [f"{agent}/opentelemetry/instrumentation/auto_instrumentation", agent],
+    }[service["language"]]
     attributes = {name: urllib.parse.quote(str(value), safe="") for name, value in service.get("attributes", {}).items()}
     return {
         **dict.fromkeys(("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"), "otlp"),
+        # Otherwise it replaces the inventory's host.name by the host's own name, and asks for the metadata of several clouds.
+        **({"OTEL_NODE_RESOURCE_DETECTORS": "env"} if service["language"] == "nodejs" else {}),
         **own,
         loader: separator.join([*loads, *([own[loader]] if loader in own else [])]),
         "OTEL_SERVICE_NAME": service["service_name"],

@@ -41,7 +41,7 @@ RECIPES = (
     Recipe("clickhouse", True, "ClickHouse's own engine behind a launcher"),
     Recipe("grafana", True, "a server that answers as recordings of a real Grafana do"),
     Recipe("grafana_plugin", True, "the plugin's id and version without its code"),
-    Recipe("instrumentation", False, "OpenTelemetry's agents for Java and Python services, as Maven Central and PyPI have them"),
+    Recipe("instrumentation", False, "OpenTelemetry's agents for Java, Node.js and Python services, from Maven Central, npm and PyPI"),
     Recipe("demo_app", False, "the sample application of this collection"),
 )
 

@@ -83,6 +83,11 @@ def go() -> Program:
     return Program([home / "checkout"])
 
 
+def node() -> str | Path:
+    """The machine's Node.js, or the one from PyPI that its npm is started with."""
+    return shutil.which("node") or clickhouse.npm()[0]
+
+
 def javascript() -> Program:
     """With packages from npm."""
 
@@ -93,11 +98,9 @@ def javascript() -> Program:
         run(npm, cwd=work, what="install what the Node.js example imports")
 
     home = cached("application-node", [HERE / "package.json", HERE / "package-lock.json"], install)
-    # Either the machine's npm, or the one from PyPI with its own Node.js before it.
-    node = shutil.which("node") or clickhouse.npm()[0]
     page = PAGE.read_text(encoding="utf-8").split("## Node.js")[1]
     further = dict(re.findall(r"`(OTEL_[A-Z_]+)=(\w+)`", page))
-    return Program([node, "-e", example("javascript")], {"NODE_PATH": str(home / "node_modules"), **further})
+    return Program([node(), "-e", example("javascript")], {"NODE_PATH": str(home / "node_modules"), **further})
 
 
 LANGUAGES: dict[str, Callable[[], Program]] = {"python": python, "java": java, "go": go, "javascript": javascript}

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""OpenTelemetry's agents for services: Python packages as the playbook mirror packs them, and the Java agent's jar from Maven Central."""
+"""OpenTelemetry's agents for services: packages of Python and Node.js as the playbook mirror packs them, and Java's from Maven Central."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ def archive(language: str) -> str:
 
 def inputs() -> list[str | Path]:
     """What the archives depend on."""
-    return [VERSION, Path(__file__), _instrumentation.REQUIREMENTS, Path(_packages.__file__)]
+    files = (_instrumentation.REQUIREMENTS, _instrumentation.NPM_LOCK, _instrumentation.NODE_PROGRAM)
+    return [VERSION, Path(__file__), *files, Path(_packages.__file__)]
 
 
 def build(work: Path) -> list[Path]:
-    """Let pip and Maven fetch them."""
+    """Let pip, npm and Maven fetch them."""
     need("mvn", "maven")
     python = work / archive("python")
     _packages.build_archive(_instrumentation.REQUIREMENTS.read_text(encoding="utf-8"), ARCH, python)
+    nodejs = work / archive("nodejs")
+    _packages.build_npm_archive(_instrumentation.NPM_LOCK, nodejs)
     java = AGENTS[_instrumentation.name_of("java")]["version"]
     run(
         [
@@ -48,4 +51,4 @@ def build(work: Path) -> list[Path]:
         ],
         what="fetch the Java agent",
     )
-    return [python, work / archive("java")]
+    return [python, nodejs, work / archive("java")]

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import tarfile
 import typing as t
 import zipfile
 
@@ -14,6 +16,7 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils import _i
 
 SHOP: dict[str, t.Any] = {"unit": "shop.service", "language": "python", "service_name": "shop"}
 LEDGER = {"unit": "ledger.service", "language": "java", "service_name": "ledger"}
+CART = {"unit": "cart.service", "language": "nodejs", "service_name": "cart"}
 TOKEN = "a+b/c=0123456789"
 DROP_IN = "50-opentelemetry.conf"
 UNIT = "# /etc/systemd/system/shop.service\n[Service]\nExecStart=/usr/bin/python3 -m shop\n"
@@ -31,12 +34,17 @@ def test_the_environment_loads_the_agent_and_names_the_service() -> None:
     assert 'OTEL_RESOURCE_ATTRIBUTES="service.version=1.4,team=a%2Cb%3Dc%20d"' in found
     assert 'OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20a%2Bb%2Fc%3D0123456789"' in found
     assert 'JAVA_TOOL_OPTIONS="-javaagent:/opt/agent.jar"' in lines(LEDGER, "/opt/agent.jar")
+    assert 'NODE_OPTIONS="--require /opt/register.js"' in lines(CART, "/opt/register.js")
 
 
 def test_own_values_are_kept_and_quoted() -> None:
     found = lines({**SHOP, "environment": {"PYTHONPATH": "/srv/app", "OTEL_LOGS_EXPORTER": "none", "X": 'a "b" \\ `c` $D'}})
     assert 'PYTHONPATH="/opt/agent/opentelemetry/instrumentation/auto_instrumentation:/opt/agent:/srv/app"' in found
     assert 'OTEL_LOGS_EXPORTER="none"' in found
+    own = {"NODE_OPTIONS": "--trace-warnings", "OTEL_NODE_RESOURCE_DETECTORS": "env,process"}
+    node = lines({**CART, "environment": own}, "/opt/r.js")
+    assert 'NODE_OPTIONS="--require /opt/r.js --trace-warnings"' in node
+    assert 'OTEL_NODE_RESOURCE_DETECTORS="env,process"' in node and 'OTEL_NODE_RESOURCE_DETECTORS="env"' in lines(CART)
     assert 'X="a \\"b\\" \\\\ \\`c\\` \\$D"' in found
 
 
@@ -61,7 +69,7 @@ def test_only_hosts_with_such_services_need_an_agent() -> None:
     table = _instrumentation.agent_archives()
     hosts: dict[str, t.Any] = {
         "a": {"otel_collector_instrumented_services": [SHOP, LEDGER], "otel_collector_java_agent_version": "9.9.9"},
-        "b": {"otel_collector_instrumented_services": [SHOP], "observability_arch": "arm64"},
+        "b": {"otel_collector_instrumented_services": [SHOP, CART], "observability_arch": "arm64"},
         "c": {"otel_collector_instrumented_services": [{"unit": "x"}]},
         "d": {},
     }
@@ -71,6 +79,7 @@ def test_only_hosts_with_such_services_need_an_agent() -> None:
         "opentelemetry-javaagent-9.9.9.jar": ["a"],
         f"opentelemetry-python-{version}-linux-amd64.tar": ["a"],
         f"opentelemetry-python-{version}-linux-arm64.tar": ["b"],
+        f"opentelemetry-nodejs-{table['opentelemetry_nodejs']['version']}.tar": ["b"],
     }
     assert artifacts.mirrored_artifacts([], table, []) == []
 
@@ -84,6 +93,17 @@ def test_the_mirror_makes_what_nobody_publishes() -> None:
     (copied,) = artifacts.mirror_downloads(wanted, table, {}, "http://mirror", other)
     assert copied["url"] == f"http://mirror/{made['archive']}"
     assert "requirements" not in copied
+    wanted = artifacts.wanted_artifacts({"a": {"otel_collector_instrumented_services": [CART]}}, {"node_agent": ["a"]}, table, "amd64")
+    (made,) = artifacts.mirror_downloads(wanted, table, {})
+    assert (made["url"], made["npm_lock"]) == ("", str(_instrumentation.NPM_LOCK)) and "arch" not in made
+
+
+def test_packages_of_nodejs_are_pinned() -> None:
+    """Each by its checksum, and without the address of a registry: npm asks the one that is configured."""
+    packages = json.loads(_instrumentation.NPM_LOCK.read_text(encoding="utf-8"))["packages"]
+    assert len(packages) > 200
+    assert [name for name, package in packages.items() if name and not package.get("integrity", "").startswith("sha512-")] == []
+    assert [name for name, package in packages.items() if "resolved" in package] == []
 
 
 def test_requirements_are_complete_and_pinned() -> None:
@@ -110,11 +130,52 @@ def test_the_same_packages_give_the_same_archive(tmp_path: pathlib.Path) -> None
     assert b"escape" not in archives[0].read_bytes() and b"scripts" not in archives[0].read_bytes()
 
 
-def test_another_archive_than_the_pinned_is_thrown_away(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+NPM = """#!/bin/sh
+# Stands for npm: what it does with the real one is in tests/integration/test_applications.py.
+[ "$1" = ci ] || exit 1
+grep -q '"wrong"' package.json && echo EINTEGRITY && exit 1
+mkdir -p node_modules/a node_modules/.bin
+echo "x = 1" > node_modules/a/b.js
+echo types > node_modules/a/b.d.ts
+date +%N > node_modules/.package-lock.json
+ln -s ../a/b.js node_modules/.bin/a
+"""
+
+
+def test_packages_of_nodejs_are_packed(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes each time, nothing but what a program reads, and npm's own words where it refuses."""
+    (tmp_path / "npm").write_text(NPM, encoding="utf-8")
+    (tmp_path / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    lock = tmp_path / "package-lock.json"
+    lock.write_text("{}", encoding="utf-8")
+    lock.with_name("package.json").write_text("{}", encoding="utf-8")
+    lock.with_name("register.js").write_text("y = 2", encoding="utf-8")
+    archives = [tmp_path / "one.tar", tmp_path / "two.tar"]
+    for path in archives:
+        _packages.build_npm_archive(lock, path)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    with tarfile.open(archives[0]) as archive:
+        assert archive.getnames() == ["node_modules/a/b.js", "register.js"]
+    lock.with_name("package.json").write_text('{"wrong": 1}', encoding="utf-8")
+    with pytest.raises(_artifacts.ArtifactError, match=r"three\.tar cannot be made: `npm ci` says: EINTEGRITY"):
+        _packages.build_npm_archive(lock, tmp_path / "three.tar")
+    (tmp_path / "npm").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(_artifacts.ArtifactError, match="npm is not installed on the controller"):
+        _packages.build_npm_archive(lock, tmp_path / "three.tar")
+    assert not (tmp_path / "three.tar").exists()
+
+
+def test_another_archive_than_the_pinned_is_thrown_away(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "python.tar"
-    monkeypatch.setattr(_packages, "build_archive", lambda _requirements, _arch, target: target.write_bytes(b"x"))
-    lock, changed = _packages.fetch("", "amd64", path, {})
-    assert changed and _packages.fetch("", "amd64", path, lock) == (lock, False)
+
+    def build(target: pathlib.Path) -> None:
+        target.write_bytes(b"x")
+
+    lock, changed = _packages.fetch(build, "npm", path, {})
+    assert (changed, lock["source"], lock["checksum"]) == (True, "npm", "sha512 of each package as pinned")
+    assert _packages.fetch(build, "npm", path, lock) == (lock, False)
     with pytest.raises(_artifacts.ArtifactError, match="the lock pins 0000"):
-        _packages.fetch("", "amd64", path, {"sha256": "0000"})
+        _packages.fetch(build, "npm", path, {"sha256": "0000"})
     assert not path.exists()
