@@ -11,54 +11,123 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import http.client
 import itertools
+import math
 import os
+import re
+import signal
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import grpc
 import yaml
 
+from tests import conftest  # noqa: F401  makes the collection importable, which the modules below need
 from tests.support import telemetry_load
 from tests.support.clickhouse import QueryError
-from tests.support.pipeline import RESTART_SECONDS, Count, Load, Pipeline, pipeline
+from tests.support.collector_files import GATEWAY_TOKEN
+from tests.support.pipeline import RESTART_SECONDS, Collector, Count, Load, Pipeline, pipeline
 from tests.support.platform import DATABASE, SCHEMA
 from tests.support.volume import own_mounts
 
 ALERTS = Path(__file__).parents[1] / "roles" / "grafana" / "files" / "alerts"
 # Load before and after a fault, and the longest time that is waited for the queues to be empty.
-BEFORE_SECONDS = AFTER_SECONDS = 1.5
+# Before: for as long as an agent waits for its next batch, so that its queue has had all the sizes that it has without a fault.
+BEFORE_SECONDS, AFTER_SECONDS = 3.5, 1.5
 DRAIN_SECONDS = 120
+# The longest time until a fault shows itself, and until a gateway gets its share.
+SEEN_SECONDS = TURN_SECONDS = 60
 # The first two pages of a queue's file, which say where the others are.
 HEADER_BYTES = 8192
 Make = Callable[[Pipeline, Load], AbstractContextManager[None]]
-# What an operator sees -> its value; a fault shows itself when the value becomes larger than it was before.
-SIGNS: dict[str, Callable[[Pipeline], float]] = {
-    "gateway: otelcol_exporter_queue_size": lambda p: p.gateway.value("otelcol_exporter_queue_size", "otlp_http/"),
-    "agent: otelcol_exporter_queue_size": lambda p: p.agent.value("otelcol_exporter_queue_size"),
-    "gateway: does not answer": lambda p: _silent(p.gateway.value),
-    "agent: does not answer": lambda p: _silent(p.agent.value),
-    "gateway: dead letters": lambda p: _dead_letters(p),
-    "ClickHouse: does not answer": lambda p: _silent(lambda metric: float(p.query("SELECT 1")[0][0])),
-    "ClickHouse: read-only tables": lambda p: float(p.query("SELECT countIf(is_readonly) FROM system.replicas")[0][0]),
+# What a question to a program that is about to end may raise.
+UNANSWERED = (OSError, http.client.HTTPException, QueryError)
+# What an operator sees -> its value; a fault shows itself when the value becomes larger than it was under the same load before.
+SIGNS: dict[str, Callable[[Pipeline, Load], float]] = {
+    "gateway: otelcol_exporter_send_failed_*": lambda p, load: sum(
+        p.gateway.value(f"otelcol_exporter_send_failed_{items}", "clickhouse/") for items in ("log_records", "spans", "metric_points")
+    ),
+    "gateway: otelcol_exporter_queue_size": lambda p, load: p.gateway.value("otelcol_exporter_queue_size", "otlp_http/"),
+    "agent: otelcol_exporter_queue_size": lambda p, load: p.agent.value("otelcol_exporter_queue_size"),
+    "gateway: does not answer": lambda p, load: float(any(_silent(gateway) for gateway in p.gateways)),
+    "agent: does not answer": lambda p, load: float(_silent(p.agent)),
+    "gateway: otelcol_process_uptime begins again": lambda p, load: -p.gateway.value("otelcol_process_uptime"),
+    "agent's log: new file": lambda p, load: float(p.agent.log.read_text(encoding="utf-8").count("Started watching file")),
+    "gateway: otelcol_gateway_dead_letters": lambda p, load: _dead_letters(p),
+    "gateway: the former token is refused": lambda p, load: float(_refused(p, GATEWAY_TOKEN)),
+    "ClickHouse: read-only tables": lambda p, load: _number(p, "countIf(is_readonly) FROM system.replicas"),
+    "ClickHouse: tables": lambda p, load: _number(p, f"count() FROM system.tables WHERE database = '{DATABASE}'"),
+    "ClickHouse: does not answer": lambda p, load: float(_clickhouse_silent(p)),
+    "ClickHouse: records with clock.skew": lambda p, load: _number(p, f"countIf(LogAttributes['clock.skew'] = 'true') {_logs(load)}"),
+    "ClickHouse: logs of half an hour ago": lambda p, load: _number(p, f"countIf(Timestamp < now() - 1800) {_logs(load)}"),
+    "ClickHouse: logs with body.length": lambda p, load: _number(p, f"countIf(LogAttributes['body.length'] != '') {_logs(load)}"),
+    "ClickHouse: bodies that are not UTF-8": lambda p, load: _number(p, f"countIf(NOT isValidUTF8(Body)) {_logs(load)}"),
+    "ClickHouse: different keys of attributes": lambda p, load: _number(p, f"uniqArray(mapKeys(LogAttributes)) {_logs(load)}"),
 }
 
 
-def _silent(value: Callable[[str], float]) -> float:
+def _number(p: Pipeline, sql: str) -> float:
+    """Of a SELECT."""
+    return float(p.query(f"SELECT {sql}")[0][0])
+
+
+def _logs(load: Load) -> str:
+    """Those of the applications of a load."""
+    return f"FROM {DATABASE}.otel_logs WHERE ServiceName = 'load-{load.run}'"
+
+
+def _silent(collector: Collector) -> bool:
+    """Whether its metrics cannot be read."""
     try:
-        value("otelcol_process_uptime")
+        collector.value("otelcol_process_uptime")
     except OSError:
-        return 1
-    return 0
+        return True
+    return False
+
+
+def _clickhouse_silent(p: Pipeline) -> bool:
+    try:
+        p.query("SELECT 1")
+    except UNANSWERED:
+        return True
+    return False
 
 
 def _dead_letters(p: Pipeline) -> float:
-    return float(len(list((p.gateway.state / "dead_letters").glob("*.otlp"))))
+    """As the relay tells."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{p.relay.port}/metrics", timeout=5) as answer:
+        return float(re.findall(r"^otelcol_gateway_dead_letters (\S+)$", answer.read().decode(), re.MULTILINE)[0])
+
+
+def _refused(p: Pipeline, token: str) -> bool:
+    """Whether the gateway wants another token: it answers an empty request, which stores nothing."""
+    with grpc.secure_channel(p.gateway_otlp, grpc.ssl_channel_credentials(p.pki.ca.read_bytes())) as channel:
+        stub: Any = telemetry_load.SERVICES["logs"](channel)
+        try:
+            stub.Export(telemetry_load.request("logs", "", "", 0, 0), timeout=5, metadata=(("authorization", f"Bearer {token}"),))
+        except grpc.RpcError as error:
+            return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
+    return False
+
+
+def takes_records(collector: Collector) -> None:
+    """Wait until a collector accepts log records. Raises TimeoutError."""
+    labels = 'receiver="otlp"'
+    before = collector.value("otelcol_receiver_accepted_log_records", labels)
+    deadline = time.monotonic() + TURN_SECONDS
+    while collector.value("otelcol_receiver_accepted_log_records", labels) <= before:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"a gateway that runs has got no log records for {TURN_SECONDS} s")
+        time.sleep(0.25)
 
 
 @contextmanager
@@ -120,6 +189,49 @@ def gateway_killed_ten_times(p: Pipeline, load: Load) -> Iterator[None]:
         p.gateway.start()
         time.sleep(0.5 + number / 10)
     yield
+
+
+@contextmanager
+def one_gateway_killed(p: Pipeline, load: Load) -> Iterator[None]:
+    """The agent takes turns among both before and afterwards, and the other one gets all meanwhile."""
+    first, second = p.gateways
+    takes_records(first)
+    takes_records(second)
+    first.kill()
+    takes_records(second)
+    yield
+    first.start()
+    takes_records(first)
+    takes_records(second)
+
+
+@contextmanager
+def one_gateway_hangs(p: Pipeline, load: Load) -> Iterator[None]:
+    """It is stopped with its connections open, and goes on later."""
+    first, second = p.gateways
+    process = first.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    takes_records(second)
+    yield
+    process.send_signal(signal.SIGCONT)
+    takes_records(first)
+
+
+@contextmanager
+def gateways_killed_in_turn(p: Pipeline, load: Load) -> Iterator[None]:
+    """Ten times, each with its relay."""
+    for number in range(10):
+        gateway, relay = p.gateways[number % 2], p.relays[number % 2]
+        gateway.kill()
+        relay.kill()
+        time.sleep(RESTART_SECONDS)
+        relay.start()
+        gateway.start()
+        time.sleep(0.5 + number / 10)
+    yield
+    for gateway in p.gateways:
+        takes_records(gateway)
 
 
 @contextmanager
@@ -249,8 +361,8 @@ def clock(seconds: Callable[[], float]) -> Make:
 
     @contextmanager
     def make(p: Pipeline, load: Load) -> Iterator[None]:
-        for signal in telemetry_load.SIGNALS:
-            load.send(signal, shift)
+        for name in telemetry_load.SIGNALS:
+            load.send(name, shift)
         yield
 
     return make
@@ -382,9 +494,9 @@ def truncated_log(p: Pipeline, load: Load) -> Iterator[None]:
 class Fault:
     """A fault, and how it shows.
 
-    `make` begins it and, when its block ends, ends it. `seconds` is how long it lasts in between, `long` the same in `make soak`; 0: as
-    long as always. `sign` is one of SIGNS, `alert` the uid of the alert that tells of it when it lasts. `twice` says why records may be
-    stored twice; empty: they may not.
+    `make` begins it and, when its block ends, ends it. `seconds` is how long it lasts in between at least, `longest` at most if outages are
+    to be longer. `sign` is one of SIGNS, and has to show the fault before it ends. `alert` is the uid of the alert that tells of it when it
+    lasts. `twice` says why records may be stored twice; empty: they may not.
     """
 
     name: str
@@ -393,50 +505,60 @@ class Fault:
     sign: str
     alert: str
     twice: str = ""
-    long: float = 0
+    longest: float = 0
     # Whether hosts need disks of their own, and so root.
     disks: bool = False
     # What is lost because it is destroyed; empty: nothing may be lost.
     loses: str = ""
+    gateways: int = 1
+
+    def lasts(self, outage: float) -> float:
+        """Seconds between its begin and its end."""
+        return max(self.seconds, min(outage, self.longest))
 
 
 KILLED = "killed between storing a batch and answering for it"
+HUNG = "taken after the agent no longer waited for the answer"
 # The collector 0.149 deletes a request if it cannot note that it takes it from its disk queue (persistentQueue.getNextItem).
 TAKEN = "taken from a queue that could not be written"
-QUEUE = "gateway: otelcol_exporter_queue_size"
+REFUSED = "gateway: otelcol_exporter_send_failed_*"
+GATEWAY_QUEUE, AGENT_QUEUE = "gateway: otelcol_exporter_queue_size", "agent: otelcol_exporter_queue_size"
+NO_GATEWAY, NO_AGENT, NO_CLICKHOUSE = "gateway: does not answer", "agent: does not answer", "ClickHouse: does not answer"
+SKEW = "ClickHouse: records with clock.skew"
 FAULTS = (
-    Fault("ClickHouse is down", clickhouse_down, 5, QUEUE, "clickhouse-down", long=600),
-    Fault("ClickHouse is killed in an INSERT", clickhouse_killed_in_an_insert, 1, QUEUE, "clickhouse-down"),
-    Fault("ClickHouse is read-only", clickhouse_read_only, 8, "ClickHouse: read-only tables", "clickhouse-replica-readonly", long=60),
-    Fault("ClickHouse is slow (500 ms)", clickhouse_slow, 5, QUEUE, "collector-queue", long=60),
-    Fault("gateway is killed", gateway_killed, 0, "gateway: does not answer", "collector-down", KILLED),
-    Fault("gateway is killed ten times", gateway_killed_ten_times, 0, "gateway: does not answer", "collector-down", KILLED),
-    Fault("agent is killed", agent_killed, 0, "agent: does not answer", "host-agent-silent", KILLED),
-    Fault("agent is killed after reading", agent_killed_after_reading, 0, "", "host-agent-silent", KILLED),
-    Fault("agent has no network", agent_without_network, 5, "agent: otelcol_exporter_queue_size", "host-agent-silent", long=600),
-    Fault("ClickHouse's disk is full", full_disk("ClickHouse"), 5, QUEUE, "clickhouse-inserts-refused", disks=True),
-    Fault("gateway's disk is full", full_disk("gateway"), 15, "agent: otelcol_exporter_queue_size", "host-disk", disks=True, loses=TAKEN),
-    Fault("agent's disk is full", full_disk("agent"), 15, "agent: otelcol_exporter_queue_size", "host-disk", disks=True, loses=TAKEN),
-    Fault(
-        "ClickHouse's host loses power", clickhouse_without_power, 0, "ClickHouse: does not answer", "clickhouse-down", KILLED, disks=True
-    ),
-    Fault("gateway's host loses power", gateway_without_power, 0, "gateway: does not answer", "collector-down", KILLED, disks=True),
-    Fault("agent's host loses power", agent_without_power, 0, "agent: does not answer", "host-agent-silent", KILLED, disks=True),
-    Fault("queue file is damaged", damaged_queue, 0, "gateway: does not answer", "collector-down", loses="what was in the file"),
-    Fault("clock is 1 h ahead", clock(lambda: time.time() + 3600), 0, "", ""),
-    Fault("clock is 1 h behind", clock(lambda: time.time() - 3600), 0, "", ""),
-    Fault("timestamps of 1970", clock(lambda: 1), 0, "", ""),
-    Fault("timestamps of 2100", clock(lambda: 4102444800), 0, "", ""),
-    Fault("log lines of 1 MB", large_lines, 0, "", ""),
-    Fault("invalid UTF-8", invalid_utf8, 0, "", ""),
-    Fault("100,000 attribute keys", many_attribute_keys, 0, "", ""),
-    Fault("ClickHouse refuses a record", refused_batch, 0, "gateway: dead letters", "gateway-dead-letters"),
-    Fault("gateway's certificate has expired", expired_certificate, 5, "agent: otelcol_exporter_queue_size", "certificate-expires"),
-    Fault("token is replaced", new_token, 1, "", ""),
-    Fault("schema is upgraded", new_schema, 0, "", ""),
-    Fault("collectors get another configuration", new_configuration, 0, "", "", KILLED),
-    Fault("log file is renamed", renamed_log, 0, "", ""),
-    Fault("log file is truncated", truncated_log, 0, "", ""),
+    Fault("ClickHouse is down", clickhouse_down, 5, REFUSED, "clickhouse-down", longest=600),
+    Fault("ClickHouse is killed in an INSERT", clickhouse_killed_in_an_insert, 1, REFUSED, "clickhouse-down"),
+    Fault("ClickHouse is read-only", clickhouse_read_only, 8, "ClickHouse: read-only tables", "clickhouse-replica-readonly", longest=60),
+    Fault("ClickHouse is slow (500 ms)", clickhouse_slow, 5, GATEWAY_QUEUE, "collector-queue", longest=60),
+    Fault("gateway is killed", gateway_killed, 0, NO_GATEWAY, "collector-down", KILLED),
+    Fault("gateway is killed ten times", gateway_killed_ten_times, 0, NO_GATEWAY, "collector-down", KILLED),
+    Fault("agent is killed", agent_killed, 0, NO_AGENT, "host-agent-silent", KILLED),
+    Fault("agent is killed after reading", agent_killed_after_reading, 0, NO_AGENT, "host-agent-silent", KILLED),
+    Fault("agent has no network", agent_without_network, 5, AGENT_QUEUE, "host-agent-silent", longest=600),
+    Fault("ClickHouse's disk is full", full_disk("ClickHouse"), 5, REFUSED, "clickhouse-inserts-refused", disks=True),
+    Fault("gateway's disk is full", full_disk("gateway"), 15, AGENT_QUEUE, "host-disk", disks=True, loses=TAKEN),
+    Fault("agent's disk is full", full_disk("agent"), 15, AGENT_QUEUE, "host-disk", disks=True, loses=TAKEN),
+    Fault("ClickHouse's host loses power", clickhouse_without_power, 0, NO_CLICKHOUSE, "clickhouse-down", KILLED, disks=True),
+    Fault("gateway's host loses power", gateway_without_power, 0, NO_GATEWAY, "collector-down", KILLED, disks=True),
+    Fault("agent's host loses power", agent_without_power, 0, NO_AGENT, "host-agent-silent", KILLED, disks=True),
+    Fault("queue file is damaged", damaged_queue, 0, NO_GATEWAY, "collector-down", loses="what was in the file"),
+    Fault("clock is 1 h ahead", clock(lambda: time.time() + 3600), 0, SKEW, ""),
+    Fault("clock is 1 h behind", clock(lambda: time.time() - 3600), 0, "ClickHouse: logs of half an hour ago", ""),
+    Fault("timestamps of 1970", clock(lambda: 1), 0, SKEW, ""),
+    Fault("timestamps of 2100", clock(lambda: 4102444800), 0, SKEW, ""),
+    Fault("log lines of 1 MB", large_lines, 0, "ClickHouse: logs with body.length", ""),
+    Fault("invalid UTF-8", invalid_utf8, 0, "ClickHouse: bodies that are not UTF-8", ""),
+    Fault("100,000 attribute keys", many_attribute_keys, 0, "ClickHouse: different keys of attributes", ""),
+    Fault("ClickHouse refuses a record", refused_batch, 0, "gateway: otelcol_gateway_dead_letters", "gateway-dead-letters"),
+    Fault("gateway's certificate has expired", expired_certificate, 5, AGENT_QUEUE, "certificate-expires"),
+    Fault("token is replaced", new_token, 1, "gateway: the former token is refused", ""),
+    Fault("schema is upgraded", new_schema, 0, "ClickHouse: tables", ""),
+    Fault("collectors get another configuration", new_configuration, 0, "gateway: otelcol_process_uptime begins again", "", KILLED),
+    Fault("log file is renamed", renamed_log, 0, "agent's log: new file", ""),
+    Fault("log file is truncated", truncated_log, 0, "agent's log: new file", ""),
+    Fault("one of two gateways is killed", one_gateway_killed, 5, NO_GATEWAY, "collector-down", KILLED, longest=60, gateways=2),
+    Fault("one of two gateways hangs", one_gateway_hangs, 15, NO_GATEWAY, "collector-down", HUNG, longest=60, gateways=2),
+    Fault("two gateways are killed in turn, ten times", gateways_killed_in_turn, 0, NO_GATEWAY, "collector-down", KILLED, gateways=2),
 )
 
 
@@ -459,7 +581,7 @@ class Outcome:
             found.append(f"{self.count.twice} records are stored twice")
         if self.unsent:
             found.append(f"{self.unsent} records were never acknowledged")
-        return found if self.seen or not self.fault.sign else [*found, f"{self.fault.sign} did not show it"]
+        return found if self.seen else [*found, f"{self.fault.sign} did not show it"]
 
     def row(self) -> list[str]:
         """For the table."""
@@ -474,34 +596,43 @@ HEAD = ("fault", "acknowledged", "found", "lost", "twice", "drained, s", "metric
 
 
 class Watch:
-    """Looks at a sign and remembers its largest value."""
+    """Looks at a sign while its block runs, and remembers its largest value."""
 
-    def __init__(self, p: Pipeline, sign: str) -> None:
-        self.pipeline, self.sign = p, SIGNS.get(sign, lambda p: 0.0)
-        self.before = self.look()
-        self.most = self.before
+    def __init__(self, p: Pipeline, load: Load, sign: str) -> None:
+        self.pipeline, self.load, self.sign = p, load, SIGNS[sign]
+        self.most = -math.inf
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look)
 
-    def look(self) -> float:
-        """The value now; nothing where nobody answers."""
-        with contextlib.suppress(OSError, QueryError):
-            return self.sign(self.pipeline)
-        return 0.0
-
-    def during(self, seconds: float) -> None:
-        """For a time, at least once."""
-        end = time.monotonic() + seconds
+    def _look(self) -> None:
+        """At least once. Where nobody answers, the sign has no value."""
         while True:
-            self.most = max(self.most, self.look())
-            if time.monotonic() >= end:
+            with contextlib.suppress(*UNANSWERED):
+                self.most = max(self.most, self.sign(self.pipeline, self.load))
+            if self._end.wait(0.25):
                 return
-            time.sleep(0.25)
+
+    def until_above(self, value: float, seconds: float) -> bool:
+        """Whether it becomes larger than a value within a time."""
+        end = time.monotonic() + seconds
+        while self.most <= value and time.monotonic() < end:
+            time.sleep(0.1)
+        return self.most > value
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
 
 
 def until_found(load: Load, seconds: float = DRAIN_SECONDS) -> Count:
     """Wait until all is there, for a bounded time."""
     end = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(OSError, QueryError):
+        with contextlib.suppress(*UNANSWERED):
             count = load.count()
             if not count.lost:
                 return count
@@ -510,42 +641,52 @@ def until_found(load: Load, seconds: float = DRAIN_SECONDS) -> Count:
         time.sleep(0.25)
 
 
-def run(p: Pipeline, fault: Fault, *, long: bool = False) -> Outcome:
-    """Make a fault under load and count."""
+def run(p: Pipeline, fault: Fault, outage: float = 0) -> Outcome:
+    """Make a fault under load and count. Outages that may be longer last for C(outage) seconds."""
     with p.load() as load:
-        time.sleep(BEFORE_SECONDS)
-        watch = Watch(p, fault.sign)
-        with fault.make(p, load):
-            watch.during(long and fault.long or fault.seconds)
+        seen = make(p, load, fault, outage)
         ended = time.monotonic()
         time.sleep(AFTER_SECONDS)
-    until_found(load, DRAIN_SECONDS / 2 if fault.loses else DRAIN_SECONDS)
+    until_found(load, DRAIN_SECONDS / 2 if fault.loses else DRAIN_SECONDS + fault.lasts(outage))
     drained = time.monotonic() - ended
     # What comes again comes within this time.
     time.sleep(1)
     sent = load.applications.sent
-    return Outcome(fault, load.count(), sent.unanswered, sent.unsent, drained, watch.most > watch.before)
+    return Outcome(fault, load.count(), sent.unanswered, sent.unsent, drained, seen)
+
+
+def make(p: Pipeline, load: Load, fault: Fault, outage: float = 0) -> bool:
+    """Begin a fault, wait, and end it. Whether its sign has shown it before its end."""
+    with Watch(p, load, fault.sign) as before:
+        time.sleep(BEFORE_SECONDS)
+    # The watch ends first, and then the fault.
+    with ExitStack() as stack, Watch(p, load, fault.sign) as watch:
+        stack.enter_context(fault.make(p, load))
+        time.sleep(fault.lasts(outage))
+        return watch.until_above(before.most, SEEN_SECONDS)
 
 
 def run_in_turn(p: Pipeline, faults: Sequence[Fault], minutes: float) -> Outcome:
-    """One load for so many minutes, in which the faults are made one after the other, again and again."""
+    """One load for so many minutes, in which the faults that may lose nothing are made one after the other, again and again."""
     end = time.monotonic() + 60 * minutes
-    every = Fault(f"{len(faults)} faults in turn, {minutes:g} minutes", clickhouse_down, 0, QUEUE, "", KILLED)
+    made, unseen = 0, set[str]()
+    lossless = itertools.cycle(fault for fault in faults if not fault.loses)
     with p.load() as load:
-        watch = Watch(p, QUEUE)
         while time.monotonic() < end:
-            for fault in faults:
-                time.sleep(BEFORE_SECONDS)
-                with fault.make(p, load):
-                    watch.during(fault.seconds)
-                if time.monotonic() >= end:
-                    break
+            fault = next(lossless)
+            made += 1
+            # These stay as they are after the first time.
+            if not make(p, load, fault) and fault.make not in (new_token, new_schema):
+                unseen.add(fault.name)
         ended = time.monotonic()
     until_found(load)
     drained = time.monotonic() - ended
     time.sleep(1)
     sent = load.applications.sent
-    return Outcome(every, load.count(), sent.unanswered, sent.unsent, drained, watch.most > watch.before)
+    every = Fault(f"{made} faults in turn, {minutes:g} minutes", clickhouse_down, 0, "the sign of each", "", KILLED)
+    if unseen:
+        print(f"not seen: {', '.join(sorted(unseen))}", flush=True)
+    return Outcome(every, load.count(), sent.unanswered, sent.unsent, drained, not unseen)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -564,7 +705,7 @@ def main() -> int:
     """Run the faults that are named, all by default."""
     parser = argparse.ArgumentParser(description="Faults of the telemetry pipeline under constant load.")
     parser.add_argument("faults", nargs="*", metavar="fault", help="part of a name; all by default")
-    parser.add_argument("--long", action="store_true", help="faults last as long as in make soak")
+    parser.add_argument("--outage", type=float, default=0, metavar="SECONDS", help="how long outages last, of those that can be so long")
     parser.add_argument("--minutes", type=float, default=0, help="afterwards: one load for so long, with the faults in turn")
     parser.add_argument("--list", action="store_true", help="print the names")
     options = parser.parse_args()
@@ -580,18 +721,20 @@ def main() -> int:
     if root:
         own_mounts()
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as base, pipeline(Path(base), disks=root) as p:
-        for fault in chosen:
-            outcomes.append(run(p, fault, long=options.long))
-            print(table(outcomes[-1:]), *(f"  {fault.name}: {problem}" for problem in outcomes[-1].problems), sep="\n", flush=True)
-        if options.minutes:
-            outcomes.append(run_in_turn(p, chosen, options.minutes))
-            print(*outcomes[-1].problems, sep="\n", flush=True)
+    for gateways in (1, 2):
+        with_these = [fault for fault in chosen if fault.gateways == gateways]
+        if not with_these:
+            continue
+        with tempfile.TemporaryDirectory() as base, pipeline(Path(base), disks=root, gateways=gateways) as p:
+            for fault in with_these:
+                outcomes.append(run(p, fault, options.outage))
+                print(table(outcomes[-1:]), *(f"  {fault.name}: {problem}" for problem in outcomes[-1].problems), sep="\n", flush=True)
+            if options.minutes and gateways == 1:
+                outcomes.append(run_in_turn(p, with_these, options.minutes))
+                print(*outcomes[-1].problems, sep="\n", flush=True)
     print(f"\n{table(outcomes)}", flush=True)
     return 1 if any(outcome.problems for outcome in outcomes) else 0
 
 
 if __name__ == "__main__":
-    from tests import conftest  # noqa: F401  makes the collection importable
-
     sys.exit(main())

@@ -209,10 +209,12 @@ def integration() -> Result:
 def pipeline_faults() -> Result:
     """Every fault of the telemetry pipeline that tests/faults.py knows, and then one load with all of them in turn.
 
-    GROUNDWORK_FAULT_MINUTES says how long that load lasts, 30 by default.
+    GROUNDWORK_FAULT_OUTAGE_SECONDS says how long outages last, 600 by default, and GROUNDWORK_FAULT_MINUTES how long that load lasts, 30 by
+    default.
     """
-    minutes = os.environ.get("GROUNDWORK_FAULT_MINUTES", "30")
-    passed, said = call("faults of the pipeline", [sys.executable, "-m", "tests.faults", "--long", f"--minutes={minutes}"])
+    minutes, outage = os.environ.get("GROUNDWORK_FAULT_MINUTES", "30"), os.environ.get("GROUNDWORK_FAULT_OUTAGE_SECONDS", "600")
+    arguments = [f"--outage={outage}", f"--minutes={minutes}"]
+    passed, said = call("faults of the pipeline", [sys.executable, "-m", "tests.faults", *arguments])
     print(said[said.rfind("\n\n") :], flush=True)
     return Result(passed=passed, failed=not passed)
 

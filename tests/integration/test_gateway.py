@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import ssl
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from tests.support import telemetry_load
 from tests.support.clickhouse import until
 from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN
+from tests.support.daemon import listening
 from tests.support.gateway import Gateway, gateway
 from tests.support.pki import Pki
 from tests.support.telemetry_load import attributes
@@ -235,7 +235,7 @@ def test_certificates_instead_of_tokens(running: Gateway, clients: Pki, tmp_path
 
 def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway) -> None:
     """Of all ports that the programs of a gateway listen on. Health and its own metrics are on loopback on every host."""
-    answers = {}
+    answers, said = {}, {}
     for program in (running.collector, running.relay):
         assert program.process is not None
         for port in listening(program.process.pid):
@@ -243,7 +243,8 @@ def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             try:
                 connection.request("POST" if name == "relay" else "GET", "/external/v1/logs" if name == "relay" else "/metrics", b"")
-                answers[name] = connection.getresponse().status
+                answer = connection.getresponse()
+                answers[name], said[name] = answer.status, answer.read()
             except (OSError, http.client.HTTPException):
                 answers[name] = 0
             finally:
@@ -251,6 +252,7 @@ def test_nothing_but_health_and_metrics_answers_without_a_token(running: Gateway
     # The ports for OTLP want TLS: Go answers 400 to HTTP without, and closes a connection for gRPC.
     tls = {"grpc": 0, "http": 400, "certificate_grpc": 0, "certificate_http": 400}
     assert answers == {**tls, "relay": 503, "health": 200, "metrics": 200}
+    assert said["relay"] == b"a token of the gateway is needed"
     config = running.rendered.load("gateway-1", "gateway")
     assert config["extensions"]["health_check"]["endpoint"].startswith("127.0.0.1:")
     assert config["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"]["host"] == "127.0.0.1"
@@ -340,13 +342,6 @@ def write(file: Path, tokens: list[str]) -> None:
     new = file.with_name(".new")
     new.write_text("\n".join(tokens), encoding="utf-8")
     new.rename(file)
-
-
-def listening(process: int) -> list[int]:
-    """The TCP ports that a process listens on."""
-    sockets = {os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]]
-    return [int(line[1].rpartition(":")[2], 16) for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
 
 
 class Sender(threading.Thread):

@@ -6,22 +6,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 
-from tests.support import otelcol
-from tests.support.collector_files import AGENT_TOKEN, Rendered
-from tests.support.daemon import free_ports
+from tests.support import otelcol, telemetry_load
+from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, Rendered
+from tests.support.daemon import free_ports, listening
 
 GATEWAYS = ("127.0.0.2", "127.0.0.3")
 AGENT = "agent1"
@@ -46,6 +47,7 @@ class Failover:
         self.rendered = Rendered(base, otelcol.program())
         grpc, http, gateway_health, gateway_metrics, self.port, *own = free_ports(8)
         agent_grpc, agent_health, agent_metrics = own
+        self.own_ports = {"grpc": agent_grpc, "health": agent_health, "metrics": agent_metrics}
         self.health = {**{name: f"{name}:{gateway_health}" for name in GATEWAYS}, AGENT: f"127.0.0.1:{agent_health}"}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.output = {name: base / f"{name}.log" for name in self.health}
@@ -94,13 +96,10 @@ class Failover:
         folder = self.folder(name)
         shutil.rmtree(folder / "run", ignore_errors=True)
         (folder / "run").mkdir()
-        argv = [str(self.rendered.program), *self.rendered.argv(name, folder.name)]
-        for line in re.findall(r"^ExecStartPre=(.*)$", (folder / "unit").read_text(encoding="utf-8"), re.MULTILINE):
-            subprocess.run(shlex.split(line), check=True)
-            private = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-            argv = [*private, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(folder / "run" / "hosts"), *argv]
+        for command in self.rendered.before_start(name, folder.name):
+            subprocess.run(command, check=True)
         with self.output[name].open("ab") as output:
-            self.processes[name] = subprocess.Popen(argv, stdout=output, stderr=output)
+            self.processes[name] = subprocess.Popen(self.rendered.command(name, folder.name), stdout=output, stderr=output)
         self.until(lambda: urllib.request.urlopen(f"http://{self.health[name]}/", timeout=2).status == 200, f"{name} is not healthy")
 
     def kill(self, name: str) -> None:
@@ -122,15 +121,21 @@ class Failover:
         logs = "\n".join(path.read_text(encoding="utf-8")[-3000:] for path in self.output.values() if path.exists())
         raise AssertionError(f"{problem} after {SECONDS} s\n{logs}")
 
+    def post(self, text: str, token: str | None) -> int:
+        """Send a record by HTTP; the status of the answer."""
+        body = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": text}}]}]}]}).encode()
+        headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/logs", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
     def send(self, count: int) -> None:
         """Records with numbers, each acknowledged by the agent."""
         for number in range(self.sent, self.sent + count):
-            record: dict[str, Any] = {"body": {"stringValue": f"record-{number:05}."}}
-            body = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
-            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {AGENT_TOKEN}"}
-            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/v1/logs", body, headers)
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                assert answer.status == 200
+            assert self.post(f"record-{number:05}.", AGENT_TOKEN) == HTTPStatus.OK
         self.sent += count
 
     def check_data(self) -> subprocess.CompletedProcess[str]:
@@ -278,6 +283,51 @@ def test_records_of_several_lines_and_of_containers(failover: Failover) -> None:
     assert f"Timestamp: {day} 00:00:00.678901234" in record[0][-600:]
     assert f"container.id: Str({CONTAINER})" in record[0].rsplit("Resource attributes", 1)[1]
     assert "log.iostream: Str(stderr)" in record[1][:600]
+
+
+def test_nothing_but_health_and_metrics_answers_without_a_token(failover: Failover) -> None:
+    """Of all ports that the agent listens on, which are on loopback. What is sent without a token of an agent arrives nowhere."""
+    ports = listening(failover.processes[AGENT].pid)
+    assert set(ports.values()) == {"127.0.0.1"}
+    assert set(ports) == {failover.port, *failover.own_ports.values()}
+    message = telemetry_load.request("logs", "unauthenticated", "box", 0, 1)
+    for token in (None, "", "wrong-token-0123456789", GATEWAY_TOKEN, AGENT_TOKEN[:-1]):
+        assert failover.post("unauthenticated", token) == HTTPStatus.UNAUTHORIZED, token
+        metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+        for port in ports:
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                stub: Any = telemetry_load.SERVICES["logs"](channel)
+                with pytest.raises(grpc.RpcError) as refused:
+                    stub.Export(message, timeout=10, metadata=metadata)
+            expected = grpc.StatusCode.UNAUTHENTICATED if port == failover.own_ports["grpc"] else grpc.StatusCode.UNAVAILABLE
+            assert refused.value.code() is expected, (port, token)
+    for name in ("health", "metrics"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{failover.own_ports[name]}/metrics", timeout=10) as answer:
+            assert answer.status == HTTPStatus.OK
+    failover.send(20)
+    failover.until(failover.all_found, "records are missing")
+    assert not [name for name in GATEWAYS if "unauthenticated" in failover.output[name].read_text(encoding="utf-8")]
+
+
+def test_a_revoked_token_is_refused_while_others_send(failover: Failover) -> None:
+    """Within a minute; no request with another token is refused meanwhile, and all of these records arrive."""
+    file, revoked = failover.folder(AGENT) / "agent_token", "second-token-0123456789"
+
+    def write(*tokens: str) -> None:
+        # As the module does: by an atomic rename.
+        new = file.with_name(".new")
+        new.write_text("\n".join(tokens), encoding="utf-8")
+        new.rename(file)
+
+    write(AGENT_TOKEN, revoked)
+    failover.until(lambda: failover.post("second", revoked) == HTTPStatus.OK, "the second token is not accepted")
+    write(AGENT_TOKEN)
+    end = time.monotonic() + SECONDS
+    while failover.post("second", revoked) != HTTPStatus.UNAUTHORIZED:
+        failover.send(1)
+        assert time.monotonic() < end, "the token is still accepted"
+    failover.send(20)
+    failover.until(failover.all_found, "records are missing")
 
 
 def test_a_restart_that_loses_records_is_seen(failover: Failover) -> None:

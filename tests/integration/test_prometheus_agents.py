@@ -23,7 +23,7 @@ import pytest
 from tests.support import otelcol
 from tests.support.clickhouse import until
 from tests.support.collector_files import Rendered
-from tests.support.daemon import free_ports
+from tests.support.daemon import free_ports, listening
 from tests.support.platform import Process
 
 pytestmark = pytest.mark.integration
@@ -148,6 +148,15 @@ def test_each_target_is_scraped_by_one_agent(agents: Agents) -> None:
         config = (agents.folder(name) / "config.yaml").read_text(encoding="utf-8")
         said = agents.processes[name].log.read_text(encoding="utf-8", errors="replace")
         assert PASSWORD not in config + said
+
+
+def test_only_health_and_metrics_listen(agents: Agents) -> None:
+    """On loopback: an agent that scrapes takes no records from anybody."""
+    for agent in agents.processes.values():
+        assert agent.process is not None
+        found = listening(agent.process.pid)
+        assert agent.port in found
+        assert list(found.values()) == ["127.0.0.1"] * 2
 
 
 def test_new_target_and_changed_password_need_no_restart(agents: Agents) -> None:

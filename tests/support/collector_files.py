@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +136,20 @@ class Rendered:
         unit = (self.base / host / mode / "unit").read_text(encoding="utf-8")
         gates = re.findall(r"--feature-gates=\S+", unit)
         return [*(f"--config={self.base / host / mode / name}" for name in ("config.yaml", "secret.yaml")), *gates]
+
+    def before_start(self, host: str, mode: str) -> list[list[str]]:
+        """What the unit runs before each start of the program, when its empty folder "run" is there."""
+        unit = (self.base / host / mode / "unit").read_text(encoding="utf-8")
+        return [shlex.split(line) for line in re.findall(r"^ExecStartPre=(.*)$", unit, re.MULTILINE)]
+
+    def command(self, host: str, mode: str) -> list[str]:
+        """The program with its arguments; where the unit makes a hosts file, in a mount namespace in which it is the one."""
+        command = [str(self.program), *self.argv(host, mode)]
+        if not self.before_start(host, mode):
+            return command
+        private = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        hosts = str(self.base / host / mode / "run" / "hosts")
+        return [*private, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts, *command]
 
     def validate(self, host: str, mode: str) -> None:
         """Let the program read it."""

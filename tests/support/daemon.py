@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import shutil
 import signal
 import socket
@@ -51,6 +53,19 @@ def free_ports(count: int) -> list[int]:
                     continue
         file.write_text(str(port), encoding="ascii")
     return ports
+
+
+def listening(process: int) -> dict[int, str]:
+    """The TCP ports that a process listens on, and the address of each."""
+    sockets = {os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.is_symlink()}
+    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text(encoding="ascii").splitlines()[1:]]
+    found = {}
+    for local in (line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets):
+        address, _, port = local.rpartition(":")
+        # Words of four bytes, the last byte first.
+        packed = b"".join(bytes.fromhex(address[start : start + 8])[::-1] for start in range(0, len(address), 8))
+        found[int(port, 16)] = str(ipaddress.ip_address(packed))
+    return found
 
 
 class Daemon:

@@ -1,12 +1,14 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""A telemetry pipeline on loopback, for tests of faults: node agent, gateway, ClickHouse and ZooKeeper, configured by the roles.
+"""A telemetry pipeline on loopback, for tests of faults: node agent, gateways, ClickHouse and ZooKeeper, configured by the roles.
 
-Between agent and gateway, and between gateway and ClickHouse, is a proxy that stands for the network.
+Between an agent and its only gateway, and between gateways and ClickHouse, is a proxy that stands for the network. Several gateways have an
+address of their own each, and the agent takes turns among them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import shutil
 import subprocess
@@ -14,7 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +36,8 @@ from tests.support.volume import Disk
 from tests.support.zookeeper import ZooKeeper
 
 HOST = "gw1"
+# Gateways, where there are two.
+ADDRESSES = {HOST: "127.0.0.2", "gw2": "127.0.0.3"}
 MODES = ("gateway", "node_agent")
 # Simulated applications: each sends 20 records every 3 seconds to the node agent.
 APPLICATIONS = 10
@@ -48,21 +52,29 @@ SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 class Collector(Process):
     """A collector of the pipeline, which finds its folder for sockets empty at each start, as systemd makes it."""
 
-    def __init__(self, argv: list[str | Path], port: int, folder: Path, metrics: int) -> None:
-        super().__init__(argv, port)
+    def __init__(self, rendered: Rendered, host: str, mode: str, health: int, metrics: int) -> None:
+        super().__init__(rendered.command(host, mode), health)
+        folder = rendered.base / host / mode
         self.sockets, self.state, self.metrics = folder / "run", folder / "state", metrics
+        self.before_start = rendered.before_start(host, mode)
         self.state.mkdir(exist_ok=True)
 
     def start(self) -> None:
         """As the unit does."""
         shutil.rmtree(self.sockets, ignore_errors=True)
         self.sockets.mkdir()
+        for command in self.before_start:
+            subprocess.run(command, check=True)
         super().start()
 
     def value(self, metric: str, labels: str = "") -> float:
         """The sum of a metric of its own over all samples whose labels contain a text. Raises OSError where it does not answer."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except http.client.HTTPException as error:
+            # It ended in the middle of its answer.
+            raise ConnectionResetError(str(error)) from error
         return sum(float(value) for name, found, value in SAMPLE.findall(text) if name == metric and labels in found)
 
 
@@ -92,12 +104,16 @@ class Pipeline:
     base: Path
     zookeeper: ZooKeeper
     clickhouse: ClickHouse
-    relay: Process
-    gateway: Collector
+    # One of each or two, in the same order.
+    relays: Sequence[Process]
+    gateways: Sequence[Collector]
     agent: Collector
+    # Not used with two gateways.
     to_gateway: Link
     to_clickhouse: Link
+    # Addresses of the agent and of the first gateway for OTLP by gRPC.
     otlp: str
+    gateway_otlp: str
     log: Path
     # The gateway's certificate, which the agent checks with an authority of its own.
     pki: Pki
@@ -106,8 +122,18 @@ class Pipeline:
     # Write the files of the collectors again, with other settings.
     render: Callable[..., None]
 
+    @property
+    def gateway(self) -> Collector:
+        """The first one."""
+        return self.gateways[0]
+
+    @property
+    def relay(self) -> Process:
+        """Of the first gateway."""
+        return self.relays[0]
+
     def file(self, mode: str, name: str) -> Path:
-        """A file of a collector's configuration."""
+        """A file of the configuration of the agent or of the first gateway."""
         return self.base / HOST / mode / name
 
     def replay(self) -> None:
@@ -194,13 +220,16 @@ class Load:
 
 
 @contextmanager
-def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[Pipeline]:
+def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables: Any) -> Iterator[Pipeline]:
     """Start all of it with the files of the collectors in an empty folder, until the block ends.
 
-    With C(disks) the agent, the gateway and ClickHouse have a file system of their own each; C(variables) are settings of the roles.
+    With C(disks) the agent, the first gateway and ClickHouse have a file system of their own each; C(gateways) is 1 or 2; C(variables) are
+    settings of the roles.
     """
-    names = ("grpc", "http", "relay", "health", "metrics", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
+    names = ("grpc", "http", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
     port = dict(zip(names, free_ports(len(names)), strict=True))
+    hosts = list(ADDRESSES)[:gateways]
+    own = {host: dict(zip(("relay", "health", "metrics"), free_ports(3), strict=True)) for host in hosts}
     with ExitStack() as stack:
         zookeeper = stack.enter_context(ZooKeeper())
         macros = {"shard": "1", "replica": "a", "cluster": CLUSTER}
@@ -223,8 +252,10 @@ def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[P
         pki = Pki(base / "pki")
 
         def render(plays: str = "", **changed: Any) -> None:
+            several = {"ansible_host": f"{{{{ {ADDRESSES}[inventory_hostname] }}}}"}
+            one = {"ansible_host": "127.0.0.1", "otel_collector_gateway_endpoint": f"127.0.0.1:{to_gateway.port}"}
             settings: Mapping[str, Any] = {
-                "ansible_host": "127.0.0.1",
+                **(one if gateways == 1 else several),
                 "telemetry_schema_login_host": "127.0.0.1",
                 "telemetry_schema_login_port": clickhouse.port,
                 "telemetry_schema_login_user": "default",
@@ -238,13 +269,10 @@ def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[P
                 "otel_collector_clickhouse_endpoint": f"tcp://127.0.0.1:{to_clickhouse.port}",
                 "otel_collector_clickhouse_table_suffix": "_local",
                 "otel_collector_clickhouse_tls": {"insecure": True},
-                "otel_collector_gateway_endpoint": f"127.0.0.1:{to_gateway.port}",
                 "otel_collector_gateway_batch_timeout": "500ms",
                 "otel_collector_gateway_grpc_port": port["grpc"],
                 "otel_collector_gateway_http_port": port["http"],
-                "otel_collector_gateway_relay_port": port["relay"],
-                "otel_collector_gateway_health_port": port["health"],
-                "otel_collector_gateway_metrics_port": port["metrics"],
+                **{f"otel_collector_gateway_{name}_port": f"{{{{ {own}[inventory_hostname].{name} }}}}" for name in own[HOST]},
                 "otel_collector_node_agent_grpc_port": port["agent_grpc"],
                 "otel_collector_node_agent_http_port": port["agent_http"],
                 "otel_collector_node_agent_health_port": port["agent_health"],
@@ -252,29 +280,34 @@ def pipeline(base: Path, *, disks: bool = False, **variables: Any) -> Iterator[P
                 **variables,
                 **changed,
             }
-            done = rendered.render(
-                MODES, {"clickhouse": [], **{mode: [HOST] for mode in MODES}}, plays=plays, check_program=False, **settings
-            )
+            on = {"clickhouse": [], "gateway": hosts, "node_agent": [HOST]}
+            done = rendered.render(MODES, on, plays=plays, check_program=False, **settings)
             if done.returncode:
                 raise RuntimeError(done.stdout + done.stderr)
 
         render(SCHEMA)
-        relay: list[str | Path] = [sys.executable, "-B", folders["gateway"] / "relay.py", "serve", f"--port={port['relay']}"]
-        relay += [f"--sockets={folders['gateway']}/run", f"--tokens={folders['gateway']}/gateway_token"]
-        relay += [f"--folder={folders['gateway']}/state/dead_letters", "--limit=10000000"]
-        argv: dict[str, list[str | Path]] = {mode: [rendered.program, *rendered.argv(HOST, mode)] for mode in MODES}
-        gateway = Collector(argv["gateway"], port["health"], folders["gateway"], port["metrics"])
-        agent = Collector(argv["node_agent"], port["agent_health"], folders["node_agent"], port["agent_metrics"])
+        relays = []
+        for host in hosts:
+            folder = base / host / "gateway"
+            relay: list[str | Path] = [sys.executable, "-B", folder / "relay.py", "serve", f"--port={own[host]['relay']}"]
+            relay += [f"--sockets={folder}/run", f"--tokens={folder}/gateway_token", f"--folder={folder}/state/dead_letters"]
+            (folder / "state").mkdir(exist_ok=True)
+            relays.append(stack.enter_context(Process([*relay, "--limit=10000000"], own[host]["relay"])))
+        running = [
+            stack.enter_context(Collector(rendered, host, "gateway", own[host]["health"], own[host]["metrics"])) for host in hosts
+        ]
+        agent = Collector(rendered, HOST, "node_agent", port["agent_health"], port["agent_metrics"])
         made = Pipeline(
             base,
             zookeeper,
             clickhouse,
-            stack.enter_context(Process(relay, port["relay"])),
-            stack.enter_context(gateway),
+            relays,
+            running,
             stack.enter_context(agent),
             to_gateway,
             to_clickhouse,
             f"127.0.0.1:{port['agent_grpc']}",
+            f"{'127.0.0.1' if gateways == 1 else ADDRESSES[HOST]}:{port['grpc']}",
             log,
             pki,
             mounted,

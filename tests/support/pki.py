@@ -9,20 +9,22 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Pki:
-    """A CA and one certificate for localhost, by openssl."""
+    """A CA and one certificate for localhost and for the name that several gateways share, by openssl."""
 
     def __init__(self, folder: Path) -> None:
         self.ca, self.certificate, self.key, self.both = (
             folder / name for name in ("ca.pem", "host.pem", "host.key", "both.pem")
         )
         curve: list[str | Path] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        extension: list[str | Path] = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.4"]
+        names = f"DNS:localhost,DNS:{GATEWAY_NAME},IP:127.0.0.1,IP:127.0.0.2,IP:127.0.0.4"
+        extension: list[str | Path] = ["-addext", f"subjectAltName={names}"]
         authority = ["-CA", self.ca, "-CAkey", folder / "ca.key"]
         ca_files: list[str | Path] = ["-keyout", folder / "ca.key", "-out", self.ca]
         host_files = ["-keyout", self.key, "-out", self.certificate]

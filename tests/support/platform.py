@@ -56,7 +56,7 @@ grafana_alerting_notifications_failed_total{integration="slack",org="1"} 1
 
 SCHEMA = """
 - name: Create the tables
-  hosts: gateway
+  hosts: gateway[0]
   gather_facts: false
   roles: [groundwork.observability.telemetry_schema]
 """
@@ -67,7 +67,7 @@ class Process(Daemon):
 
     def __init__(self, argv: Sequence[str | Path], port: int) -> None:
         super().__init__()
-        self._argv, self._port = argv, port
+        self._argv, self.port = argv, port
 
     def argv(self) -> Sequence[str | Path]:
         """As given."""
@@ -76,7 +76,7 @@ class Process(Daemon):
     def ready(self) -> bool:
         """Whether it answers: a collector's health check says 503 until all of it has started, the relay knows no GET."""
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self._port}/", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=2).close()
         except urllib.error.HTTPError as error:
             return error.code != HTTPStatus.SERVICE_UNAVAILABLE
         except OSError:
