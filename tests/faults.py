@@ -534,7 +534,7 @@ FAULTS = (
     Fault("gateway is killed ten times", gateway_killed_ten_times, 0, NO_GATEWAY, "collector-down", KILLED),
     Fault("agent is killed", agent_killed, 0, NO_AGENT, "host-agent-silent", KILLED),
     Fault("agent is killed after reading", agent_killed_after_reading, 0, NO_AGENT, "host-agent-silent", KILLED),
-    Fault("agent has no network", agent_without_network, 5, AGENT_QUEUE, "host-agent-silent", longest=600),
+    Fault("agent has no network", agent_without_network, 5, AGENT_QUEUE, "host-agent-silent", HUNG, longest=600),
     Fault("ClickHouse's disk is full", full_disk("ClickHouse"), 5, REFUSED, "clickhouse-inserts-refused", disks=True),
     Fault("gateway's disk is full", full_disk("gateway"), 15, AGENT_QUEUE, "host-disk", disks=True, loses=TAKEN),
     Fault("agent's disk is full", full_disk("agent"), 15, AGENT_QUEUE, "host-disk", disks=True, loses=TAKEN),
