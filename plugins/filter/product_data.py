@@ -42,14 +42,14 @@ def product_data_catalogue_queries(options: Options, passwords: t.Mapping[str, s
 
 
 def product_data_objects(
-    options: Options, passwords: t.Mapping[str, str], results: t.Sequence[Options], tables: t.Sequence[str], check_mode: bool = False
+    options: Options, passwords: t.Mapping[str, str], results: t.Sequence[Options], there: t.Sequence[Options], check_mode: bool = False
 ) -> dict[str, t.Any]:
     """The tables and views of the snapshots: C(objects) and C(purge) as module clickhouse_schema takes them, and C(messages).
 
     :param options: the role's options.
     :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     :param results: what module clickhouse_query returned for the queries of C(product_data_catalogue_queries), in a loop.
-    :param tables: names of the tables that the database has.
+    :param there: what C(product_data_obsolete_objects) takes.
     :param check_mode: whether this is check mode.
     """
     data = _options(options, passwords)
@@ -58,17 +58,19 @@ def product_data_objects(
         answer = {"rows": result["rows"]} if "rows" in result else {"error": result.get("msg", "no answer")}
         answers.append({"source": result["item"]["source"], **answer})
     try:
-        return product_data.wanted(data, answers, tables, check_mode)._asdict()
+        tables = [one["name"] for one in there if one["database"] == data.database]
+        return product_data.wanted(data, answers, tables, check_mode, product_data.filled_tables(data, there))._asdict()
     except product_data.ProductDataError as error:
         raise AnsibleFilterError(str(error)) from None
 
 
 def product_data_obsolete_objects(options: Options, passwords: t.Mapping[str, str], there: t.Sequence[Options]) -> list[dict[str, str]]:
-    """Tables over sources, dictionaries and named collections that are not declared any more, declared absent.
+    """Tables over sources, dictionaries and named collections that are not needed any more, declared absent.
 
     :param options: the role's options.
     :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
-    :param there: C(database), C(name) and C(kind) of each table of the role's databases, and of each named collection (without a database).
+    :param there: C(database), C(name), C(kind) and C(has_rows) of each table of the role's databases, and of each named collection (without
+        a database and rows).
     """
     return product_data.obsolete_objects(_options(options, passwords), there)
 

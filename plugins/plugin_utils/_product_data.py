@@ -32,12 +32,19 @@ TIME = "snapshot_time"
 REFRESH, HISTORY = "_refresh", "_history"
 # Of named collections: no source is called so.
 DICTIONARY = "dictionary"
+# Of a one-off import: ClickHouse counts from 1970, so the first refresh is due at once. The role drops the view when the rows are there.
+ONCE = "1 YEAR"
+ONCE_SECONDS = 366 * 86400
+# A dictionary over a one-off import is loaded again after so many seconds.
+ONCE_DICTIONARY_SECONDS = 3600
 # A snapshot is late after so many intervals without a success.
 LATE_AFTER = 3
 _TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_(), '/+.=-]{0,499}")
 _COLUMN = re.compile(r"[^\"'`\\\x00-\x1f\x7f]{1,128}")
 _PATH = re.compile(r"[^/\"'`\\\x00-\x1f\x7f][^\"'`\\\x00-\x1f\x7f]{0,500}")
 _TABLE = re.compile(r"([^\"'`\\.\x00-\x1f\x7f]{1,128}\.)?[^\"'`\\.\x00-\x1f\x7f]{1,128}")
+# A one-off import is tried until it succeeds.
+_ONCE_RETRIES = "SETTINGS refresh_retries = -1, refresh_retry_initial_backoff_ms = 1000, refresh_retry_max_backoff_ms = 600000"
 # A failed refresh is tried again after 1, 2 and 4 seconds; after that the next one is due as planned.
 _RETRIES = "SETTINGS refresh_retries = 3, refresh_retry_initial_backoff_ms = 1000, refresh_retry_max_backoff_ms = 10000"
 _POSTGRES_CATALOGUE = """
@@ -145,6 +152,19 @@ def _every(snapshot: Options) -> str:
     return sql_interval(seconds(snapshot["every"]))
 
 
+def _schedule(snapshot: Options) -> str:
+    """When the view of a snapshot refreshes it, and how often a failed refresh is tried again."""
+    if snapshot.get("once"):
+        return f"AFTER {ONCE} {_ONCE_RETRIES}"
+    # Not all servers and all snapshots at the same moment.
+    return f"EVERY {_every(snapshot)} RANDOMIZE FOR {max(1, seconds(snapshot['every']) // 10)} SECOND {_RETRIES}"
+
+
+def finished_imports(data: ProductData, filled: t.Collection[str]) -> set[str]:
+    """Names of the one-off imports whose tables have their rows. A table gets all its rows at once, or none."""
+    return {str(one["name"]) for one in data.snapshots if one.get("once") and one["name"] in filled}
+
+
 def _literal(text: str) -> str:
     """A literal of PostgreSQL and MySQL, of a name that has neither quotes nor backslashes."""
     return f"'{text}'"
@@ -243,6 +263,10 @@ def _snapshot_problems(snapshot: Options, sources: t.Mapping[str, Options]) -> l
         found += _column_problems(column)
     found += [f"keys has {key}, which is not in columns: they are {_list(names)}" for key in keys if columns and key not in names]
     found += [f"keys has {key} twice" for key in sorted(set(keys)) if keys.count(key) > 1]
+    if bool(snapshot.get("every")) == bool(snapshot.get("once")):
+        found.append("set either every, for a refresh in each interval, or once: true, for a one-off import")
+    if snapshot.get("once") and snapshot.get("mode", "full") == "append":
+        found.append("mode append needs every: a one-off import has one set of rows")
     if snapshot.get("keep_days") and snapshot.get("mode", "full") != "append":
         found.append("keep_days is for mode append: a full snapshot has the rows of the last refresh only")
     return found
@@ -293,13 +317,14 @@ def collection_objects(data: ProductData) -> list[dict[str, str]]:
 
 
 def obsolete_objects(data: ProductData, there: t.Sequence[Options]) -> list[dict[str, str]]:
-    """Tables over sources, dictionaries and named collections that are not declared any more, declared absent. They hold no rows.
+    """Tables over sources, dictionaries and named collections that are not needed any more, declared absent. They hold no rows.
 
     :param data: the options.
-    :param there: C(database), C(name) and C(kind) of each table, of each dictionary that reads by the role's named collection, and of each
-        named collection, whose database is empty.
+    :param there: C(database), C(name), C(kind) and C(has_rows) of each table, of each dictionary that reads by the role's named collection,
+        and of each named collection, whose database is empty.
     """
     snapshots, dictionaries = ({one["name"] for one in declared} for declared in (data.snapshots, data.dictionaries))
+    snapshots -= finished_imports(data, filled_tables(data, there))
     ours = re.compile(rf"{re.escape(data.database)}_[A-Za-z0-9_]+_[0-9a-f]{{16}}")
     found = []
     for one in there:
@@ -310,6 +335,11 @@ def obsolete_objects(data: ProductData, there: t.Sequence[Options]) -> list[dict
         if not one["database"] and ours.fullmatch(one["name"]) and one["name"] not in data.collections:
             found.append({"kind": "named_collection", "name": one["name"], "state": "absent"})
     return found
+
+
+def filled_tables(data: ProductData, there: t.Sequence[Options]) -> set[str]:
+    """Names of the tables with rows, from what C(obsolete_objects) takes."""
+    return {str(one["name"]) for one in there if one["database"] == data.database and int(one["has_rows"])}
 
 
 def catalogue_queries(data: ProductData) -> list[dict[str, str]]:
@@ -368,8 +398,8 @@ def _column_reading(kind: str, row: Options, wanted: str | None, is_key: bool) -
     return dataclasses.replace(found, type=into, conversion=f"CAST({found.conversion}, {quote_string(into)})")
 
 
-def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[Column]) -> list[dict[str, str]]:
-    """The tables and views of a snapshot."""
+def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[Column], finished: bool = False) -> list[dict[str, str]]:
+    """The tables and views of a snapshot. Of a one-off import that is finished, only the table is left."""
     name, appends = snapshot["name"], snapshot.get("mode", "full") == "append"
     if appends and any(column.name == TIME for column in columns):
         raise ProductDataError(f"snapshot {name}: with mode append the column {TIME} is the role's own: leave it out of columns")
@@ -377,11 +407,13 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     structure = ", ".join(f"{quote_name(column.name)} {column.reading.raw}" for column in columns)
     table, raw = f"{data.database}.{quote_name(name)}", f"{data.source_database}.{quote_name(name)}"
     view = f"{data.database}.{quote_name(name + REFRESH)}"
-    length = seconds(snapshot["every"])
     time = [f"{TIME} DateTime('UTC')"] if appends else []
     body = ", ".join(time + [f"{quote_name(column.name)} {column.reading.type}" for column in columns])
     values = [f"now('UTC') AS {TIME}"] if appends else []
     values += [_selected(column) for column in columns]
+    made = f"CREATE TABLE {table} ({body}) ENGINE = MergeTree ORDER BY ({', '.join(keys)})"
+    if finished:
+        return [{"ddl": made}]
     objects = []
     if data.source(snapshot["source"])["type"] == "file":
         # A table of the engine File keeps the files that its pattern matched when it was created.
@@ -389,10 +421,9 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
     else:
         objects.append(f"CREATE TABLE {raw} ({structure}) ENGINE = {_source_engine(data, snapshot, columns)}")
     objects += [
-        f"CREATE TABLE {table} ({body}) ENGINE = MergeTree ORDER BY ({', '.join(keys)})",
-        # Not all servers and all snapshots at the same moment.
-        f"CREATE MATERIALIZED VIEW {view} REFRESH EVERY {_every(snapshot)} RANDOMIZE FOR {max(1, length // 10)} SECOND {_RETRIES} "
-        f"TO {table} AS SELECT {', '.join(values)} FROM {raw}{_not_empty(data, snapshot, raw)}",
+        made,
+        f"CREATE MATERIALIZED VIEW {view} REFRESH {_schedule(snapshot)} TO {table} "
+        f"AS SELECT {', '.join(values)} FROM {raw}{_not_empty(data, snapshot, raw)}",
     ]
     if appends:
         history = f"{data.database}.{quote_name(name + HISTORY)}"
@@ -409,8 +440,11 @@ def snapshot_objects(data: ProductData, snapshot: Options, columns: t.Sequence[C
 
 
 def _not_empty(data: ProductData, snapshot: Options, raw: str) -> str:
-    """A condition that fails the refresh where files are gone: ClickHouse takes no file for no rows, which would empty the snapshot."""
-    if data.source(snapshot["source"])["type"] not in FILES:
+    """A condition that fails the refresh where files are gone: ClickHouse takes no file for no rows, which would empty the snapshot.
+
+    A one-off import without rows fails as well: nothing would tell it from one that was not made.
+    """
+    if data.source(snapshot["source"])["type"] not in FILES and not snapshot.get("once"):
         return ""
     return f" WHERE (SELECT throwIf(count() = 0, 'the source has no such file, or no row in it') FROM (SELECT 1 FROM {raw} LIMIT 1)) = 0"
 
@@ -448,7 +482,7 @@ def dictionary_object(data: ProductData, dictionary: Options, columns: t.Sequenc
     keys = ", ".join(quote_name(key) for key in snapshot["keys"])
     body = ", ".join(f"{quote_name(name)} {types[name]}" for name in (*snapshot["keys"], *dictionary["attributes"]))
     table = f"DB {quote_string(data.database)} TABLE {quote_string(snapshot['name'])}"
-    length = seconds(snapshot["every"])
+    length = ONCE_DICTIONARY_SECONDS if snapshot.get("once") else seconds(snapshot["every"])
     return {
         "ddl": f"CREATE DICTIONARY {data.database}.{quote_name(dictionary['name'])} ({body}) PRIMARY KEY {keys} "
         f"SOURCE(CLICKHOUSE(NAME {quote_name(data.dictionary_collection)} {table})) "
@@ -456,12 +490,15 @@ def dictionary_object(data: ProductData, dictionary: Options, columns: t.Sequenc
     }
 
 
-def freshness_objects(data: ProductData) -> list[dict[str, str]]:
+def freshness_objects(data: ProductData, finished: t.Collection[str] = ()) -> list[dict[str, str]]:
     """The view that says of each snapshot on a server how old it is, and what its last refresh failed with."""
     declared = []
     for one in data.snapshots:
+        if one["name"] in finished:
+            continue
+        length = ONCE_SECONDS if one.get("once") else seconds(one["every"])
         parts = ("", HISTORY) if one.get("mode", "full") == "append" else ("",)
-        declared += [f"({quote_string(one['name'] + part)}, {quote_string(one['source'])}, {seconds(one['every'])})" for part in parts]
+        declared += [f"({quote_string(one['name'] + part)}, {quote_string(one['source'])}, {length})" for part in parts]
     if not declared:
         return []
     database = quote_string(data.database)
@@ -492,14 +529,18 @@ class Wanted(t.NamedTuple):
     messages: list[str]
 
 
-def wanted(data: ProductData, answers: t.Sequence[Options], tables: t.Collection[str], rehearsal: bool) -> Wanted:
+def wanted(
+    data: ProductData, answers: t.Sequence[Options], tables: t.Collection[str], rehearsal: bool, filled: t.Collection[str] = ()
+) -> Wanted:
     """Everything behind the collections. A snapshot that is there, and whose source does not answer, stays as it is.
 
     :param data: the options.
     :param answers: of each source that was asked C(source), with the C(rows) of its catalogue or the C(error).
     :param tables: names of the tables that the database has.
     :param rehearsal: whether this is check mode, in which a source may not be known to the server yet.
+    :param filled: names of the tables that have rows.
     """
+    finished = finished_imports(data, filled)
     catalogue: dict[tuple[str, str], list[Options]] = {}
     for answer in answers:
         for row in answer.get("rows") or ():
@@ -511,7 +552,9 @@ def wanted(data: ProductData, answers: t.Sequence[Options], tables: t.Collection
         error = errors.get(one["source"]) if one.get("table") else None
         if error is None:
             columns[one["name"]] = snapshot_columns(data, one, catalogue)
-            objects += snapshot_objects(data, one, columns[one["name"]])
+            objects += snapshot_objects(data, one, columns[one["name"]], one["name"] in finished)
+            continue
+        if one["name"] in finished:
             continue
         there = {one["name"], one["name"] + REFRESH} <= set(tables)
         if not there and not rehearsal:
@@ -525,7 +568,7 @@ def wanted(data: ProductData, answers: t.Sequence[Options], tables: t.Collection
     objects += [dictionary_object(data, one, columns[one["snapshot"]]) for one in data.dictionaries if one["snapshot"] in columns]
     views = [f"{name}{part}{REFRESH}" for name in kept for part in ("", HISTORY)]
     return Wanted(
-        objects + freshness_objects(data),
+        objects + freshness_objects(data, finished),
         # Rows of a snapshot that is no longer declared stay.
         [{"database": data.database, "names": [f"*{REFRESH}"], "keep": views}],
         messages,

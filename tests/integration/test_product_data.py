@@ -132,9 +132,10 @@ def converge(
 
 THERE = r"""
 SELECT database, name,
-  if(engine = 'Dictionary' AND create_table_query LIKE '%NAME product\_dictionary\_%', 'dictionary', 'table') AS kind
+  if(engine = 'Dictionary' AND create_table_query LIKE '%NAME product\_dictionary\_%', 'dictionary', 'table') AS kind,
+  ifNull(total_rows, 0) > 0 AS has_rows
 FROM system.tables WHERE database IN ('product', 'product_source')
-UNION ALL SELECT '', name, 'named_collection' FROM system.named_collections FORMAT JSONEachRow
+UNION ALL SELECT '', name, 'named_collection', 0 FROM system.named_collections FORMAT JSONEachRow
 """
 
 
@@ -148,7 +149,9 @@ def apply(client: Client, server: ClickHouse, data: product_data.ProductData) ->
         for one in product_data.catalogue_queries(data)
     ]
     there = [json.loads(line) for line in server.query(THERE).splitlines()]
-    wanted = product_data.wanted(data, answers, [one["name"] for one in there if one["database"] == "product"], rehearsal=False)
+    filled = product_data.filled_tables(data, there)
+    tables = [one["name"] for one in there if one["database"] == "product"]
+    wanted = product_data.wanted(data, answers, tables, rehearsal=False, filled=filled)
     plans.append(converge(client, collections + wanted.objects, wanted.purge))
     return [*plans, converge(client, product_data.obsolete_objects(data, there), allow=["drop_table"])]
 

@@ -92,10 +92,34 @@ def replace_table_names(text: str, names: t.Mapping[declaration.Key, str], datab
     return result + text[position:]
 
 
+# Columns that a table of an engine has beside those that are declared. Those of a MergeTree the stand-in has by itself.
+# https://clickhouse.com/docs/engines/table-engines/integrations/kafka#virtual-columns
+_VIRTUAL_COLUMNS = {
+    "Kafka": {
+        "_topic": "String",
+        "_key": "String",
+        "_partition": "UInt64",
+        "_offset": "UInt64",
+        "_timestamp": "Nullable(DateTime)",
+        "_timestamp_ms": "Nullable(DateTime64(3))",
+        "_headers.name": "Array(String)",
+        "_headers.value": "Array(String)",
+        # With kafka_handle_error_mode = 'stream'.
+        "_raw_message": "String",
+        "_error": "String",
+    }
+}
+
+
 def temporary_table_statement(name: str, clauses: sql_clauses.Clauses) -> str:
     """A table of the session with the columns of another one, by name and type."""
-    pieces = []
-    for column in alter.parse_columns(clauses).values():
+    columns = alter.parse_columns(clauses)
+    pieces = [
+        f"{sql_tokens.quote_name(virtual)} {kind} MATERIALIZED defaultValueOfTypeName({sql_tokens.quote_string(kind)})"
+        for virtual, kind in _VIRTUAL_COLUMNS.get(sql_clauses.engine_name(clauses), {}).items()
+        if virtual not in columns
+    ]
+    for column in columns.values():
         if column.default_kind == "EPHEMERAL":
             continue
         computed = column.default_kind if column.default_kind in ("MATERIALIZED", "ALIAS") else ""

@@ -22,6 +22,8 @@ ORDERS = {"name": "orders", "source": "shop", "table": "orders", "keys": ["id"],
 QUERY = {"name": "q", "source": "shop", "query": "SELECT 1 AS id", "columns": [{"name": "id", "type": "Int32"}], "every": "1h"}
 LOCAL = {"name": "local", "type": "file"}
 FILE = {"name": "f", "source": "local", "path": "a.csv", "format": "CSV", "columns": [{"name": "a", "type": "Int8"}], "every": "1h"}
+# As the role reads it from system.tables.
+TABLE = {"database": "product", "kind": "table", "has_rows": 1}
 PASSWORDS = {"shop": "s3cret-1", "crm": "s3cret-2"}
 ROW = {"table_name": "public.orders", "column_name": "id", "column_type": "bigint", "nullable": 0, "dimensions": 0, "is_enum": 0}
 
@@ -146,6 +148,9 @@ def test_only_the_collections_have_passwords_and_their_names_follow_from_all_val
         ({}, {"shpo": "x"}, "entry shpo, but product_data_sources has only shop, crm"),
         ({"snapshots": [{**ORDERS, "source": "shpo"}]}, {}, "source shpo is not in product_data_sources: they are shop, crm"),
         ({"snapshots": [{**ORDERS, "query": "SELECT 1"}]}, {}, "set either table or query"),
+        ({"snapshots": [{**ORDERS, "once": True}]}, {}, "set either every"),
+        ({"snapshots": [{**ORDERS, "every": None}]}, {}, "set either every"),
+        ({"snapshots": [{**ORDERS, "every": None, "once": True, "mode": "append"}]}, {}, "mode append needs every"),
         ({"snapshots": [{**ORDERS, "table": None}]}, {}, "set either table or query"),
         ({"snapshots": [{**ORDERS, "table": "o'; DROP TABLE x; --"}]}, {}, "table has to be a name"),
         ({"snapshots": [{**ORDERS, "table": "a.b.c"}]}, {}, "table has to be a name"),
@@ -198,8 +203,29 @@ def test_source_without_an_answer() -> None:
     results = [{"item": {"source": "shop"}, "msg": "it is away"}]
     with pytest.raises(AnsibleFilterError, match="orders: its columns are not known, because source shop did not answer: it is away"):
         filters.product_data_objects(options(), PASSWORDS, results, [])
-    kept = filters.product_data_objects(options(), PASSWORDS, results, ["orders", "orders_refresh"])
+    kept = filters.product_data_objects(options(), PASSWORDS, results, [TABLE | {"name": name} for name in ("orders", "orders_refresh")])
     assert "product.orders (" not in str(kept["objects"])
     assert "orders_refresh" in kept["purge"][0]["keep"]
     rehearsed = filters.product_data_objects(options(), PASSWORDS, results, [], check_mode=True)
     assert "it is left out of check mode" in rehearsed["messages"][0]
+
+
+def test_finished_import_has_only_its_table() -> None:
+    """Also where its source is away. An unfinished one has a view that refreshes it at once, and is tried until it succeeds."""
+    once = {**{key: value for key, value in ORDERS.items() if key != "every"}, "once": True}
+    results = [{"item": {"source": "shop"}, "rows": [ROW]}]
+    given = options(snapshots=[once])
+    first = filters.product_data_objects(given, PASSWORDS, results, [])
+    assert "product.orders_refresh REFRESH AFTER 1 YEAR SETTINGS refresh_retries = -1" in str(first["objects"])
+    there = [TABLE | {"name": "orders"}, TABLE | {"name": "orders_refresh"}, TABLE | {"name": "orders", "database": "product_source"}]
+    empty = [one | {"has_rows": 0} for one in there]
+    assert filters.product_data_objects(given, PASSWORDS, results, empty) == first
+    assert filters.product_data_obsolete_objects(given, PASSWORDS, empty) == []
+    done = filters.product_data_objects(given, PASSWORDS, results, there)
+    assert [one["ddl"].partition(" (")[0] for one in done["objects"]] == ["CREATE TABLE product.orders"]
+    assert filters.product_data_obsolete_objects(given, PASSWORDS, there) == [
+        {"kind": "table", "name": "product_source.orders", "state": "absent"}
+    ]
+    away = filters.product_data_objects(given, PASSWORDS, [{"item": {"source": "shop"}, "msg": "it is away"}], there)
+    assert (away["objects"], away["messages"]) == ([], [])
+    assert done["purge"] == away["purge"] == [{"database": "product", "names": ["*_refresh"], "keep": []}]

@@ -83,7 +83,7 @@ def test_trial_statements(statement: str, existing: str, tried: str | None) -> N
         ("`a` String CODEC(ZSTD(1))", "MergeTree", "(`a` String) ENGINE = MergeTree"),
         (
             "`a` String, `b` UInt8 ALIAS 1",
-            "Kafka",
+            "Log",
             "(`a` String, `b` UInt8 ALIAS defaultValueOfTypeName('UInt8')) ENGINE = ReplacingMergeTree",
         ),
         ("`a` String DEFAULT 'x', `e` String EPHEMERAL", "ReplicatedMergeTree('/p', 'r')", "(`a` String) ENGINE = MergeTree"),
@@ -92,6 +92,15 @@ def test_trial_statements(statement: str, existing: str, tried: str | None) -> N
 def test_tables_that_views_are_checked_on(columns: str, engine: str, made: str) -> None:
     clauses = split_clauses(f"CREATE TABLE d.t ({columns}) ENGINE = {engine}")
     assert view_checks.temporary_table_statement("x", clauses) == f"CREATE TEMPORARY TABLE x {made} ORDER BY tuple()"
+
+
+def test_view_over_a_topic_may_read_what_the_engine_adds() -> None:
+    """A column of the same name that is declared takes precedence."""
+    made = view_checks.temporary_table_statement("x", split_clauses("CREATE TABLE d.t (`a` String, `_key` UInt8) ENGINE = Kafka(c)"))
+    for column in ("_topic", "_partition", "_offset", "_timestamp_ms", "_raw_message", "_error"):
+        assert f"{column} " in made
+    assert "_offset UInt64 MATERIALIZED " in made
+    assert made.count("_key") == 1
 
 
 @pytest.mark.parametrize(
