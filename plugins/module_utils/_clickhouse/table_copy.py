@@ -274,6 +274,23 @@ def difference(item: TableCopy, partitions: t.Sequence[Partition]) -> dict[str, 
     return {"before_header": header, "after_header": header, **lines}
 
 
+def _sync_replica(client: ClickHouse, sql_name: str, *, active_only: bool = False) -> None:
+    """Wait until this replica of a table has the rows of the others, or of those others that are active."""
+    statement = f"SYSTEM SYNC REPLICA {sql_name} LIGHTWEIGHT"
+    if active_only:
+        active = client.rows(
+            "SELECT arrayJoin(mapKeys(mapFilter((name, active) -> active = 1 AND name != replica_name, replica_is_active)))"
+            f" FROM system.replicas WHERE {_named(sql_name, 'table')}"
+        )
+        if not active:
+            return
+        statement += f" FROM {', '.join(sql_tokens.quote_string(name) for (name,) in active)}"
+    try:
+        client.execute(statement)
+    except ClickHouseError as error:
+        raise error.about(statement) from error
+
+
 class TableCopy:
     """A copy from one table into another over an open session.
 
@@ -322,10 +339,10 @@ class TableCopy:
             " ORDER BY (source, target, partition, begin)"
         )
         if self.source.replicated:
-            self._sync(self.source.sql_name)
+            _sync_replica(self.client, self.source.sql_name)
             if self.target.replicated:
                 # A range that a replica copied just before it went away is inserted again with the same token.
-                self._sync(self.progress, active_only=True)
+                _sync_replica(self.client, self.progress, active_only=True)
 
     def _replica_path(self) -> str:
         """The engine of the table of ranges without C(Replicated). Its path must be the same on each replica, which a UUID is not."""
@@ -336,22 +353,6 @@ class TableCopy:
         path = path.replace("{uuid}", ".".join(sql_tokens.parse_name(self.progress)))
         arguments = [sql_tokens.quote_string(path), sql_tokens.quote_string(settings["default_replica_name"]), "done"]
         return f"ReplacingMergeTree({', '.join(arguments)})"
-
-    def _sync(self, sql_name: str, *, active_only: bool = False) -> None:
-        """Wait until this replica of a table has the rows of the others, or of those others that are active."""
-        statement = f"SYSTEM SYNC REPLICA {sql_name} LIGHTWEIGHT"
-        if active_only:
-            active = self.client.rows(
-                "SELECT arrayJoin(mapKeys(mapFilter((name, active) -> active = 1 AND name != replica_name, replica_is_active)))"
-                f" FROM system.replicas WHERE {_named(sql_name, 'table')}"
-            )
-            if not active:
-                return
-            statement += f" FROM {', '.join(sql_tokens.quote_string(name) for (name,) in active)}"
-        try:
-            self.client.execute(statement)
-        except ClickHouseError as error:
-            raise error.about(statement) from error
 
     def copy_all(self, partitions: t.Iterable[Partition], warn: t.Callable[[str], None]) -> t.Iterator[int]:
         """Copy what is left of partitions; the rows of each range when it is done.
@@ -383,7 +384,7 @@ class TableCopy:
             self._record(item, done=True)
             return False
         if self.target.replicated:
-            self._sync(self.target.sql_name)
+            _sync_replica(self.client, self.target.sql_name)
         wanted, found = self._rows_of(item)
         if found not in (0, wanted):
             raise ClickHouseError(
