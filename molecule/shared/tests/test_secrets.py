@@ -17,7 +17,7 @@ def test_the_file_is_the_users_alone(platform: Any) -> None:
 
 def test_keys_are_readable_by_the_user_only(platform: Any) -> None:
     keys = sorted(platform.folder.glob("pki/**/*.key"))
-    assert len(keys) == 1 + len(platform.addresses)
+    assert len(keys) == 1 + len(platform.hostvars)
     assert {oct(key.stat().st_mode & 0o777) for key in keys} == {"0o600"}
 
 
