@@ -194,7 +194,7 @@ def refusals() -> list[tuple[str, str, Any]]:
         "product_data_snapshots": (
             snapshot,
             [
-                *({"name": "o`; DROP"}, {"source": None}, {"every": "15"}, {"every": "0s"}, {"every": None}, {"mode": "apend"}),
+                *({"name": "o`; DROP"}, {"source": None}, {"every": "15"}, {"every": "0s"}, {"once": "x"}, {"mode": "apend"}),
                 *({"keys": {"a": 1}}, {"keep_days": 0}),
                 *({"keep_days": "x"}, {"interval": "1h"}, {"columns": ["id"]}, {"columns": [{"type": "Int8"}]}),
                 *({"columns": [{"name": "id", "tpye": "Int8"}]}, {"columns": "id"}),
