@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON_IN_VENV = "$$(tests/testbed/bootstrap.sh)"
 
-.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-ingest bench-durability bench-controller lint unit
+.PHONY: help dashboards demo demo-down test test-one test-changed soak bench bench-grafana bench-gateway bench-schema bench-ingest bench-durability bench-idle bench-controller lint unit
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -42,6 +42,9 @@ bench-ingest: ## CPU, memory and latency of our gateway beside the exporter's de
 
 bench-durability: ## What it costs that acknowledged records survive a host without power: fsync of queues and inserts, insert_quorum
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.durability
+
+bench-idle: ## What the platform costs while nobody sends anything: CPU, memory and writes of each service (about 12 minutes)
+	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.idle
 
 bench-controller: ## What a run without changes costs the controller with 10, 100 and 1,000 hosts
 	@python=$(PYTHON_IN_VENV) && exec $$python -m bench.controller

@@ -151,6 +151,10 @@ class Rendered:
         hosts = str(self.base / host / mode / "run" / "hosts")
         return [*private, "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts, *command]
 
+    def environment(self, host: str, mode: str) -> list[str]:
+        """Variables that the unit sets, as NAME=VALUE."""
+        return re.findall(r"^Environment=(\S+)$", (self.base / host / mode / "unit").read_text(encoding="utf-8"), re.MULTILINE)
+
     def validate(self, host: str, mode: str) -> None:
         """Let the program read it."""
         done = subprocess.run([self.program, "validate", *self.argv(host, mode)], capture_output=True, text=True, check=False)

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import yaml
@@ -85,10 +86,10 @@ class Process(Daemon):
 
 
 class Platform:
-    """The running programs, and what tests do with them."""
+    """The running programs by name, and what tests do with them."""
 
-    def __init__(self, clickhouse: ClickHouse, otlp: str, log: Path) -> None:
-        self.clickhouse, self._otlp, self._log = clickhouse, otlp, log
+    def __init__(self, clickhouse: ClickHouse, programs: Mapping[str, Daemon], otlp: str, log: Path) -> None:
+        self.clickhouse, self.programs, self._otlp, self._log = clickhouse, programs, otlp, log
 
     def query(self, sql: str, query_id: str = "") -> str:
         """Run one statement as the user that dashboards read as, with that user's rights and limits."""
@@ -131,14 +132,16 @@ def users() -> str:
     return f"<profiles>{profiles}</profiles><users>{made}</users>"
 
 
-def server_config() -> str:
+QUICK_LOGS = "".join(
+    f"<{log}><database>system</database><table>{log}</table><flush_interval_milliseconds>500</flush_interval_milliseconds></{log}>"
+    for log in ("query_log", "part_log")
+)
+
+
+def server_config(logs: str = QUICK_LOGS) -> str:
     """The parts of the role's configuration that dashboards depend on: metrics for the cluster agent, and the server's own logs."""
     metrics = escape((CLICKHOUSE / "files" / "metrics.sql").read_text(encoding="utf-8"))
     rule = f"<type>predefined_query_handler</type><query>{metrics}</query>"
-    logs = "".join(
-        f"<{log}><database>system</database><table>{log}</table><flush_interval_milliseconds>500</flush_interval_milliseconds></{log}>"
-        for log in ("query_log", "part_log")
-    )
     return (
         f"{REPLICA_PATHS}{logs}<http_handlers><rule><url>/metrics</url><methods>GET</methods><handler>{rule}</handler></rule>"
         "<defaults/></http_handlers>"
@@ -161,15 +164,27 @@ def scrape_configs(targets: Mapping[str, tuple[str, str, str]]) -> list[dict[str
 
 
 @contextmanager
-def platform(base: Path) -> Iterator[Platform]:
-    """Start all of it, with the files of the collectors in an empty folder, until the block ends."""
+def platform(
+    base: Path,
+    *,
+    modes: Sequence[str] = MODES,
+    zookeeper_type: type[ZooKeeper] = ZooKeeper,
+    clickhouse_config: str = "",
+    **settings: Any,
+) -> Iterator[Platform]:
+    """Start all of it, with the files of the collectors in an empty folder, until the block ends.
+
+    C(settings) are variables of the roles; None is the role's default instead of what is quick for tests.
+    """
     (metrics,) = free_ports(1)
     provider = "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider"
     with ExitStack() as stack:
-        zookeeper = stack.enter_context(ZooKeeper(f"{provider}\nmetricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort={metrics}"))
+        zookeeper = stack.enter_context(
+            zookeeper_type(f"{provider}\nmetricsProvider.httpHost=127.0.0.1\nmetricsProvider.httpPort={metrics}")
+        )
         clickhouse = stack.enter_context(
             ClickHouse(
-                server_config(),
+                clickhouse_config or server_config(),
                 users=users(),
                 zookeeper=zookeeper.address,
                 macros={"shard": "1", "replica": "a", "cluster": CLUSTER},
@@ -187,38 +202,42 @@ def platform(base: Path) -> Iterator[Platform]:
             }
         )
         ports = dict(zip(("grpc", "http", "relay", "agent_grpc", "agent_http"), free_ports(5), strict=True))
-        health = dict(zip(MODES, free_ports(3), strict=True))
-        own_metrics = dict(zip(MODES, free_ports(3), strict=True))
+        health = dict(zip(modes, free_ports(len(modes)), strict=True))
+        own_metrics = dict(zip(modes, free_ports(len(modes)), strict=True))
         log = base / "syslog"
         log.touch()
         files = Rendered(base, otelcol.program())
-        done = files.render(
-            MODES,
-            {"clickhouse": [], **{mode: [HOST] for mode in MODES}},
-            plays=SCHEMA,
-            check_program=False,
-            ansible_host="127.0.0.1",
-            telemetry_schema_login_host="127.0.0.1",
-            telemetry_schema_login_port=clickhouse.port,
-            telemetry_schema_login_user="default",
-            telemetry_schema_login_password="",
-            telemetry_schema_secure=False,
-            otel_collector_environment="demo",
-            otel_collector_interval=INTERVAL,
-            otel_collector_log_paths=[str(log)],
-            otel_collector_clickhouse_endpoint=f"tcp://127.0.0.1:{clickhouse.tcp_port}",
-            otel_collector_clickhouse_table_suffix="_local",
-            otel_collector_clickhouse_tls={"insecure": True},
-            otel_collector_gateway_endpoint=f"127.0.0.1:{ports['grpc']}",
-            otel_collector_gateway_batch_timeout="500ms",
-            otel_collector_gateway_grpc_port=ports["grpc"],
-            otel_collector_gateway_http_port=ports["http"],
-            otel_collector_gateway_relay_port=ports["relay"],
-            otel_collector_node_agent_grpc_port=ports["agent_grpc"],
-            otel_collector_node_agent_http_port=ports["agent_http"],
-            otel_collector_cluster_agent_config={"receivers": {"prometheus": {"config": {"scrape_configs": jobs}}}},
+        variables: dict[str, Any] = {
+            "ansible_host": "127.0.0.1",
+            "telemetry_schema_login_host": "127.0.0.1",
+            "telemetry_schema_login_port": clickhouse.port,
+            "telemetry_schema_login_user": "default",
+            "telemetry_schema_login_password": "",
+            "telemetry_schema_secure": False,
+            "otel_collector_environment": "demo",
+            "otel_collector_interval": INTERVAL,
+            "otel_collector_log_paths": [str(log)],
+            "otel_collector_clickhouse_endpoint": f"tcp://127.0.0.1:{clickhouse.tcp_port}",
+            "otel_collector_clickhouse_table_suffix": "_local",
+            "otel_collector_clickhouse_tls": {"insecure": True},
+            "otel_collector_gateway_endpoint": f"127.0.0.1:{ports['grpc']}",
+            "otel_collector_gateway_batch_timeout": "500ms",
+            "otel_collector_gateway_grpc_port": ports["grpc"],
+            "otel_collector_gateway_http_port": ports["http"],
+            "otel_collector_gateway_relay_port": ports["relay"],
+            "otel_collector_node_agent_grpc_port": ports["agent_grpc"],
+            "otel_collector_node_agent_http_port": ports["agent_http"],
+            "otel_collector_cluster_agent_config": {"receivers": {"prometheus": {"config": {"scrape_configs": jobs}}}},
             **{f"otel_collector_{mode}_health_port": port for mode, port in health.items()},
             **{f"otel_collector_{mode}_metrics_port": port for mode, port in own_metrics.items()},
+            **settings,
+        }
+        done = files.render(
+            tuple(modes),
+            {"clickhouse": [], **{mode: [HOST] for mode in modes}},
+            plays=SCHEMA,
+            check_program=False,
+            **{name: value for name, value in variables.items() if value is not None},
         )
         assert done.returncode == 0, done.stdout + done.stderr
         gateway = base / HOST / "gateway"
@@ -226,8 +245,10 @@ def platform(base: Path) -> Iterator[Platform]:
             (gateway / folder).mkdir()
         relay: list[str | Path] = [sys.executable, "-B", gateway / "relay.py", "serve", f"--port={ports['relay']}"]
         relay += [f"--sockets={gateway}/run", f"--tokens={gateway}/gateway_token", f"--folder={gateway}/state/dead_letters"]
-        stack.enter_context(Process([*relay, "--limit=1000000"], ports["relay"]))
+        programs: dict[str, Daemon] = {"zookeeper": zookeeper, "clickhouse": clickhouse}
+        programs["gateway_relay"] = stack.enter_context(Process([*relay, "--limit=1000000"], ports["relay"]))
         assert (gateway / "gateway_token").read_text(encoding="utf-8") == GATEWAY_TOKEN
-        for mode in MODES:
-            stack.enter_context(Process([files.program, *files.argv(HOST, mode)], health[mode]))
-        yield Platform(clickhouse, f"http://127.0.0.1:{ports['agent_http']}", log)
+        for mode in modes:
+            argv = ["env", *files.environment(HOST, mode), files.program, *files.argv(HOST, mode)]
+            programs[mode] = stack.enter_context(Process(argv, health[mode]))
+        yield Platform(clickhouse, programs, f"http://127.0.0.1:{ports['agent_http']}", log)
