@@ -3,7 +3,8 @@
 
 Hosts are no hosts here: a connection plugin stands in for them and answers what real ones answered (bench/recordings), so what is measured
 is the controller's work alone. `--testbed NAME` measures site.yml on the real hosts of a testbed instead. `--beside CHECKOUT` measures
-another checkout of this collection in turn with this one.
+another checkout of this collection in turn with this one. `--files` shows how large the agents' files are where every host has a target to
+scrape.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from typing import Any
 
 import yaml
 
+from tests import conftest  # noqa: F401  makes the collection importable
+from tests.support import otelcol
+from tests.support.collector_files import Rendered
 from tests.testbed import mirror
 from tests.testbed.core import CACHE
 
@@ -118,6 +122,34 @@ def without_hosts(checkouts: dict[str, Path], counts: Sequence[int], playbooks: 
                     yield row(name, label, count, cost, base)
 
 
+def agents_files(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Rows for growing inventories in which every host has a target: files of a node agent, and of one of two prometheus agents."""
+    first = 0.0
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            files = Rendered(Path(folder), otelcol.program())
+            applications = [f"app{number}" for number in range(1, count + 1)]
+            groups = {"gateway": ["gw1", "gw2"], "prometheus_agent": ["pa1", "pa2"], "node_agent": ["app1"], "application": applications}
+            groups |= {"clickhouse": ["ch11", "ch12", "ch21", "ch22"]}
+            scrape = {"otel_collector_scrape_jobs": {"shop": {}}, "otel_collector_scrape_targets": {"shop": 8080}}
+            started = time.monotonic()
+            done = files.render(("node_agent", "prometheus_agent"), groups, **scrape)
+            seconds = time.monotonic() - started
+            if done.returncode:
+                raise SystemExit(done.stdout + done.stderr)
+            first = first or seconds
+            hosts = len({host for names in groups.values() for host in names})
+            targets = (files.base / "pa1" / "prometheus_agent" / "targets" / "shop.json").stat().st_size
+            yield {
+                "hosts": hosts,
+                "node agent, bytes": (files.base / "app1" / "node_agent" / "config.yaml").stat().st_size,
+                "prometheus agent, bytes": (files.base / "pa1" / "prometheus_agent" / "config.yaml").stat().st_size,
+                "targets, bytes a host": f"{targets / hosts:.0f}",
+                "seconds": f"{seconds:.1f}",
+                "times": f"{seconds / first:.2f}",
+            }
+
+
 def on_testbed(checkouts: dict[str, Path], name: str, rounds: int) -> Iterator[dict[str, Any]]:
     """Rows for site.yml on a testbed's hosts. Each checkout converges them first; the rounds of all take turns."""
     inventories: list[str | Path] = [EXAMPLE, CACHE / "testbeds" / name / "hosts.yml"]
@@ -182,7 +214,12 @@ def main() -> None:
     parser.add_argument("--testbed", metavar="NAME", help="measure site.yml on the hosts that `python -m tests.testbed up NAME` started")
     parser.add_argument("--rounds", type=int, default=3, help="with --testbed: of so many runs of each checkout the fastest counts")
     parser.add_argument("--record", metavar="NAME", help="write the recording from a testbed's hosts instead")
+    parser.add_argument("--files", action="store_true", help="sizes of the agents' files instead, as the role's templates make them")
     arguments = parser.parse_args()
+    if arguments.files:
+        print("files of three agents, made by the role's templates and checked by the collector; `times` is relative to the fewest hosts\n")
+        show(agents_files(sorted(arguments.hosts)))
+        return
     checkouts = {"this": CHECKOUT, **({arguments.beside.name: arguments.beside.resolve()} if arguments.beside else {})}
     if arguments.record:
         record(arguments.record, checkouts)
