@@ -131,7 +131,7 @@ def agents_files(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
             applications = [f"app{number}" for number in range(1, count + 1)]
             groups = {"gateway": ["gw1", "gw2"], "prometheus_agent": ["pa1", "pa2"], "node_agent": ["app1"], "application": applications}
             groups |= {"clickhouse": ["ch11", "ch12", "ch21", "ch22"]}
-            scrape = {"otel_collector_scrape_jobs": {"shop": {}}, "otel_collector_scrape_targets": {"shop": 8080}}
+            scrape: dict[str, Any] = {"otel_collector_scrape_jobs": {"shop": {}}, "otel_collector_scrape_targets": {"shop": 8080}}
             started = time.monotonic()
             done = files.render(("node_agent", "prometheus_agent"), groups, **scrape)
             seconds = time.monotonic() - started

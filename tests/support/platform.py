@@ -88,8 +88,8 @@ class Process(Daemon):
 class Platform:
     """The running programs by name, and what tests do with them."""
 
-    def __init__(self, clickhouse: ClickHouse, programs: Mapping[str, Daemon], otlp: str, log: Path) -> None:
-        self.clickhouse, self.programs, self._otlp, self._log = clickhouse, programs, otlp, log
+    def __init__(self, clickhouse: ClickHouse, otlp: str, log: Path, programs: Mapping[str, Daemon] | None = None) -> None:
+        self.clickhouse, self._otlp, self._log, self.programs = clickhouse, otlp, log, programs or {}
 
     def query(self, sql: str, query_id: str = "") -> str:
         """Run one statement as the user that dashboards read as, with that user's rights and limits."""
@@ -249,6 +249,6 @@ def platform(
         programs["gateway_relay"] = stack.enter_context(Process([*relay, "--limit=1000000"], ports["relay"]))
         assert (gateway / "gateway_token").read_text(encoding="utf-8") == GATEWAY_TOKEN
         for mode in modes:
-            argv = ["env", *files.environment(HOST, mode), files.program, *files.argv(HOST, mode)]
+            argv: list[str | Path] = ["env", *files.environment(HOST, mode), files.program, *files.argv(HOST, mode)]
             programs[mode] = stack.enter_context(Process(argv, health[mode]))
-        yield Platform(clickhouse, programs, f"http://127.0.0.1:{ports['agent_http']}", log)
+        yield Platform(clickhouse, f"http://127.0.0.1:{ports['agent_http']}", log, programs)
