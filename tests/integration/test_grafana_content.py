@@ -230,7 +230,7 @@ def without_most(tmp_path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, Any]) -> None:
-    """In the scope of grafana_content_purge. What people have made stays."""
+    """In the scope of grafana_content_purge, and without one only in the content's folders. What people have made stays."""
     files = provisioned(values)
     with grafana_server(INI, files, PLUGINS) as by_files, grafana_server(INI, plugins=PLUGINS) as by_api:
         assert deliver(tmp_path, by_api.url, values).returncode == 0
@@ -239,11 +239,16 @@ def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, An
                 assert server.send(method, path, body, auth=ADMIN)[0] < 300, path
         before = shown(by_api)
         assert before == shown(by_files) and not [name for name in LEFT if name not in before]
-        less = {**without_most(tmp_path, values), "grafana_content_purge": PURGE}
+        less = without_most(tmp_path, values)
+        done = deliver(tmp_path, by_api.url, less)
+        assert done.returncode == 0, done.stdout + done.stderr
+        unscoped = shown(by_api)
+        assert set(before) - set(unscoped) == {"dashboard b"}
+        less["grafana_content_purge"] = PURGE
         provision(by_files, provisioned(less, files["alerting/groundwork.yml"]))
         checked = deliver(tmp_path, by_api.url, less, "--check", "--diff")
         assert checked.returncode == 0 and "changed=3" in checked.stdout, checked.stdout + checked.stderr
-        assert shown(by_api) == before
+        assert shown(by_api) == unscoped
         for summary in ("changed=3", "changed=0"):
             done = deliver(tmp_path, by_api.url, less)
             assert done.returncode == 0 and summary in done.stdout, done.stdout + done.stderr
@@ -251,15 +256,6 @@ def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, An
         assert after == shown(by_files)
         assert set(before) - set(after) == set(LEFT) and after["dashboard a"][1]["title"] == "another"
         assert len([name for name in after if name.casefold().endswith(("foreign", "foreign-board"))]) == len(FOREIGN)
-
-
-def test_without_a_scope_only_content_of_folders_is_deleted(tmp_path: Path, values: dict[str, Any]) -> None:
-    with grafana_server(INI, plugins=PLUGINS) as server:
-        assert deliver(tmp_path, server.url, values).returncode == 0
-        before = shown(server)
-        done = deliver(tmp_path, server.url, without_most(tmp_path, values))
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert set(before) - set(shown(server)) == {"dashboard b"}
 
 
 def test_a_broken_file_is_refused_before_a_request(tmp_path: Path, values: dict[str, Any]) -> None:
