@@ -93,7 +93,7 @@ def platform(inventory: Path, inventories: list[Path], groups: dict[str, list[st
 def playbook(inventories: list[Path]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a playbook on the scenario's hosts."""
 
-    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(name: str | Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         sources = [word for source in inventories for word in ("-i", source)]
         argv = [Path(sys.executable).with_name("ansible-playbook"), *sources, *arguments, name]
         environment = {**os.environ, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_VERBOSITY": "0"}

@@ -27,11 +27,15 @@ DAMAGE = {
     ),
 }
 PROCESS = "systemctl show clickhouse-server --property=MainPID"
+# The playbooks of the damaged components. site.yml would run the preflight checks as well, which look at no host's files.
+DAMAGED = "".join(f"- import_playbook: groundwork.observability.{name}\n" for name in ("zookeeper", "clickhouse", "collectors"))
 TAGS = "zookeeper,clickhouse,gateway,prometheus_agent"
 
 
-def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
+def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[..., Any], tmp_path: Path) -> None:
     (host,) = hosts.values()
+    play = tmp_path / "damaged.yml"
+    play.write_text(DAMAGED)
 
     def answers() -> dict[str, str]:
         return {what: host.run(question).stdout.strip() for what, (_command, question, _answer) in DAMAGE.items()}
@@ -40,16 +44,16 @@ def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[.
     for command, _question, _answer in DAMAGE.values():
         host.check_output(command)
     damaged = answers()
-    seen = playbook("playbooks/site.yml", "--check", "--diff", "--tags", TAGS)
+    seen = playbook(play, "--check", "--diff", "--tags", TAGS)
     assert seen.returncode == 0, seen.stdout
     assert recap(seen.stdout)[1] >= len(DAMAGE), seen.stdout
     assert answers() == damaged
-    repaired = playbook("playbooks/site.yml", "--tags", TAGS)
+    repaired = playbook(play, "--tags", TAGS)
     assert repaired.returncode == 0, repaired.stdout
     assert answers() == {what: answer for what, (_command, _question, answer) in DAMAGE.items()}
     # The added file is none that the server reads again while it runs.
     assert host.check_output(PROCESS) != process
-    again = playbook("playbooks/site.yml", "--tags", TAGS)
+    again = playbook(play, "--tags", TAGS)
     assert recap(again.stdout)[1] == 0, again.stdout
 
 
@@ -57,7 +61,7 @@ def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playboo
     """The version's folder is there in part, and without the mark that says it is complete."""
     (host,) = hosts.values()
     host.check_output("rm -rf /opt/zookeeper/current/.sha256-* /opt/zookeeper/current/lib && systemctl is-active zookeeper")
-    done = playbook("playbooks/site.yml", "--tags", "zookeeper")
+    done = playbook("playbooks/zookeeper.yml")
     assert done.returncode == 0, done.stdout
     assert int(host.check_output("ls /opt/zookeeper/current/lib | wc -l")) > 20
     assert host.service("zookeeper").is_running
@@ -65,12 +69,12 @@ def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playboo
 
 def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
     (host,) = hosts.values()
-    for variable, value, tag in (
+    for variable, value, component in (
         ("zookeeper_id", "7", "zookeeper"),
         ("clickhouse_replica", "z", "clickhouse"),
         ("clickhouse_zookeeper_password", "another-password-of-32-characters", "clickhouse"),
     ):
-        done = playbook("playbooks/site.yml", "--tags", tag, "-e", f"{variable}={value}")
+        done = playbook(f"playbooks/{component}.yml", "-e", f"{variable}={value}")
         assert done.returncode != 0
         assert variable in done.stdout
         assert "host_vars" in done.stdout or "inventory" in done.stdout
@@ -112,14 +116,14 @@ def test_refused_setting_does_not_restart_clickhouse(hosts: dict[str, Any], play
     started = "systemctl show clickhouse-server --property=ExecMainStartTimestampMonotonic,ActiveState"
     before = host.check_output(started)
     settings = {"clickhouse_users_config": {"profiles": {"default": {"join_algorithm": "fast"}}}}
-    done = playbook("playbooks/site.yml", "--tags", "clickhouse", "-e", json.dumps(settings))
+    done = playbook("playbooks/clickhouse.yml", "-e", json.dumps(settings))
     assert done.returncode != 0
     for word in ("join_algorithm", "clickhouse_users_config", "the old one is still in place"):
         assert word in done.stdout
     assert recap(done.stdout)[1] == 0, done.stdout
     assert host.check_output(started) == before
     assert "ActiveState=active" in before
-    again = playbook("playbooks/site.yml", "--tags", "clickhouse")
+    again = playbook("playbooks/clickhouse.yml")
     assert (again.returncode, recap(again.stdout)[1]) == (0, 0), again.stdout
 
 
