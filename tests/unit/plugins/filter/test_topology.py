@@ -253,13 +253,13 @@ def test_collector_queue_bytes_of_a_file_system(hours: int, percent: t.Any, size
 
 
 def test_log_receivers() -> None:
-    """Each reads rotated files as well; a pattern that has them already is left alone."""
+    """Each reads rotated files as well."""
     files = [{"name": "shop", "paths": ["/var/log/shop.log"], "line_start_pattern": "^x$"}]
     made = topology.log_receivers({"start_at": "end"}, ["/var/log/syslog", "/var/log/app*"], [{"type": "noop"}], files, [])
     assert made == {
         "file_log": {
             "start_at": "end",
-            "include": ["/var/log/syslog", "/var/log/app*", "/var/log/syslog.1"],
+            "include": ["/var/log/syslog", "/var/log/app*", "/var/log/syslog.1", "/var/log/app*.1"],
             "operators": [{"type": "noop"}],
         },
         "file_log/multiline_shop": {
