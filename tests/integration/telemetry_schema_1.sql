@@ -1,4 +1,5 @@
--- Version 1 of the telemetry schema: what the role telemetry_schema made with its defaults before the schema had a version.
+-- Version 1 of the telemetry schema: what the role telemetry_schema made with its defaults before the schema had a version, with the sorting keys
+-- and granules of version 2, which no ALTER makes, and its indices. They were changed before the first release.
 CREATE DATABASE otel ENGINE = Atomic;
 
 CREATE TABLE otel.otel_logs_local (
@@ -24,13 +25,14 @@ CREATE TABLE otel.otel_logs_local (
   INDEX idx_trace_id TraceId TYPE bloom_filter(0.001) GRANULARITY 1,
   INDEX idx_log_attr_value mapValues(LogAttributes) TYPE bloom_filter(0.01) GRANULARITY 1,
   INDEX idx_severity SeverityNumber TYPE set(16) GRANULARITY 1,
-  INDEX idx_lower_body lower(Body) TYPE tokenbf_v1(32768, 3, 0) GRANULARITY 8
+  INDEX idx_severity_text SeverityText TYPE set(16) GRANULARITY 1,
+  INDEX idx_lower_body lower(Body) TYPE tokenbf_v1(32768, 3, 0) GRANULARITY 64
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(Timestamp)
-PRIMARY KEY (toStartOfFiveMinutes(Timestamp), ServiceName)
-ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, `__otel_materialized_host.name`, Timestamp)
+PRIMARY KEY (toStartOfFifteenMinutes(Timestamp), SeverityNumber >= 17, ServiceName)
+ORDER BY (toStartOfFifteenMinutes(Timestamp), SeverityNumber >= 17, ServiceName, `__otel_materialized_host.name`, Timestamp)
 TTL toDateTime(Timestamp) + INTERVAL 14 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.logs_volume_1m_local (
   Minute DateTime,
@@ -42,9 +44,9 @@ CREATE TABLE otel.logs_volume_1m_local (
   Bytes UInt64
 ) ENGINE = ReplicatedSummingMergeTree
 PARTITION BY toYYYYMM(Minute)
-ORDER BY (ServiceName, SeverityText, Host, Env, Minute)
+ORDER BY (toStartOfHour(Minute), ServiceName, SeverityText, Host, Env, Minute)
 TTL Minute + INTERVAL 400 DAY
-SETTINGS replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE MATERIALIZED VIEW otel.logs_volume_1m_mv
 TO otel.logs_volume_1m_local AS
@@ -91,10 +93,10 @@ CREATE TABLE otel.otel_traces_local (
   INDEX idx_duration Duration TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(Timestamp)
-PRIMARY KEY (toStartOfFiveMinutes(Timestamp), ServiceName, SpanName)
-ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, SpanName, Timestamp)
+PRIMARY KEY (toStartOfFiveMinutes(Timestamp), StatusCode = 'Error', ServiceName)
+ORDER BY (toStartOfFiveMinutes(Timestamp), StatusCode = 'Error', ServiceName, `__otel_materialized_host.name`, Timestamp)
 TTL toDateTime(Timestamp) + INTERVAL 7 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.otel_traces_trace_id_ts_local (
   TraceId String CODEC(ZSTD(1)),
@@ -104,7 +106,7 @@ CREATE TABLE otel.otel_traces_trace_id_ts_local (
 PARTITION BY toDate(Start)
 ORDER BY TraceId
 TTL Start + INTERVAL 7 DAY
-SETTINGS ttl_only_drop_parts = 1, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE MATERIALIZED VIEW otel.otel_traces_trace_id_ts_mv
 TO otel.otel_traces_trace_id_ts_local AS
@@ -126,9 +128,9 @@ CREATE TABLE otel.traces_red_1m_local (
   DurationQ AggregateFunction(quantilesTDigest(0.5, 0.9, 0.95, 0.99), Float32)
 ) ENGINE = ReplicatedAggregatingMergeTree
 PARTITION BY toYYYYMM(Minute)
-ORDER BY (ServiceName, SpanKind, SpanName, Env, Minute)
+ORDER BY (ServiceName, toStartOfHour(Minute), SpanKind, SpanName, Env, Minute)
 TTL Minute + INTERVAL 400 DAY
-SETTINGS replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE MATERIALIZED VIEW otel.traces_red_1m_mv
 TO otel.traces_red_1m_local AS
@@ -173,10 +175,10 @@ INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 INDEX idx_time_minmax TimeUnix TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(TimeUnix)
-PRIMARY KEY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`)
-ORDER BY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
+PRIMARY KEY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`)
+ORDER BY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
 TTL TimeUnix + INTERVAL 30 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.otel_metrics_sum_local (
 ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(3)),
@@ -210,10 +212,10 @@ INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 INDEX idx_time_minmax TimeUnix TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(TimeUnix)
-PRIMARY KEY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`)
-ORDER BY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
+PRIMARY KEY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`)
+ORDER BY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
 TTL TimeUnix + INTERVAL 30 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.otel_metrics_histogram_local (
 ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(3)),
@@ -251,10 +253,10 @@ INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 INDEX idx_time_minmax TimeUnix TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(TimeUnix)
-PRIMARY KEY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`)
-ORDER BY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
+PRIMARY KEY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`)
+ORDER BY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
 TTL TimeUnix + INTERVAL 30 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.otel_metrics_exponential_histogram_local (
 ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(3)),
@@ -296,10 +298,10 @@ INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 INDEX idx_time_minmax TimeUnix TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(TimeUnix)
-PRIMARY KEY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`)
-ORDER BY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
+PRIMARY KEY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`)
+ORDER BY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
 TTL TimeUnix + INTERVAL 30 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.otel_metrics_summary_local (
 ResourceAttributes Map(LowCardinality(String), String) CODEC(ZSTD(3)),
@@ -329,10 +331,10 @@ INDEX idx_attr_value mapValues(Attributes) TYPE bloom_filter(0.01) GRANULARITY 1
 INDEX idx_time_minmax TimeUnix TYPE minmax GRANULARITY 1
 ) ENGINE = ReplicatedMergeTree
 PARTITION BY toDate(TimeUnix)
-PRIMARY KEY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`)
-ORDER BY (MetricName, toStartOfHour(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
+PRIMARY KEY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`)
+ORDER BY (MetricName, toStartOfFifteenMinutes(TimeUnix), ServiceName, `__otel_materialized_host.name`, SeriesHash, TimeUnix)
 TTL TimeUnix + INTERVAL 30 DAY
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, ttl_only_drop_parts = 1, ratio_of_defaults_for_sparse_serialization = 1, min_free_disk_ratio_to_perform_insert = 0.05, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE TABLE otel.metrics_gauge_5m_local (
   T DateTime,
@@ -346,9 +348,9 @@ CREATE TABLE otel.metrics_gauge_5m_local (
   Max SimpleAggregateFunction(max, Float64)
 ) ENGINE = ReplicatedAggregatingMergeTree
 PARTITION BY toYYYYMM(T)
-ORDER BY (MetricName, ServiceName, Host, Attributes, T)
+ORDER BY (MetricName, toDate(T), ServiceName, Host, Attributes, T)
 TTL T + INTERVAL 400 DAY
-SETTINGS replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
+SETTINGS index_granularity = 1024, replicated_deduplication_window = 2000, replicated_deduplication_window_seconds = 86400;
 
 CREATE MATERIALIZED VIEW otel.metrics_gauge_5m_mv
 TO otel.metrics_gauge_5m_local AS

@@ -89,6 +89,6 @@ def create(server: ClickHouse) -> dict[str, int]:
 def definition(text: str) -> str:
     """A table's definition for this database: not replicated, with small granules."""
     text = re.sub(r"ENGINE = Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?\)?", r"ENGINE = \1 ", text)
-    text = re.sub(r" SETTINGS .*", f" SETTINGS index_granularity = {GRANULE}", text)
+    text = re.sub(r" SETTINGS (?!\().*", f" SETTINGS index_granularity = {GRANULE}", text)
     text = text.replace(f"Distributed('{CLUSTER}', '{DATABASE}'", f"Distributed('{CLUSTER}', '{NAME}'")
     return re.sub(rf"\b{DATABASE}\.", f"{NAME}.", text)
