@@ -180,8 +180,8 @@ class Bench:
         self.runs += 1
         query_id = f"schema-{self.runs}"
         # A dashboard's time range moves, so what the server remembers of the conditions of the same text is of no use to it.
-        settings = {"max_threads": 1, "use_query_condition_cache": 0}
-        answer = self.server.query(f"{sql}\nFORMAT TabSeparated", query_id=query_id, **settings)
+        text = f"{sql}\nFORMAT TabSeparated"
+        answer = self.server.query(text, query_id=query_id, max_threads=1, use_query_condition_cache=0)
         return query_id, len(answer.splitlines())
 
     def measure(self, queries: Sequence[Query], rounds: int) -> dict[str, tuple[Cost, Cost]]:
