@@ -9,13 +9,14 @@ import typing as t
 
 # Milliseconds, the longest first.
 UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_ALL = tuple(UNITS)
 # Written only where nothing is left over, as Prometheus and Grafana do.
 _EXACT = ("y", "w")
 _PATTERN = re.compile("".join(rf"(?:([0-9]{{1,19}}){unit})?" for unit in UNITS))
 _INTERVALS = {"DAY": 86400, "HOUR": 3600, "MINUTE": 60, "SECOND": 1}
 
 
-def parse_duration(text: str, units: t.Container[str] = UNITS) -> int | None:
+def parse_duration(text: str, units: t.Container[str] = _ALL) -> int | None:
     """Milliseconds of a text of numbers with units, the longest unit first, each once; C(None) for any other text.
 
     :param units: those that the text may have.
