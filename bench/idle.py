@@ -126,6 +126,7 @@ def threads(programs: Mapping[str, Daemon]) -> Counter[tuple[str, str]]:
                     name, used = seconds(stat)
                 except FileNotFoundError:
                     continue
+                # mypy knows counts of a Counter as int only; they are seconds here.
                 found[service, name] += used  # type: ignore[assignment]
     return found
 

@@ -16,6 +16,7 @@ TIMERS = sorted((CHECKOUT / "examples" / "schedule").glob("*.timer"))
 def unit(path: Path) -> configparser.ConfigParser:
     """A unit's file."""
     parser = configparser.ConfigParser(interpolation=None, strict=True)
+    # Names of settings keep their capitals. mypy takes the documented way to say so for an assignment to a method.
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(path.read_text(encoding="utf-8"))
     return parser
