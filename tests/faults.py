@@ -4,7 +4,8 @@
 Each fault of the table below is made on a running pipeline (node agent, gateway, ClickHouse, ZooKeeper: real programs with the roles'
 configuration, on loopback) and ended again, while applications send and a log file grows. Then the acknowledged records are looked for in
 ClickHouse. The command prints a row for each fault and ends with status 1 if a record is lost, if one is stored twice without a reason,
-or if the named metric did not show the fault.
+if the named metric did not show the fault, or if a collector ended by itself. It is started again then, as systemd does it; only with all
+faults in turn (--minutes) that is a number of the report and no failure.
 """
 
 from __future__ import annotations
@@ -511,6 +512,8 @@ class Fault:
     # What is lost because it is destroyed; empty: nothing may be lost.
     loses: str = ""
     gateways: int = 1
+    # Whether collectors may end by themselves, and are started again.
+    crashes: bool = False
 
     def lasts(self, outage: float) -> float:
         """Seconds between its begin and its end."""
@@ -572,6 +575,8 @@ class Outcome:
     unsent: int
     drained: float
     seen: bool
+    # What collectors said last that ended by themselves.
+    crashes: Sequence[str] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -581,6 +586,8 @@ class Outcome:
             found.append(f"{self.count.twice} records are stored twice")
         if self.unsent:
             found.append(f"{self.unsent} records were never acknowledged")
+        if self.crashes and not self.fault.crashes:
+            found.append(f"a collector ended by itself {len(self.crashes)} times, at last with {self.crashes[-1]}")
         return found if self.seen else [*found, f"{self.fault.sign} did not show it"]
 
     def row(self) -> list[str]:
@@ -589,10 +596,10 @@ class Outcome:
         lost = f"{self.count.lost}" + (f" ({self.fault.loses})" if self.count.lost else "")
         numbers = [self.count.acknowledged, self.count.different, lost]
         drained = "not" if self.count.lost else f"{self.drained:.1f}"
-        return [self.fault.name, *map(str, numbers), twice, drained, self.fault.sign, self.fault.alert]
+        return [self.fault.name, *map(str, numbers), twice, drained, str(len(self.crashes)), self.fault.sign, self.fault.alert]
 
 
-HEAD = ("fault", "acknowledged", "found", "lost", "twice", "drained, s", "metric that showed it", "alert")
+HEAD = ("fault", "acknowledged", "found", "lost", "twice", "drained, s", "crashes", "metric that showed it", "alert")
 
 
 class Watch:
@@ -652,7 +659,7 @@ def run(p: Pipeline, fault: Fault, outage: float = 0) -> Outcome:
     # What comes again comes within this time.
     time.sleep(1)
     sent = load.applications.sent
-    return Outcome(fault, load.count(), sent.unanswered, sent.unsent, drained, seen)
+    return Outcome(fault, load.count(), sent.unanswered, sent.unsent, drained, seen, p.crashes())
 
 
 def make(p: Pipeline, load: Load, fault: Fault, outage: float = 0) -> bool:
@@ -683,10 +690,13 @@ def run_in_turn(p: Pipeline, faults: Sequence[Fault], minutes: float) -> Outcome
     drained = time.monotonic() - ended
     time.sleep(1)
     sent = load.applications.sent
-    every = Fault(f"{made} faults in turn, {minutes:g} minutes", clickhouse_down, 0, "the sign of each", "", KILLED)
+    every = Fault(f"{made} faults in turn, {minutes:g} minutes", clickhouse_down, 0, "the sign of each", "", KILLED, crashes=True)
     if unseen:
         print(f"not seen: {', '.join(sorted(unseen))}", flush=True)
-    return Outcome(every, load.count(), sent.unanswered, sent.unsent, drained, not unseen)
+    crashes = p.crashes()
+    for said in crashes:
+        print(f"a collector ended by itself with {said}\n", flush=True)
+    return Outcome(every, load.count(), sent.unanswered, sent.unsent, drained, not unseen, crashes)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

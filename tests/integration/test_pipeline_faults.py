@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests import faults
-from tests.support.pipeline import Pipeline, pipeline
+from tests.support.clickhouse import until
+from tests.support.collector_files import Rendered
+from tests.support.daemon import free_ports
+from tests.support.pipeline import Collector, Pipeline, pipeline
 
 # Each takes a few seconds. `make soak` makes all of them.
 CHEAP = ("ClickHouse is killed in an INSERT", "gateway is killed")
@@ -34,3 +42,72 @@ def test_the_table_names_alerts_that_exist() -> None:
     """By their uid."""
     assert {fault.alert for fault in faults.FAULTS if fault.alert} <= faults.alerts()
     assert len({fault.name for fault in faults.FAULTS}) == len(faults.FAULTS)
+
+
+PROGRAM = """
+import http.server, os, pathlib, sys
+starts = pathlib.Path(sys.argv[2])
+starts.write_text(starts.read_text() + "x")
+if len(starts.read_text()) in (2, 3):
+    sys.exit("cannot start")
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+class Commands:
+    """What a collector of a pipeline wants of its files: a program in its place that does not serve at its second and third start."""
+
+    def __init__(self, base: Path, port: int) -> None:
+        self.base, self.starts = base, base / "starts"
+        self.starts.touch()
+        self.port = port
+        (base / "gw1" / "gateway").mkdir(parents=True)
+
+    def command(self, host: str, mode: str) -> list[str]:
+        """Its command line."""
+        return [sys.executable, "-c", PROGRAM, str(self.port), str(self.starts)]
+
+    def before_start(self, host: str, mode: str) -> list[list[str]]:
+        """Nothing."""
+        return []
+
+
+def test_a_collector_that_crashes_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As systemd does it, also if it crashes at its start; it is not started again when its end is asked for, and each crash is told."""
+    monkeypatch.setattr("tests.support.pipeline.RESTART_SECONDS", 0.1)
+    (port,) = free_ports(1)
+    commands = Commands(tmp_path, port)
+    with Collector(cast(Rendered, commands), "gw1", "gateway", port, port) as collector:
+        first = collector.process
+        assert first is not None
+        first.send_signal(signal.SIGABRT)
+        until("a new process that serves", lambda: collector.process is not first and collector.ready())
+        said = collector.take_crashes()
+        assert [text.split(":")[0] for text in said] == ["status -6", "status 1", "status 1"] and "cannot start" in said[-1]
+        collector.kill()
+        # Longer than it takes to notice a crash, and to start it.
+        time.sleep(1)
+        assert not collector.ready()
+        collector.start()
+        assert collector.take_crashes() == []
+    assert len(commands.starts.read_text()) == 5
+
+
+def test_a_crash_that_nobody_counted_is_an_error(tmp_path: Path) -> None:
+    """At the end of the block."""
+    (port,) = free_ports(1)
+    collector = Collector(cast(Rendered, Commands(tmp_path, port)), "gw1", "gateway", port, port)
+
+    def crash() -> None:
+        with collector:
+            assert collector.process is not None
+            collector.process.send_signal(signal.SIGABRT)
+            collector.process.wait(20)
+            collector.kill()
+
+    with pytest.raises(RuntimeError, match=r"ended by itself 1 times, at last with status -6"):
+        crash()

@@ -21,7 +21,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import grpc
 
@@ -44,13 +44,18 @@ APPLICATIONS = 10
 LINES_PER_SECOND = 20
 # Between the end of a program and its next start, as in the units.
 RESTART_SECONDS = 2
+# How often a collector is started until it serves. systemd goes on for ever.
+STARTS = 10
 DISK_MEGABYTES = {"gateway": 200, "agent": 200, "ClickHouse": 1000}
 # A sample of the Prometheus text format: name, labels, value.
 SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 
 class Collector(Process):
-    """A collector of the pipeline, which finds its folder for sockets empty at each start, as systemd makes it."""
+    """A collector of the pipeline: its folder for sockets is empty at each start, and it is started again if it crashes, as by systemd.
+
+    Who uses it takes the crashes out of C(crashes): those that are left make the end of its block fail.
+    """
 
     def __init__(self, rendered: Rendered, host: str, mode: str, health: int, metrics: int) -> None:
         super().__init__(rendered.command(host, mode), health)
@@ -58,14 +63,75 @@ class Collector(Process):
         self.sockets, self.state, self.metrics = folder / "run", folder / "state", metrics
         self.before_start = rendered.before_start(host, mode)
         self.state.mkdir(exist_ok=True)
+        # What it said last, each time that it ended by itself.
+        self.crashes: list[str] = []
+        # Held while it is started or ended.
+        self._changing = threading.RLock()
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._start_after_crashes)
 
     def start(self) -> None:
-        """As the unit does."""
+        """As the unit does; after a pause again if it ends before it serves. Raises RuntimeError if it never serves."""
+        with self._changing:
+            for left in reversed(range(STARTS)):
+                before = len(self.crashes)
+                try:
+                    self._start_once()
+                except RuntimeError:
+                    if len(self.crashes) == before or not left:
+                        raise
+                    time.sleep(RESTART_SECONDS)
+                else:
+                    return
+
+    def _start_once(self) -> None:
         shutil.rmtree(self.sockets, ignore_errors=True)
         self.sockets.mkdir()
         for command in self.before_start:
             subprocess.run(command, check=True)
         super().start()
+
+    def signal(self, number: int) -> int:
+        """Send a signal and wait for the end, which is then asked for: it is not started again."""
+        with self._changing:
+            self._notice_a_crash()
+            status = super().signal(number)
+            self.ended = True
+            return status
+
+    def take_crashes(self) -> list[str]:
+        """What it said last, each time that it ended by itself since the last call."""
+        with self._changing:
+            taken, self.crashes = self.crashes, []
+            return taken
+
+    def _notice_a_crash(self) -> bool:
+        """Whether it has ended by itself, and nobody knew."""
+        assert self.process is not None
+        crashed = self.process.poll() is not None and not self.ended
+        if crashed:
+            self.crashes.append(f"status {self.process.returncode}:\n{self.log.read_text(errors='replace')[-3000:]}")
+            self.ended = True
+        return crashed
+
+    def _start_after_crashes(self) -> None:
+        while not self._over.wait(0.2):
+            with self._changing:
+                if self._notice_a_crash():
+                    time.sleep(RESTART_SECONDS)
+                    self.start()
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._watch.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._watch.join()
+        super().__exit__(*error)
+        if self.crashes:
+            raise RuntimeError(f"a collector ended by itself {len(self.crashes)} times, at last with {self.crashes[-1]}")
 
     def value(self, metric: str, labels: str = "") -> float:
         """The sum of a metric of its own over all samples whose labels contain a text. Raises OSError where it does not answer."""
@@ -132,6 +198,10 @@ class Pipeline:
         """Of the first gateway."""
         return self.relays[0]
 
+    def crashes(self) -> list[str]:
+        """Of all collectors, since the last call: what each said last when it ended by itself."""
+        return [said for collector in (*self.gateways, self.agent) for said in collector.take_crashes()]
+
     def file(self, mode: str, name: str) -> Path:
         """A file of the configuration of the agent or of the first gateway."""
         return self.base / HOST / mode / name
@@ -192,16 +262,24 @@ class Load:
             self.lines += 1
 
     def send(self, signal: str, change: Callable[[Any], bytes], count: int = 20) -> None:
-        """One further request of an application, which is to be acknowledged; C(change) makes it special and encodes it."""
+        """One further request of an application, which is sent until it is acknowledged; C(change) makes it special and encodes it."""
         message = telemetry_load.request(signal, self.run, f"special{self.more}", 0, count)
         channel = grpc.insecure_channel(self.pipeline.otlp)
         service = {"logs": "Logs", "traces": "Trace", "metrics": "Metrics"}[signal]
         package = signal.replace("traces", "trace")
         export: Any = channel.unary_unary(f"/opentelemetry.proto.collector.{package}.v1.{service}Service/Export")
-        try:
-            export(change(message), timeout=30, metadata=(("authorization", f"Bearer {AGENT_TOKEN}"),), wait_for_ready=True)
-        finally:
-            channel.close()
+        encoded = change(message)
+        deadline = time.monotonic() + telemetry_load.TIMEOUT
+        with contextlib.closing(channel):
+            while True:
+                try:
+                    export(encoded, timeout=30, metadata=(("authorization", f"Bearer {AGENT_TOKEN}"),), wait_for_ready=True)
+                    break
+                except grpc.RpcError as error:
+                    # The agent has ended meanwhile, perhaps after it took the request.
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                        raise
+                    self.applications.sent.unanswered += count
         self.more += count
 
     @property
@@ -293,9 +371,7 @@ def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables:
             relay += [f"--sockets={folder}/run", f"--tokens={folder}/gateway_token", f"--folder={folder}/state/dead_letters"]
             (folder / "state").mkdir(exist_ok=True)
             relays.append(stack.enter_context(Process([*relay, "--limit=10000000"], own[host]["relay"])))
-        running = [
-            stack.enter_context(Collector(rendered, host, "gateway", own[host]["health"], own[host]["metrics"])) for host in hosts
-        ]
+        running = [stack.enter_context(Collector(rendered, host, "gateway", own[host]["health"], own[host]["metrics"])) for host in hosts]
         agent = Collector(rendered, HOST, "node_agent", port["agent_health"], port["agent_metrics"])
         made = Pipeline(
             base,
