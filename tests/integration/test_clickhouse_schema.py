@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.groundwork.observability.plugins.module_utils import _plan
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, declaration, schema, temporary_objects
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError, ServerError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_schema
@@ -802,6 +803,48 @@ def test_definitions_are_tried_in_one_request(server: ClickHouse, kind: type[cli
     finally:
         connected.close()
     assert len(sent) <= (100 if kind is OldClient else 30)
+
+
+@pytest.mark.parametrize("kind", [client.ClickHouse, OldClient])
+def test_changes_of_tables_are_tried_in_two_requests(
+    server: ClickHouse, run: Run, kind: type[client.ClickHouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one of them is refused, each is tried by itself, and the reason is told of that table alone."""
+
+    def tables(columns: Callable[[int], str]) -> list[declaration.Declared]:
+        texts = [f"CREATE TABLE shop.t{number} {columns(number)}" for number in range(10)]
+        return declaration.declare([DATABASE, *({"ddl": text} for text in texts)])
+
+    def converge(columns: Callable[[int], str]) -> tuple[_plan.Plan, list[str]]:
+        sent: list[str] = []
+        execute = kind.execute
+
+        def count(self: client.ClickHouse, statement: str, *arguments: t.Any) -> None:
+            sent.append(statement)
+            execute(self, statement, *arguments)
+
+        connected = kind(connection(server.port))
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, "execute", count)
+                plan = schema.converge(connected, tables(columns), (), apply=True, keep_drift=True)
+        finally:
+            connected.close()
+        return plan, [statement for statement in sent if "_twin" in statement]
+
+    engine = "ENGINE = MergeTree ORDER BY a SETTINGS index_granularity"
+    converge(lambda number: f"(a UInt8) {engine} = 8192")
+    plan, sent = converge(lambda number: f"(a UInt8, b UInt8) {engine} = 8192")
+    assert len(plan.steps) == 10
+    assert not plan.drifted
+    assert len(sent) == (2 if kind is client.ClickHouse else 10 + 2 + 2 * 10)
+    # The server says only when it is asked that a table keeps this setting.
+    plan, _sent = converge(
+        lambda number: f"(a UInt8, b UInt8, c UInt8) {engine} = 8192" if number != 7 else f"(a UInt8, b UInt8) {engine} = 4096"
+    )
+    assert [state.name for state in plan.drifted] == ["shop.t7"]
+    assert "index_granularity" in plan.drifted[0].reason
+    assert len(plan.steps) == 9
 
 
 def test_create_or_replace_and_no_engine_are_declarations_like_others(server: ClickHouse, run: Run) -> None:

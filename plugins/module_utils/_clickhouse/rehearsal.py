@@ -82,22 +82,21 @@ def rehearse_changes(
 ) -> planned.Changes:
     """Those changes of tables that turn out to be impossible, with the reason."""
     found: dict[declaration.Key, planned.Change] = {}
-    made: dict[str, declaration.Declared] = {}
-    attempt = random.getrandbits(32)
+    tried = {item.key: item for item in observation.tables if _is_altered(observation, item, changes.get(item.key))}
+    prefix = f"__groundwork_{random.getrandbits(32):08x}_twin"
     with temporary_objects.TemporaryObjects(client) as temporary:
-        for number, item in enumerate(observation.tables):
-            change = changes.get(item.key)
-            if change is None or item.kind != "table" or change.impossible or observation.uses_changing(item.body):
-                continue
-            twins = _create_twins(temporary, f"__groundwork_{attempt:08x}_twin_{number}", observation.have[item.key], change)
+        made = _alter_together(temporary, f"{prefix}_all", observation, tried.values(), changes)
+        alone = tried.keys() - {item.key for item in made.values()}
+        for number, (key, item) in enumerate(tried.items()):
+            twins = _create_twins(temporary, f"{prefix}_{number}", observation.have[key], changes[key]) if key in alone else {}
             if not twins:
                 continue
             try:
-                complete, reason = _rehearse(temporary, item, change, twins, allow)
+                complete, reason = _rehearse(temporary, item, changes[key], twins, allow)
             except clickhouse.ServerError as error:
                 complete, reason = True, str(error)
             if reason:
-                found[item.key] = change.refused(reason)
+                found[key] = changes[key].refused(reason)
             elif complete:
                 made[next(iter(twins))] = item
         texts = temporary.read_back(made) if made else {}
@@ -108,12 +107,39 @@ def rehearse_changes(
     return found
 
 
+def _is_altered(observation: observed.Observation, item: declaration.Declared, change: planned.Change | None) -> bool:
+    """Whether a change has an ALTER that a twin of the table can try."""
+    if change is None or item.kind != "table" or change.impossible or observation.uses_changing(item.body):
+        return False
+    altered = any(text.startswith("ALTER") for text in change.statements)
+    return altered and not temporary_objects.is_external(observation.have[item.key].clauses)
+
+
+def _alter_together(
+    temporary: temporary_objects.TemporaryObjects,
+    prefix: str,
+    observation: observed.Observation,
+    items: t.Iterable[declaration.Declared],
+    changes: planned.Changes,
+) -> dict[str, declaration.Declared]:
+    """Twins of the tables whose change is one ALTER that rewrites no rows, made and altered in few requests, by name.
+
+    None where the server refuses one of all: each is to be tried by itself, which shows whose change it is.
+    """
+    twins: dict[str, declaration.Declared] = {}
+    for number, item in enumerate(items):
+        change = changes[item.key]
+        if len(change.statements) == 1 and not (change.sample or change.casts):
+            twins[f"{prefix}_{number}"] = item
+    made = {name: temporary_objects.temporary_statement(name, "table", observation.have[item.key].clauses) for name, item in twins.items()}
+    alters = {name: changes[item.key].statements[0].replace(item.sql_name, name, 1) for name, item in twins.items()}
+    return twins if not temporary.create_all(made) and temporary.alter_all(alters) else {}
+
+
 def _create_twins(
     temporary: temporary_objects.TemporaryObjects, name: str, have: observed.Definition, change: planned.Change
 ) -> dict[str, list[sql_clauses.Clause]]:
-    """The twins that were made, by name; none where nothing is altered or the table cannot have any."""
-    if temporary_objects.is_external(have.clauses) or not any(text.startswith("ALTER") for text in change.statements):
-        return {}
+    """The twins that were made, by name; none where the table cannot have any."""
     twins = {name: have.clauses}
     if change.sample and sql_clauses.engine_name(have.clauses).endswith("MergeTree"):
         twins[f"{name}_wide"] = sql_clauses.set_settings(have.clauses, _WIDE_PARTS)

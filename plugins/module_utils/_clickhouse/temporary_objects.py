@@ -68,6 +68,20 @@ class TemporaryObjects:
         self._referring |= {name for name, text in statements.items() if name not in refused and _keeps_reference(text)}
         return refused
 
+    def alter_all(self, statements: t.Mapping[str, str]) -> bool:
+        """Execute one C(ALTER) of each of these tables, given by their names, in few requests.
+
+        False where the server refuses one, or knows no C(PARALLEL WITH): which of them were executed is not known then.
+        """
+        names = list(statements)
+        self._referring |= {name for name, text in statements.items() if _keeps_reference(text)}
+        try:
+            for start in range(0, len(names), _BATCH):
+                self.client.execute(" PARALLEL WITH ".join(statements[name] for name in names[start : start + _BATCH]))
+        except clickhouse.ServerError:
+            return False
+        return True
+
     def create(self, name: str, kind: str, clauses: list[sql_clauses.Clause]) -> None:
         """Make what exists already under another name. Raises C(ClickHouseError) where the server refuses it."""
         try:
