@@ -135,10 +135,7 @@ code:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
-    connection_rules,
-    copy_spec,
-)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import connection_rules
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
     HAS_CLICKHOUSE_CONNECT,
@@ -147,11 +144,12 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     Connection,
 )
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.sql_tokens import DDLError, parse_name
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.table_copy import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_copy import (
     Declared,
     Name,
     Partition,
     TableCopy,
+    argument_spec,
     difference,
     find_copies,
     late_rows,
@@ -160,7 +158,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=copy_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     result: dict[str, t.Any] = {"copied": 0}

@@ -355,36 +355,32 @@ code:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
-    connection_rules,
-    info_spec,
-)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import connection_rules
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
     HAS_CLICKHOUSE_CONNECT,
-    ClickHouse,
     ClickHouseError,
     Connection,
     driver_version,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.info import (
-    ALWAYS,
-    SECTIONS,
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_info import (
+    argument_spec,
     check_databases,
     gather,
     names_in,
 )
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import Session
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=info_spec([*ALWAYS, *SECTIONS]), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     databases = module.params["databases"]
     try:
         names = names_in(module.params["filter"])
         check_databases(databases)
-        client = ClickHouse(Connection.from_params(module.params, patient=not module.check_mode))
+        client = Session(Connection.from_params(module.params, patient=not module.check_mode))
         client.use_database()
         result = gather(client, names, databases, driver_version())
         client.close()

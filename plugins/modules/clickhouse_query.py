@@ -183,22 +183,21 @@ code:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import (
-    connection_rules,
-    query_spec,
-)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.argument_specs import connection_rules
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     CLICKHOUSE_CONNECT_ERROR,
     HAS_CLICKHOUSE_CONNECT,
-    Answer,
-    ClickHouse,
     ClickHouseError,
     Connection,
     ConnectionFailed,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.settings import settings_text
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import (
+    Answer,
+    Session,
     Statement,
     Unknown,
+    argument_spec,
     bind_parameters,
     check_database,
     check_write_allowed,
@@ -209,11 +208,10 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
     read_statement,
     secret_spellings,
 )
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.settings import settings_text
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=query_spec(), supports_check_mode=True, **connection_rules())
+    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True, **connection_rules())
     if not HAS_CLICKHOUSE_CONNECT:
         module.fail_json(msg=missing_required_lib("clickhouse-connect"), exception=CLICKHOUSE_CONNECT_ERROR)
     params = module.params
@@ -241,14 +239,14 @@ def perform(params: dict, check_mode: bool) -> dict[str, t.Any]:
     if check_mode and not statement.reads:
         message = f"{statement.verb} may write, it was not sent (check mode)"
         return {"changed": True, "msg": message, **result(Answer(b"", None, "", {}))}
-    client = ClickHouse(Connection.from_params(params, patient=not check_mode))
+    client = Session(Connection.from_params(params, patient=not check_mode))
     client.use_database()
     answer = send(client, statement, parameters, settings, params)
     client.close()
     return {"changed": not statement.reads, **result(answer)}
 
 
-def send(client: ClickHouse, statement: Statement, parameters: dict, settings: dict, params: dict) -> Answer:
+def send(client: Session, statement: Statement, parameters: dict, settings: dict, params: dict) -> Answer:
     def ask() -> Answer:
         return client.ask(statement.text, parameters, settings, params["database"], read_only=statement.reads)
 

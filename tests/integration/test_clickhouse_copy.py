@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse as Client
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.table_copy import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_copy import (
     HIGHEST,
     Declared,
     Range,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client, info
+from ansible_collections.groundwork.observability.plugins.module_utils import _clickhouse_info as info
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import Answer, Session
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_info
 
 from tests.support.clickhouse import ClickHouse
@@ -294,14 +295,14 @@ def test_grants_of_others_may_be_hidden_alone(run: Run) -> None:
 
 
 def test_constant_number_of_queries(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = client.ClickHouse.ask
+    ask = Session.ask
     seen: list[str] = []
 
-    def counted(connected: client.ClickHouse, statement: str, *args: t.Any, **options: t.Any) -> client.Answer:
+    def counted(connected: Session, statement: str, *args: t.Any, **options: t.Any) -> Answer:
         seen.append(statement)
         return ask(connected, statement, *args, **options)
 
-    monkeypatch.setattr(client.ClickHouse, "ask", counted)
+    monkeypatch.setattr(Session, "ask", counted)
     run(**ADMIN)
     before = len(seen)
     for number in range(20):
@@ -329,7 +330,7 @@ def test_constant_number_of_queries(server: ClickHouse, run: Run, monkeypatch: p
     ],
 )  # fmt: skip
 def test_bad_input_is_not_sent(run: Run, monkeypatch: pytest.MonkeyPatch, options: Result, message: str) -> None:
-    monkeypatch.setattr(clickhouse_info, "ClickHouse", lambda _connection: pytest.fail("it was sent"))
+    monkeypatch.setattr(clickhouse_info, "Session", lambda _connection: pytest.fail("it was sent"))
     result = run(**options)
     assert result["failed"]
     assert "\n" not in result["msg"]

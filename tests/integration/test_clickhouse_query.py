@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import client
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ConnectionFailed
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import Answer, Session
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_query
 
 from tests.support.clickhouse import ClickHouse
@@ -296,7 +297,7 @@ def test_the_server_refuses_as_well(server: ClickHouse, run: Run, monkeypatch: p
     for write in (False, True):
         result = run("SELECT 1 SETTINGS readonly = 0", write=write)
         assert result["code"] == 164
-    monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.query._READS", ("INSERT",))
+    monkeypatch.setattr("ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query._READS", ("INSERT",))
     result = run("INSERT INTO shop.orders VALUES (1, 'a')")
     assert result["code"] == 164
     assert "set write: true" in result["msg"]
@@ -366,7 +367,7 @@ BIG = "x" * 140_000
     ],
 )  # fmt: skip
 def test_bad_input_is_not_sent(run: Run, monkeypatch: pytest.MonkeyPatch, options: Result, message: str) -> None:
-    monkeypatch.setattr(clickhouse_query, "ClickHouse", lambda _connection: pytest.fail("it was sent"))
+    monkeypatch.setattr(clickhouse_query, "Session", lambda _connection: pytest.fail("it was sent"))
     for check in (True, False):
         result = run(check=check, **options)
         assert result["failed"]
@@ -500,17 +501,17 @@ def test_without_the_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_broken_connections(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading is tried again; writing is not, and the result says that it may have happened."""
-    ask = client.ClickHouse.ask
+    ask = Session.ask
     seen: list[str] = []
 
-    def breaks(connected: client.ClickHouse, statement: str, *args: t.Any, **options: t.Any) -> client.Answer:
+    def breaks(connected: Session, statement: str, *args: t.Any, **options: t.Any) -> Answer:
         seen.append(statement)
         answer = ask(connected, statement, *args, **options)
         if len(seen) == 1:
-            raise client.ConnectionFailed("it broke")
+            raise ConnectionFailed("it broke")
         return answer
 
-    monkeypatch.setattr(client.ClickHouse, "ask", breaks)
+    monkeypatch.setattr(Session, "ask", breaks)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     assert one(run("SELECT 5", retries=1)) == 5
     assert len(seen) == 2
@@ -523,14 +524,14 @@ def test_broken_connections(server: ClickHouse, run: Run, monkeypatch: pytest.Mo
 
 
 def test_a_server_that_dies_while_it_answers(server: ClickHouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    ask = client.ClickHouse.ask
+    ask = Session.ask
 
-    def kill(connected: client.ClickHouse, *args: t.Any, **options: t.Any) -> client.Answer:
+    def kill(connected: Session, *args: t.Any, **options: t.Any) -> Answer:
         server.kill()
         return ask(connected, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(client.ClickHouse, "ask", kill)
+        patch.setattr(Session, "ask", kill)
         result = run("INSERT INTO shop.orders VALUES (1, 'a')", write=True)
     server.start()
     assert result["failed"]

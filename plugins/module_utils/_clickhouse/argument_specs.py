@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Argument specifications of the ClickHouse modules (private: may change at any time).
+"""Argument specifications: of the connection, and of the modules of objects (private: may change at any time).
 
 Nothing is imported here: each module travels with all that it imports, and would travel with what only another one needs.
 """
@@ -53,34 +53,6 @@ def connection_spec() -> Spec:
 def connection_rules() -> Spec:
     """Rules between the options above, as arguments of C(AnsibleModule)."""
     return {"required_by": {"client_key": ["client_cert"]}}
-
-
-def query_spec() -> Spec:
-    """Options of C(clickhouse_query)."""
-    return {
-        **connection_spec(),
-        "query": {**_TEXT, "required": True},
-        "parameters": {"type": "dict", "default": {}},
-        "secret_parameters": {"type": "dict", "default": {}, "no_log": True},
-        "settings": {"type": "dict", "default": {}},
-        "database": _TEXT,
-        "write": _FLAG,
-    }
-
-
-def copy_spec() -> Spec:
-    """Options of C(clickhouse_copy)."""
-    names = dict.fromkeys(("source", "target", "time_column"), {**_TEXT, "required": True})
-    return {
-        **connection_spec(),
-        "tables": {"type": "list", "elements": "dict", "required": True, "options": names},
-        "rows": {"type": "int", "default": 200000},
-    }
-
-
-def info_spec(sections: t.Sequence[str]) -> Spec:
-    """Options of C(clickhouse_info), which has these sections."""
-    return {**connection_spec(), "filter": {**_TEXTS, "aliases": ["limit"], "choices": ["all", *sections]}, "databases": _TEXTS}
 
 
 def table_spec() -> Spec:

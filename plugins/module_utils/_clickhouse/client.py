@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import re
 import socket
 import ssl
@@ -35,10 +34,6 @@ else:
     CLICKHOUSE_CONNECT_ERROR = None
 
 LOWEST_VERSION = "24.8"
-# A line of names, a line of types, then a line for each row: nothing is lost that JSON can hold.
-ROWS_FORMAT = "JSONCompactEachRowWithNamesAndTypes"
-# What a multipart form may carry in one field, unless the server's configuration says otherwise.
-LARGEST_FIELD = 131_072
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
@@ -46,16 +41,6 @@ _FRAME = re.compile(r"^(?:HTTPDriver for \S+ )?(?:Received ClickHouse exception,
 _URL = re.compile(r"\s*\(for url [^)]*\)\s*$")
 _PERMISSIVE = re.compile(r"allow_(suspicious|experimental)_\w+\Z")
 _PAUSE_AT_MOST = 10.0
-# Numbers that JSON cannot hold exactly as text, all others as numbers, names kept, bytes as they are.
-_ROWS_SETTINGS = {
-    "output_format_json_quote_64bit_integers": "0",
-    "output_format_json_quote_64bit_floats": "0",
-    "output_format_json_quote_decimals": "1",
-    "output_format_json_quote_denormals": "1",
-    "output_format_json_named_tuples_as_objects": "1",
-    "output_format_json_map_as_array_of_tuples": "0",
-    "output_format_json_validate_utf8": "0",
-}
 # What the library and the operating system say of a connection that broke, and what that means.
 _BROKEN = (
     ("Remote end closed connection", "the server closed it"),
@@ -150,15 +135,6 @@ class Connection:
         return f"{'https' if self.secure else 'http'}://{self.address}"
 
 
-class Answer(t.NamedTuple):
-    """What the server sent for one statement."""
-
-    body: bytes
-    format: str | None
-    query_id: str | None
-    summary: dict[str, int]
-
-
 class ClickHouse:
     """An open session."""
 
@@ -201,53 +177,23 @@ class ClickHouse:
     def rows(self, query: str) -> list[tuple[t.Any, ...]]:
         """Rows of a query."""
         with self._in_session():
-            return [tuple(row) for row in self._client.query(query, settings=_query_size_settings(query)).result_rows]
+            return [tuple(row) for row in self._client.query(query, settings=query_size_settings(query)).result_rows]
 
     def execute(self, statement: str, settings: t.Mapping[str, str] | None = None) -> None:
         """Run a statement, once: whether a broken connection has run it is for the caller to find out."""
         self._temporary |= statement.startswith("CREATE TEMPORARY")
         with self._in_session():
-            self._client.command(statement, settings={**_query_size_settings(statement), **(settings or {})})
+            self._client.command(statement, settings={**query_size_settings(statement), **(settings or {})})
 
     @contextmanager
     def _in_session(self) -> t.Iterator[None]:
         """Leave the session when the connection breaks: a server that still runs the statement keeps it locked."""
         try:
-            with _translate_exceptions(self.connection):
+            with translate_exceptions(self.connection):
                 yield
         except ConnectionFailed:
             self._client.params["session_id"] = str(uuid.uuid4())
             raise
-
-    def ask(
-        self,
-        statement: str,
-        parameters: t.Mapping[str, str] | None = None,
-        settings: t.Mapping[str, str] | None = None,
-        database: str | None = None,
-        *,
-        read_only: bool = True,
-    ) -> Answer:
-        """Run a statement, once, for its rows in C(ROWS_FORMAT). Read-only means that the server refuses to write.
-
-        Parameters are sent in the body, for an URL ends up in the logs of proxies.
-        """
-        known = self._client.server_settings
-        # A user whose profile is readonly=1 may set none.
-        rows = {name: value for name, value in _ROWS_SETTINGS.items() if name in known and not int(known[name].readonly)}
-        options = {"default_format": ROWS_FORMAT, **_query_size_settings(statement), **rows, **(settings or {})}
-        if read_only and self.setting("readonly") in (None, "0"):
-            options["readonly"] = "2"
-        if database is not None:
-            options["database"] = database
-        form: dict[str, t.Any] = {f"param_{name}": (None, text) for name, text in (parameters or {}).items()}
-        if form:
-            form["query"] = (None, statement)
-        with _translate_exceptions(self.connection):
-            answer = self._client._raw_request(b"" if form else statement.encode(), options, fields=form or None)
-        headers = answer.headers
-        summary = {name: int(number) for name, number in json.loads(headers.get("X-ClickHouse-Summary") or "{}").items()}
-        return Answer(answer.data, headers.get("X-ClickHouse-Format"), headers.get("X-ClickHouse-Query-Id"), summary)
 
     @property
     def permissive_settings(self) -> dict[str, str]:
@@ -283,7 +229,7 @@ class ClickHouse:
 
 
 @contextmanager
-def _translate_exceptions(connection: Connection) -> t.Iterator[None]:
+def translate_exceptions(connection: Connection) -> t.Iterator[None]:
     """Turn the library's exceptions into ours."""
     try:
         yield
@@ -302,7 +248,7 @@ def broken_connection(text: str) -> str:
     return next((short for words, short in _BROKEN if words in text), " ".join(text.split())[:160])
 
 
-def _query_size_settings(text: str) -> dict[str, t.Any]:
+def query_size_settings(text: str) -> dict[str, t.Any]:
     """The server's parser refuses statements over 256 KiB unless told their size."""
     size = len(text.encode("utf-8", "surrogateescape"))
     return {"max_query_size": size + 1024} if size > 200_000 else {}
@@ -366,7 +312,7 @@ def _ask_version(connection: Connection, pool: t.Any) -> str:
 def _open_client(connection: Connection, pool: t.Any) -> t.Any:
     # A question that the library asks each server, for columns with time zones in its own format, of which rows() reads none.
     common.set_setting("use_protocol_version", False)
-    with _translate_exceptions(connection):
+    with translate_exceptions(connection):
         try:
             return clickhouse_connect.get_client(
                 interface="https" if connection.secure else "http",

@@ -9,7 +9,7 @@ import typing as t
 
 import pytest
 import yaml
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import info
+from ansible_collections.groundwork.observability.plugins.module_utils import _clickhouse_info as info
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
 from ansible_collections.groundwork.observability.plugins.modules import clickhouse_info
 

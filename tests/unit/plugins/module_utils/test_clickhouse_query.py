@@ -9,8 +9,10 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import query, settings
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ROWS_FORMAT, Answer, ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils import _clickhouse_query as query
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import settings
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import ROWS_FORMAT, Answer
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.table_copy import (
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_copy import (
     HIGHEST,
     LOWEST,
     Declared,

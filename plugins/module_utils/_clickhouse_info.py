@@ -13,10 +13,15 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import error_codes, sql_secrets, sql_tokens
-from .client import ClickHouse, ClickHouseError
-from .query import HIDDEN, read_rows
-from .settings import check_text
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
+    argument_specs,
+    error_codes,
+    sql_secrets,
+    sql_tokens,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.settings import check_text
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse_query import HIDDEN, Session, read_rows
 
 Row = t.Dict[str, t.Any]
 
@@ -316,7 +321,7 @@ def check_databases(names: t.Sequence[str] | None) -> None:
 class Gatherer:
     """Asks for sections, and keeps the reasons why some are empty."""
 
-    def __init__(self, client: ClickHouse, databases: t.Sequence[str] | None) -> None:
+    def __init__(self, client: Session, databases: t.Sequence[str] | None) -> None:
         self.client = client
         self.databases = databases
         self.skipped: dict[str, str] = {}
@@ -391,10 +396,17 @@ def grantee(statement: str) -> str:
     return sql_tokens.unquote(name)
 
 
-def gather(client: ClickHouse, names: t.Sequence[str], databases: t.Sequence[str] | None, driver: str) -> Row:
+def gather(client: Session, names: t.Sequence[str], databases: t.Sequence[str] | None, driver: str) -> Row:
     """Everything that was asked for, by section, and why some of it is missing."""
     gatherer = Gatherer(client, databases)
     known: Row = {"driver": {"version": driver}, "version": version_parts(client.version)}
     result = {name: known[name] if name in ALWAYS else gatherer.section(name) for name in names}
     gatherer.add_privileges(result)
     return {**result, "skipped": gatherer.skipped}
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """Options of C(clickhouse_info)."""
+    names = {"type": "list", "elements": "str"}
+    sections = {**names, "aliases": ["limit"], "choices": ["all", *ALWAYS, *SECTIONS]}
+    return {**argument_specs.connection_spec(), "filter": sections, "databases": names}

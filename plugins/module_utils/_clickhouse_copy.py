@@ -17,8 +17,8 @@ import re
 import time
 import typing as t
 
-from . import sql_tokens
-from .client import ClickHouse, ClickHouseError
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, sql_tokens
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import ClickHouse, ClickHouseError
 
 PROGRESS = "copied_ranges"
 # What stands for the open ends of a partition's first and last range, in seconds since 1970.
@@ -41,6 +41,16 @@ _NO_UUID = "00000000-0000-0000-0000-000000000000"
 _WINDOWS = ("deduplication_window", "deduplication_window_seconds")
 # A table: its database and name.
 Name = tuple[str, str]
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """Options of C(clickhouse_copy)."""
+    names = dict.fromkeys(("source", "target", "time_column"), {"type": "str", "required": True})
+    return {
+        **argument_specs.connection_spec(),
+        "tables": {"type": "list", "elements": "dict", "required": True, "options": names},
+        "rows": {"type": "int", "default": 200000},
+    }
 
 
 class Declared(t.NamedTuple):

@@ -14,11 +14,30 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from . import error_codes, sql_tokens
-from .client import LARGEST_FIELD, ROWS_FORMAT, Answer, ClickHouseError
-from .settings import check_text, excerpt
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import argument_specs, error_codes, sql_tokens
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
+    ClickHouse,
+    ClickHouseError,
+    query_size_settings,
+    translate_exceptions,
+)
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.settings import check_text, excerpt
 
 HIDDEN = "[HIDDEN]"
+# A line of names, a line of types, then a line for each row: nothing is lost that JSON can hold.
+ROWS_FORMAT = "JSONCompactEachRowWithNamesAndTypes"
+# What a multipart form may carry in one field, unless the server's configuration says otherwise.
+LARGEST_FIELD = 131_072
+# Numbers that JSON cannot hold exactly as text, all others as numbers, names kept, bytes as they are.
+_ROWS_SETTINGS = {
+    "output_format_json_quote_64bit_integers": "0",
+    "output_format_json_quote_64bit_floats": "0",
+    "output_format_json_quote_decimals": "1",
+    "output_format_json_quote_denormals": "1",
+    "output_format_json_named_tuples_as_objects": "1",
+    "output_format_json_map_as_array_of_tuples": "0",
+    "output_format_json_validate_utf8": "0",
+}
 
 # Statements that only read. The server is told to refuse writing all the same, but it lets more than these through
 # (KILL QUERY, for example), so whatever is not in this list needs to be allowed.
@@ -32,6 +51,62 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "
 _FRAGMENT = 4
 _QUOTED = re.compile(r"'([^']+)'")
 _ERROR_NAME = re.compile(r"\([A-Z][A-Z_]+\)")
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """Options of C(clickhouse_query)."""
+    return {
+        **argument_specs.connection_spec(),
+        "query": {"type": "str", "required": True},
+        "parameters": {"type": "dict", "default": {}},
+        "secret_parameters": {"type": "dict", "default": {}, "no_log": True},
+        "settings": {"type": "dict", "default": {}},
+        "database": {"type": "str"},
+        "write": {"type": "bool", "default": False},
+    }
+
+
+class Answer(t.NamedTuple):
+    """What the server sent for one statement."""
+
+    body: bytes
+    format: str | None
+    query_id: str | None
+    summary: dict[str, int]
+
+
+class Session(ClickHouse):
+    """An open session in which statements are asked for their rows as JSON has them."""
+
+    def ask(
+        self,
+        statement: str,
+        parameters: t.Mapping[str, str] | None = None,
+        settings: t.Mapping[str, str] | None = None,
+        database: str | None = None,
+        *,
+        read_only: bool = True,
+    ) -> Answer:
+        """Run a statement, once, for its rows in C(ROWS_FORMAT). Read-only means that the server refuses to write.
+
+        Parameters are sent in the body, for an URL ends up in the logs of proxies.
+        """
+        known = self._client.server_settings
+        # A user whose profile is readonly=1 may set none.
+        rows = {name: value for name, value in _ROWS_SETTINGS.items() if name in known and not int(known[name].readonly)}
+        options = {"default_format": ROWS_FORMAT, **query_size_settings(statement), **rows, **(settings or {})}
+        if read_only and self.setting("readonly") in (None, "0"):
+            options["readonly"] = "2"
+        if database is not None:
+            options["database"] = database
+        form: dict[str, t.Any] = {f"param_{name}": (None, text) for name, text in (parameters or {}).items()}
+        if form:
+            form["query"] = (None, statement)
+        with translate_exceptions(self.connection):
+            answer = self._client._raw_request(b"" if form else statement.encode(), options, fields=form or None)
+        headers = answer.headers
+        summary = {name: int(number) for name, number in json.loads(headers.get("X-ClickHouse-Summary") or "{}").items()}
+        return Answer(answer.data, headers.get("X-ClickHouse-Format"), headers.get("X-ClickHouse-Query-Id"), summary)
 
 
 class Unknown(ClickHouseError):
