@@ -76,6 +76,16 @@ def test_the_program_accepts_every_mode(cluster: Rendered, mode: str) -> None:
     assert token.read_text(encoding="utf-8") == GATEWAY_TOKEN
 
 
+def test_a_program_that_accepts_a_configuration_is_asked_once(tmp_path: Path) -> None:
+    """What it has is asked only where it refuses. The program is a stand-in that writes down its arguments."""
+    asked, program = tmp_path / "asked", tmp_path / "otelcol"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n', encoding="utf-8")
+    program.chmod(0o755)
+    done = Rendered(tmp_path, program).render(("cluster_agent",), CLUSTER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert asked.read_text(encoding="utf-8").splitlines() == ["validate --config=/dev/stdin"] * len(CLUSTER["cluster_agent"])
+
+
 def unredacted(rendered: Rendered, host: str) -> dict[str, Any]:
     """A gateway's configuration as the program understands it, with its secrets."""
     shown = subprocess.run(
