@@ -21,3 +21,8 @@ def program() -> Path:
                 tar.extract(otelcol.BINARY, work, filter="data")
 
     return cached("otelcol-program", otelcol.inputs(), unpack) / otelcol.BINARY
+
+
+def newest_exporter() -> Path:
+    """A collector with the newest ClickHouse exporter and little else, compiled once. `make test` does without."""
+    return otelcol.compiled(otelcol.NEWEST_EXPORTER)

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +66,36 @@ def create_ours(server: ClickHouse, cluster: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def create_stock(server: ClickHouse, database: str) -> None:
-    """Let the exporter make its tables, as it does at its start."""
-    (port,) = free_ports(1)
-    exporter = {"endpoint": f"tcp://{server.host}:{server.tcp_port}", "database": database, "create_schema": True}
+def create_stock(server: ClickHouse, database: str, program: Path | None = None) -> None:
+    """Let the exporter make its tables, as it does at its start; C(program) is a collector of another version."""
+    found = f"SELECT count() FROM system.tables WHERE database = '{database}'"
+    with exporting(server, database, program, create_schema=True):
+        until("the exporter's tables", lambda: int(server.query(found)) == len(STOCK), 60)
+
+
+@contextmanager
+def exporting(server: ClickHouse, database: str, program: Path | None = None, *, create_schema: bool) -> Iterator[str]:
+    """A collector that writes all signals into a database with its exporter, until the block ends; its address for OTLP by gRPC."""
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    exporter = {"endpoint": f"tcp://{server.host}:{server.tcp_port}", "database": database, "create_schema": create_schema}
     pipeline = {"receivers": ["otlp"], "exporters": ["clickhouse"]}
     config = {
-        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": address}}}},
         "exporters": {"clickhouse": exporter},
         "service": {
             "telemetry": {"metrics": {"level": "none"}},
             "pipelines": dict.fromkeys(("logs", "traces", "metrics"), pipeline),
         },
     }
-    found = f"SELECT count() FROM system.tables WHERE database = '{database}'"
     with tempfile.TemporaryDirectory() as folder:
         file, said = Path(folder) / "config.yaml", Path(folder) / "output.log"
         file.write_text(yaml.safe_dump(config), encoding="utf-8")
-        argv = [str(otelcol.program()), f"--config={file}"]
+        argv = [str(program or otelcol.program()), f"--config={file}"]
         with said.open("wb") as output, subprocess.Popen(argv, stdout=output, stderr=output) as collector:
             try:
-                until("the exporter's tables", lambda: int(server.query(found)) == len(STOCK), 60)
+                yield address
+            except BaseException as error:
+                error.add_note(said.read_text(encoding="utf-8", errors="replace")[-3000:])
+                raise
             finally:
                 collector.terminate()
