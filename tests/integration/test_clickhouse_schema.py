@@ -342,7 +342,7 @@ def column(**more: t.Any) -> list[Result]:
         (column(type="UInt8) ENGINE = Memory --"), r"columns\[1\]\.type: its parentheses do not match"),
         (column(type=""), r"columns\[1\]\.type is empty"),
         (column(default="1; DROP TABLE shop.good"), r"columns\[1\]\.default: there is a semicolon in it"),
-        (column(default="'x"), r"columns\[1\]\.default: a quote is opened and never closed"),
+        (column(default="'x"), r"columns\[1\]\.default: a quote opened at character 0 is never closed"),
         (column(default="nowhere + 1"), r"shop\.t .*Code: 47"),
         (column(default_kind="ALIAS"), r"columns\[1\]\.default is missing: ALIAS needs an expression"),
         (column(default_kind="SOMETIMES"), r"value of default_kind must be one of"),

@@ -68,7 +68,7 @@ class Elements:
 @functools.lru_cache(maxsize=4096)
 def parse_elements(text: str) -> Elements:
     """Take a column list in the server's own words apart."""
-    columns: dict[str, Column] = {}
+    columns = {}
     items: dict[str, dict[str, str]] = {keyword: {} for keyword in _ITEMS}
     for piece in sql_tokens.split_arguments(text):
         tokens = sql_tokens.tokenize(piece)
@@ -76,11 +76,11 @@ def parse_elements(text: str) -> Elements:
             column = _parse_column(piece, tokens)
             columns[column.name] = column
         elif tokens[0].text.upper() in _ITEMS:
-            items[tokens[0].text.upper()][sql_tokens.unquote(tokens[1].text)] = piece
+            items[tokens[0].text.upper()][tokens[1].value] = piece
     return Elements(columns, items)
 
 
-def parse_columns(clauses: t.Iterable[sql_clauses.Clause]) -> t.Mapping[str, Column]:
+def parse_columns(clauses: sql_clauses.Clauses) -> t.Mapping[str, Column]:
     """Columns of a table, attributes of a dictionary."""
     return parse_elements(sql_clauses.clause_text(clauses, "columns")).columns
 
@@ -98,7 +98,7 @@ def _parse_column(piece: str, tokens: t.Sequence[sql_tokens.Token]) -> Column:
     ends = [start for _word, start, _end in starts[1:]] + [len(piece)]
     kind = piece[tokens[0].end : starts[0][1] if starts else len(piece)].strip()
     parts = {word: piece[end:stop].strip() for (word, _start, end), stop in zip(starts, ends)}
-    return Column(sql_tokens.unquote(tokens[0].text), piece, kind, parts)
+    return Column(tokens[0].value, piece, kind, parts)
 
 
 def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, *, materialize: bool = False) -> planned.Change:
@@ -130,14 +130,14 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
     earlier = [text for name, text in drops.items() if name in below and name not in used]
     if earlier:
         earlier, dropped = [*dropped, *earlier], []
-    table = _table_clauses(have, want)
+    policy, settings = _settings_commands(have, want)
     casts = [_cast(kept[name], column) for name, column in new.columns.items() if name in kept]
     rewrites = any(column.type != new.columns[name].type for name, column in kept.items() if name in new.columns)
     rewrites = rewrites or _column_ttls(have, old) != _column_ttls(want, new)
     stored = [name for name, column in old.columns.items() if column.default_kind in ("", "DEFAULT")]
     now = [text for column, text in drops.items() if column not in used | below]
     later = [text for column, text in drops.items() if column in used]
-    commands = [*dropped, *anew, *columns, *now, *added, *table]
+    commands = [*dropped, *anew, *columns, *now, *added, *_table_clauses(have, want), *settings]
     first = [command for command in commands if command not in now]
     change = planned.Change(
         _alter_statements(name, earlier, commands, later),
@@ -150,7 +150,7 @@ def plan_alter(name: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, 
         name,
         halves=(_alter_statements(name, earlier, first), _alter_statements(name, [*now, *later])) if now or later else (),
     )
-    return change.after(*_alter_statements(name, _policy_command(have, want)))
+    return change.after(*_alter_statements(name, policy))
 
 
 def _alter_statements(name: str, *lists: t.Sequence[str]) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _rename_hint(name: str, old: Elements, new: Elements) -> str:
 
 def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequence[str]) -> dict[str, str]:
     """Columns whose values, as far as they were never written, are computed from one that is dropped; with that one's name."""
-    found: dict[str, str] = {}
+    found = {}
     for name, column in old.columns.items():
         if name in new.columns and column.default_kind == "DEFAULT":
             used = [other for other in lost if other in _computed_from([column])]
@@ -175,7 +175,7 @@ def _columns_computed_from_dropped(old: Elements, new: Elements, lost: t.Sequenc
     return found
 
 
-def remove_expressions(parts: sql_clauses.Clauses, uses: t.Callable[[str], bool]) -> list[sql_clauses.Clause]:
+def remove_expressions(parts: sql_clauses.Clauses, uses: t.Callable[[str], bool]) -> sql_clauses.Clauses:
     """A table without the expressions that C(uses) says yes to."""
     found = parse_elements(sql_clauses.clause_text(parts, "columns"))
     pieces = [
@@ -188,7 +188,7 @@ def remove_expressions(parts: sql_clauses.Clauses, uses: t.Callable[[str], bool]
 
 def restore_expressions(
     parts: sql_clauses.Clauses, declared: sql_clauses.Clauses, uses: t.Callable[[str], bool], spelt: t.Callable[[str], str]
-) -> list[sql_clauses.Clause]:
+) -> sql_clauses.Clauses:
     """What C(without) has left, as the server writes it, with the expressions as they are declared, in the words that C(spelt) gives."""
     ours, theirs = (parse_elements(sql_clauses.clause_text(side, "columns")) for side in (declared, parts))
     pieces = []
@@ -234,8 +234,8 @@ def _primary_key(clauses: sql_clauses.Clauses) -> str:
 
 def _plan_items(old: Elements, new: Elements, materialize: bool) -> tuple[list[str], list[str]]:
     """Indices, constraints and projections: those that differ, or stand behind one that does, are made anew at their place."""
-    dropped: list[str] = []
-    added: list[str] = []
+    dropped = []
+    added = []
     for keyword in _ITEMS:
         before, after = list(old.items[keyword].items()), list(new.items[keyword].items())
         same = 0
@@ -260,12 +260,12 @@ def _plan_items(old: Elements, new: Elements, materialize: bool) -> tuple[list[s
 
 def _plan_columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], needs: list[tuple[str, str]]) -> list[str]:
     """What is added, changed and moved, in the order in which the table has it then."""
-    commands: list[str] = []
+    commands = []
     order = [name for name in old if name in new]
     previous = ""
-    for name, column in new.items():
+    for position, (name, column) in enumerate(new.items()):
         place = f" AFTER {sql_tokens.quote_name(previous)}" if previous else " FIRST"
-        position = order.index(previous) + 1 if previous else 0
+        stays = position < len(order) and order[position] == name
         if name not in old:
             commands.append(f"ADD COLUMN {column.definition}{place}")
             # ADD COLUMN takes statistics and settings, and forgets them (26.7).
@@ -274,13 +274,10 @@ def _plan_columns(old: t.Mapping[str, Column], new: t.Mapping[str, Column], need
             if column.settings:
                 pairs = ", ".join(f"{setting} = {value}" for setting, value in column.settings.items())
                 commands.append(f"MODIFY COLUMN {sql_tokens.quote_name(name)} MODIFY SETTING {pairs}")
-            order.insert(position, name)
         else:
-            moved = order[position] != name
-            if moved:
-                order.remove(name)
-                order.insert(order.index(previous) + 1 if previous else 0, name)
-            commands += _modify_command(old[name], column, place if moved else "", needs)
+            commands += _modify_command(old[name], column, "" if stays else place, needs)
+            order.remove(name)
+        order.insert(position, name)
         previous = name
     return commands
 
@@ -293,8 +290,7 @@ def _is_recreated(old: Column, new: Column) -> bool:
 
 def _computed_from(columns: t.Iterable[Column]) -> set[str]:
     """Names in the expressions of columns."""
-    tokens = [token for column in columns for token in sql_tokens.tokenize(column.parts.get(column.default_kind, ""))]
-    return {sql_tokens.unquote(token.text) for token in tokens if token.kind in ("word", "quoted")}
+    return {name for column in columns for name in sql_tokens.names_in(column.parts.get(column.default_kind, ""))}
 
 
 def _column_ttls(clauses: sql_clauses.Clauses, found: Elements) -> dict[str, str]:
@@ -305,7 +301,7 @@ def _column_ttls(clauses: sql_clauses.Clauses, found: Elements) -> dict[str, str
 
 def _modify_command(old: Column, new: Column, place: str, needs: list[tuple[str, str]]) -> list[str]:
     name = sql_tokens.quote_name(new.name)
-    commands: list[str] = []
+    commands = []
     differs = old.type != new.type or any(old.parts.get(part) != text for part, text in new.parts.items() if part != "STATISTICS")
     if differs or place:
         commands.append(f"MODIFY COLUMN {new.definition}{place}")
@@ -340,32 +336,26 @@ def _cast(old: Column, new: Column) -> str:
 
 
 def _table_clauses(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> list[str]:
-    commands: list[str] = []
+    commands = []
     for key, remove in (("order_by", ""), ("sample_by", "REMOVE SAMPLE BY"), ("ttl", "REMOVE TTL"), ("comment", "MODIFY COMMENT ''")):
         old, new = sql_clauses.clause_text(have, key), sql_clauses.clause_text(want, key)
         if new and new != old:
             commands.append(f"MODIFY {new}")
         elif old and not new and remove:
             commands.append(remove)
-    changed, removed = _changed_settings(have, want)
-    pairs = [f"{name} = {value}" for name, value in changed.items() if name != _POLICY]
-    if pairs:
-        commands.append(f"MODIFY SETTING {', '.join(pairs)}")
-    if removed:
-        commands.append(f"RESET SETTING {', '.join(removed)}")
     return commands
 
 
-def _policy_command(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> list[str]:
-    """The command that changes the storage policy, if it changes."""
-    changed, _removed = _changed_settings(have, want)
-    return [f"MODIFY SETTING {_POLICY} = {changed[_POLICY]}"] if _POLICY in changed else []
-
-
-def _changed_settings(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> tuple[dict[str, str], list[str]]:
-    """Settings that get another value, with that, and those that are taken out."""
+def _settings_commands(have: sql_clauses.Clauses, want: sql_clauses.Clauses) -> tuple[list[str], list[str]]:
+    """What changes the storage policy, and what changes all other settings."""
     before, after = (sql_clauses.parse_settings(sql_clauses.clause_text(clauses, "settings")) for clauses in (have, want))
-    return {name: value for name, value in after.items() if before.get(name) != value}, [name for name in before if name not in after]
+    changed = [f"{name} = {value}" for name, value in after.items() if before.get(name) != value]
+    removed = [name for name in before if name not in after]
+    policy = [pair for pair in changed if pair.startswith(f"{_POLICY} = ")]
+    pairs = [pair for pair in changed if pair not in policy]
+    commands = [f"MODIFY SETTING {', '.join(pairs)}"] if pairs else []
+    commands += [f"RESET SETTING {', '.join(removed)}"] if removed else []
+    return [f"MODIFY SETTING {pair}" for pair in policy], commands
 
 
 def is_nullable(kind: str) -> bool:

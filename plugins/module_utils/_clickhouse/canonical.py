@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from . import alter, create_statement, declaration, error_codes, references, sql_clauses, sql_functions, sql_tokens, temporary_objects
+from . import alter, declaration, error_codes, references, sql_clauses, sql_functions, sql_tokens, temporary_objects
 from . import client as clickhouse
 from . import observation as observed
 
@@ -19,7 +19,7 @@ _OWN_COLUMNS = "_columns"
 
 
 def canonical_definitions(
-    client: clickhouse.ClickHouse, comparison: observed.Comparison, tried: t.Sequence[declaration.Declared]
+    client: clickhouse.ClickHouse, comparison: observed.Comparison, tried: declaration.Objects
 ) -> observed.Canonical:
     """Have the server understand declarations, by making each one for a moment.
 
@@ -52,8 +52,8 @@ def canonical_definitions(
         raise clickhouse.ClickHouseError(
             f"{client.connection.url} lost the session's temporary tables: address one server, no load balancer"
         )
-    query_columns: dict[declaration.Key, str] = {}
-    secrets: set[str] = set()
+    query_columns = {}
+    secrets = set()
     for name, item in made.items():
         theirs = sql_clauses.split_clauses(texts[name])
         secrets |= observed.hidden_secrets(comparison.clauses[item.key], theirs)
@@ -63,8 +63,8 @@ def canonical_definitions(
 
 
 def _understood(
-    comparison: observed.Comparison, item: declaration.Declared, theirs: list[sql_clauses.Clause], own_columns: str
-) -> list[sql_clauses.Clause]:
+    comparison: observed.Comparison, item: declaration.Declared, theirs: sql_clauses.Clauses, own_columns: str
+) -> sql_clauses.Clauses:
     """A declaration in the words that the server has found for it."""
     ours = comparison.clauses[item.key]
     if own_columns:
@@ -89,7 +89,7 @@ def _differs_by_calls_only(comparison: observed.Comparison, item: declaration.De
     return comparison.is_as_declared(item, called)
 
 
-def _trial_statements(comparison: observed.Comparison, items: t.Sequence[declaration.Declared]) -> dict[declaration.Key, dict[str, str]]:
+def _trial_statements(comparison: observed.Comparison, items: declaration.Objects) -> dict[declaration.Key, dict[str, str]]:
     """The statements that try each declaration, by the names of what they make; the first of them is read back."""
     trials: dict[declaration.Key, dict[str, str]] = {}
     attempt = random.getrandbits(32)
@@ -120,7 +120,7 @@ def _trial_statements(comparison: observed.Comparison, items: t.Sequence[declara
 
 def _with_planned_columns(
     comparison: observed.Comparison, item: declaration.Declared, altered: t.Collection[declaration.Key]
-) -> list[sql_clauses.Clause]:
+) -> sql_clauses.Clauses:
     """A table's declaration. In place of C(AS other) it has the columns of a table that the same plan alters.
 
     The server would copy the columns of today.
@@ -143,7 +143,7 @@ def _codes_of_missing(comparison: observed.Comparison, item: declaration.Declare
     missing = [other for other in comparison.present if other.key not in comparison.have]
     codes = {code for kind, code in _MISSING_KINDS.items() if kind in {other.kind for other in missing}}
     dictionaries = {other.key for other in missing if other.kind == "dictionary"}
-    if dictionaries & references.find_references(create_statement.Create(item.kind, item.database, item.name, item.body)):
+    if dictionaries & references.find_references(item.body, item.database, item.kind):
         codes.add(error_codes.BAD_ARGUMENTS)
     return codes
 

@@ -112,8 +112,8 @@ class Connection:
     def from_params(cls, params: t.Mapping[str, t.Any], *, patient: bool = True) -> Connection:
         same = {name: params[name] for name in ("secure", "validate_certs", "connect_timeout", "timeout")}
         login = {name: params[f"login_{name}"] for name in ("host", "user", "password", "database")}
-        files: dict[str, t.Any] = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
-        session: dict[str, str] = {}
+        files = {name: params["secure"] and params[name] or None for name in ("ca_path", "client_cert", "client_key")}
+        session = {}
         if params["session_settings"]:
             from . import settings
 

@@ -17,6 +17,12 @@ KIND_KEYWORDS = {kind: kind.upper().replace("_", " ") for kind in argument_specs
 _FILLED = {("AS", "SELECT"): "AS SELECT", ("AS", "WITH"): "AS SELECT", ("AS", "("): "AS SELECT", ("CLONE", "AS"): "CLONE AS"}
 # Those that declare a table by options; the others are for every kind of object.
 TABLE_OPTIONS = ("columns", "indices", "projections", "constraints", "settings", *argument_specs.CLAUSE_OPTIONS)
+# What else a table may have between its parentheses: how it is written, and which of its options are pieces of SQL.
+_ELEMENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "indices": ("INDEX {name} {expression} TYPE {type} GRANULARITY {granularity}", ("expression", "type")),
+    "constraints": ("CONSTRAINT {name} CHECK {check}", ("check",)),
+    "projections": ("PROJECTION {name} ({query})", ("query",)),
+}
 
 Options = t.Mapping[str, t.Any]
 
@@ -74,19 +80,19 @@ def _statement_tokens(text: str) -> t.Sequence[sql_tokens.Token]:
         tokens = tokens[:-1]
     if not tokens:
         raise sql_tokens.DDLError("the statement is empty")
-    for token in tokens:
-        if token.kind == "other" and token.text in "'`\"":
-            raise sql_tokens.DDLError(f"a quote opened at character {token.start} is never closed")
-        if token.is_word(";") and token.depth == 0:
-            raise sql_tokens.DDLError("more than one statement: give each object its own ddl")
-    if not _is_balanced(tokens):
-        raise sql_tokens.DDLError("its parentheses do not match")
+    _check_closed(tokens)
+    if any(token.is_word(";") and token.depth == 0 for token in tokens):
+        raise sql_tokens.DDLError("more than one statement: give each object its own ddl")
     return tokens
 
 
-def _is_balanced(tokens: t.Sequence[sql_tokens.Token]) -> bool:
-    """Whether each parenthesis of a text is opened and closed."""
-    return tokens[-1].depth == 0 and all(token.depth >= 0 for token in tokens) and tokens[-1].text not in ("(", "[", "{")
+def _check_closed(tokens: t.Sequence[sql_tokens.Token], where: str = "") -> None:
+    """Raise C(DDLError) unless each quote and parenthesis of a text is closed."""
+    for token in tokens:
+        if token.kind == "other" and token.text in "'`\"":
+            raise sql_tokens.DDLError(f"{where}a quote opened at character {token.start} is never closed")
+    if tokens[-1].depth or tokens[-1].text in ("(", "[", "{") or any(token.depth < 0 for token in tokens):
+        raise sql_tokens.DDLError(f"{where}its parentheses do not match")
 
 
 def _check_body(kind: str, rest: t.Sequence[sql_tokens.Token], body: str) -> None:
@@ -109,13 +115,13 @@ def parse_collection(text: str) -> dict[str, tuple[str, str]]:
     """Keys of a C(CREATE NAMED COLLECTION): the value as it is written, and C(OVERRIDABLE), C(NOT OVERRIDABLE) or nothing."""
     tokens = sql_tokens.tokenize(text)
     start = next((index for index, token in enumerate(tokens) if token.is_word("AS")), -1) + 1
-    found: dict[str, tuple[str, str]] = {}
+    found = {}
     for group in sql_tokens.split_at_commas(tokens[start:]):
         if len(group) < 3 or group[1].text != "=" or any(token.depth for token in group):
             raise sql_tokens.DDLError("a named collection is written AS key = value [[NOT] OVERRIDABLE], ...")
         flag = " ".join(item.text.upper() for item in group[3:] if item.kind == "word")
         sign = group[2].text == "-"
-        found[sql_tokens.unquote(group[0].text)] = (text[group[2].start : group[2 + sign].end], flag)
+        found[group[0].value] = (text[group[2].start : group[2 + sign].end], flag)
     return found
 
 
@@ -127,26 +133,14 @@ def create_table(name: str, options: Options) -> str:
     if not options.get("columns"):
         raise sql_tokens.DDLError("columns is missing: a table has one at least")
     pieces = [_column_sql(f"columns[{index}]", column) for index, column in enumerate(options["columns"])]
-    for index, item in enumerate(options.get("indices") or ()):
-        where = f"indices[{index}]"
-        expression, kind = _check_fragment(f"{where}.expression", item["expression"]), _check_fragment(f"{where}.type", item["type"])
-        pieces.append(f"INDEX {sql_tokens.quote_name(item['name'])} {expression} TYPE {kind} GRANULARITY {item['granularity']}")
-    for index, item in enumerate(options.get("constraints") or ()):
-        pieces.append(
-            f"CONSTRAINT {sql_tokens.quote_name(item['name'])} CHECK {_check_fragment(f'constraints[{index}].check', item['check'])}"
-        )
-    for index, item in enumerate(options.get("projections") or ()):
-        pieces.append(f"PROJECTION {sql_tokens.quote_name(item['name'])} ({_check_fragment(f'projections[{index}].query', item['query'])})")
-    clauses = [f"ENGINE = {_check_fragment('engine', options['engine'])}"] if options.get("engine") else []
-    clauses += [
-        f"{words} {_check_fragment(option, options[option])}"
-        for option, words in argument_specs.CLAUSE_OPTIONS.items()
-        if options.get(option)
-    ]
+    for option, (form, fragments) in _ELEMENTS.items():
+        for index, item in enumerate(options.get(option) or ()):
+            checked = {key: _check_fragment(f"{option}[{index}].{key}", item[key]) for key in fragments}
+            pieces.append(form.format(**{**item, **checked, "name": sql_tokens.quote_name(item["name"])}))
+    words = {"engine": "ENGINE =", **argument_specs.CLAUSE_OPTIONS}
+    clauses = [f"{words[option]} {_check_fragment(option, options[option])}" for option in words if options.get(option)]
     if options.get("settings"):
-        clauses.append(
-            "SETTINGS " + ", ".join(f"{_setting_name(name)} = {_setting_value(name, value)}" for name, value in options["settings"].items())
-        )
+        clauses.append("SETTINGS " + ", ".join(_setting_sql(name, value) for name, value in options["settings"].items()))
     if options.get("comment"):
         clauses.append(f"COMMENT {sql_tokens.quote_string(options['comment'])}")
     return f"CREATE TABLE {sql_tokens.qualify_name(*parts)} ({', '.join(pieces)}) {' '.join(clauses)}"
@@ -174,30 +168,19 @@ def _check_fragment(where: str, text: str) -> str:
     tokens = sql_tokens.tokenize(text)
     if not tokens:
         raise sql_tokens.DDLError(f"{where} is empty")
-    for token in tokens:
-        if token.kind == "other" and token.text in "'`\"":
-            raise sql_tokens.DDLError(f"{where}: a quote is opened and never closed")
-        if token.is_word(";"):
-            raise sql_tokens.DDLError(f"{where}: there is a semicolon in it")
-    if not _is_balanced(tokens):
-        raise sql_tokens.DDLError(f"{where}: its parentheses do not match")
+    _check_closed(tokens, f"{where}: ")
+    if any(token.is_word(";") for token in tokens):
+        raise sql_tokens.DDLError(f"{where}: there is a semicolon in it")
     return text[tokens[0].start : tokens[-1].end]
 
 
-def _setting_name(name: t.Any) -> str:
+def _setting_sql(name: t.Any, value: t.Any) -> str:
     if not str(name).isidentifier():
         raise sql_tokens.DDLError(f"settings: {str(name)!r} is no name of a setting")
-    return str(name)
-
-
-def _setting_value(name: str, value: t.Any) -> str:
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, str):
-        return sql_tokens.quote_string(value)
-    raise sql_tokens.DDLError(f"settings.{name}: expected a text, number or boolean")
+    if not isinstance(value, (str, int, float)):
+        raise sql_tokens.DDLError(f"settings.{name}: expected a text, number or boolean")
+    # The sign makes a number of a boolean.
+    return f"{name} = {sql_tokens.quote_string(value) if isinstance(value, str) else repr(+value)}"
 
 
 def created_name(statement: str) -> str:

@@ -20,12 +20,7 @@ _Node = t.TypeVar("_Node")
 ABSENT = "absent"
 
 # The order in which kinds are created where nothing else decides.
-_RANKS = {
-    kind: rank
-    for rank, kind in enumerate(
-        ("database", "named_collection", "function", "table", "dictionary", "distributed", "view", "materialized_view")
-    )
-}
+_CREATED = ("database", "named_collection", "function", "table", "dictionary", "distributed", "view", "materialized_view")
 _OVER_TABLES = ("Distributed", "Buffer", "Merge")
 _SYSTEM = ("system", "information_schema", "INFORMATION_SCHEMA")
 
@@ -91,6 +86,12 @@ class Declared:
         return sql_secrets.mask_secrets(self.statement, secrets)
 
 
+Objects = t.Sequence[Declared]
+# Statements by the objects that they make, as text and as clauses.
+Texts = t.Mapping[Key, str]
+Definitions = t.Mapping[Key, sql_clauses.Clauses]
+
+
 class Purge(t.NamedTuple):
     """Tables, views and dictionaries of a database that are removed unless they are declared; names are shell patterns."""
 
@@ -138,7 +139,7 @@ def declare_purge(entries: t.Sequence[Options]) -> list[Purge]:
 
 def find_declared_secrets(objects: t.Sequence[Options]) -> set[str]:
     """Passwords and keys inside the declarations."""
-    found: set[str] = set()
+    found = set()
     for options in objects:
         settings = [f"{name} = {sql_tokens.quote_string(str(value))}" for name, value in (options.get("settings") or {}).items()]
         for text in (options.get("ddl"), options.get("engine") and f"CREATE DATABASE x ENGINE = {options['engine']}", ", ".join(settings)):
@@ -188,9 +189,7 @@ def _declare_database(index: int, where: str, options: Options) -> Declared:
         raise clickhouse.ClickHouseError(f"{where}.ddl is missing: {what} is declared by its CREATE statement")
     if not name:
         raise clickhouse.ClickHouseError(f"{where}.name is missing: a database is declared by its name")
-    for option in ("renamed_from", "renamed_columns", "materialize"):
-        if options.get(option):
-            raise clickhouse.ClickHouseError(f"{where}.{option} does not go with kind=database")
+    _refuse_options(where, options, ("renamed_from", "renamed_columns", "materialize"), " does not go with kind=database")
     return Declared(index, kind, name, "", engine=options.get("engine"), comment=options.get("comment"), where=f"{where}.name")
 
 
@@ -198,9 +197,7 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
     name, kind, text = options.get("name"), options.get("kind"), options["ddl"]
     if kind == "database":
         raise clickhouse.ClickHouseError(f"{where}.ddl does not go with kind=database: use name, engine and comment")
-    for option in ("engine", "comment"):
-        if options.get(option) is not None:
-            raise clickhouse.ClickHouseError(f"{where}.{option} is for databases: say it in the statement in {where}.ddl")
+    _refuse_options(where, options, ("engine", "comment"), f" is for databases: say it in the statement in {where}.ddl")
     try:
         create = create_statement.parse_create(text, database)
         if create.kind == "named_collection":
@@ -221,18 +218,23 @@ def _declare_statement(index: int, where: str, options: Options, database: str) 
 def _rename_options(where: str, kind: str, options: Options) -> dict[str, t.Any]:
     """The former names of an object and of its columns, and how it is altered."""
     old, columns = options.get("renamed_from"), options.get("renamed_columns") or {}
-    if kind in create_statement.GLOBAL_KINDS and old:
-        raise clickhouse.ClickHouseError(f"{where}.renamed_from does not go with a {kind}")
-    if kind != "table" and columns:
-        raise clickhouse.ClickHouseError(f"{where}.renamed_columns is for tables")
+    if kind in create_statement.GLOBAL_KINDS:
+        _refuse_options(where, options, ("renamed_from",), f" does not go with a {kind}")
+    if kind != "table":
+        _refuse_options(where, options, ("renamed_columns", "materialize"), " is for tables")
     if len(set(columns.values())) < len(columns):
         raise clickhouse.ClickHouseError(f"{where}.renamed_columns: two columns have one former name")
     if not all(isinstance(word, str) and word for pair in columns.items() for word in pair):
         raise clickhouse.ClickHouseError(f"{where}.renamed_columns: expected new names with former names, both texts")
-    if kind != "table" and options.get("materialize"):
-        raise clickhouse.ClickHouseError(f"{where}.materialize is for tables")
     former = _parse_parts(f"{where}.renamed_from", old, 2, "expected database.name") if old else None
     return {"renamed_from": former and (former[0], former[1]), "renamed_columns": columns, "materialize": bool(options.get("materialize"))}
+
+
+def _refuse_options(where: str, options: Options, refused: t.Sequence[str], why: str) -> None:
+    """Raise C(ClickHouseError) for the first of these options that is given; C(why) is what is said of it."""
+    for option in refused:
+        if options.get(option) not in (None, False, {}):
+            raise clickhouse.ClickHouseError(f"{where}.{option}{why}")
 
 
 def _parse_parts(where: str, name: str, count: int, form: str) -> list[str]:
@@ -262,8 +264,10 @@ def _declare_table_options(index: int, where: str, name: str | None, options: Op
 def _declare_absent(index: int, where: str, options: Options) -> Declared:
     name, kind = options.get("name"), options.get("kind")
     alone = ("ddl", "engine", "comment", "renamed_from", "renamed_columns", *create_statement.TABLE_OPTIONS)
-    for option in [option for option in alone if options.get(option) is not None] + ([] if name else ["name"]):
-        raise clickhouse.ClickHouseError(f"{where}.{option}: what is absent is declared by its kind and name alone")
+    why = ": what is absent is declared by its kind and name alone"
+    _refuse_options(where, options, alone, why)
+    if not name:
+        raise clickhouse.ClickHouseError(f"{where}.name{why}")
     if kind is None:
         raise clickhouse.ClickHouseError(f"{where}.kind is missing: say what {name} is that shall be absent")
     single = kind == "database" or kind in create_statement.GLOBAL_KINDS
@@ -279,15 +283,15 @@ def _creation_order(declared: t.Mapping[Key, Declared]) -> list[Declared]:
     ranks: dict[Key, tuple[int, int]] = {}
     for key, item in declared.items():
         kind = item.kind
-        needs: set[Key] = set()
+        needs = set()
         if item.database and kind != "database" and not item.absent:
-            create = create_statement.Create(item.kind, item.database, item.name, item.body)
-            needs = references.find_references(create) | {(item.database, "")}
+            needs = references.find_references(item.body, item.database, kind) | {(item.database, "")}
             if kind == "table" and sql_clauses.parse_engine(item.body)[0] in _OVER_TABLES:
                 kind = "distributed"
         waits[key] = {need for need in needs if need in declared and need != key}
         # What goes is gone before anything comes: views first, databases last.
-        ranks[key] = (-_RANKS[kind] - 1 if item.absent else _RANKS[kind], item.index)
+        rank = _CREATED.index(kind)
+        ranks[key] = (-rank - 1 if item.absent else rank, item.index)
     ordered = sort_by_needs(waits, ranks)
     if len(ordered) < len(declared):
         rest = sorted(declared[key].label for key in declared.keys() - set(ordered))
@@ -301,7 +305,7 @@ def sort_by_needs(needs: t.Mapping[_Node, t.Collection[_Node]], ranks: t.Mapping
     with contextlib.suppress(graphlib.CycleError):  # it goes on as far as it can
         sorter.prepare()
     ready: list[tuple[t.Any, _Node]] = []
-    ordered: list[_Node] = []
+    ordered = []
     while sorter.is_active():
         for node in sorter.get_ready():
             heapq.heappush(ready, (ranks[node], node))
@@ -312,4 +316,4 @@ def sort_by_needs(needs: t.Mapping[_Node, t.Collection[_Node]], ranks: t.Mapping
 
 def drop_rank(item: Declared) -> int:
     """Where an object stands among those that are purged: views before tables."""
-    return -_RANKS[item.kind]
+    return -_CREATED.index(item.kind)

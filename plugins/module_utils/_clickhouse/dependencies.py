@@ -12,7 +12,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from . import alter, create_statement, declaration, object_changes, references, sql_clauses, sql_tokens
+from . import alter, declaration, object_changes, references, sql_clauses, sql_tokens
 from . import change as planned
 from . import observation as observed
 
@@ -38,7 +38,7 @@ class TableName(t.NamedTuple):
 def table_names(text: str, database: str) -> list[TableName]:
     """Places of a query, in the server's words, that name a table. C(database) is the session's."""
     tokens = sql_tokens.tokenize(text)
-    found: list[TableName] = []
+    found = []
     depths: set[int] = set()  # of the FROM clauses that are open
     for index, token in enumerate(tokens):
         depths = {depth for depth in depths if depth <= token.depth}
@@ -59,23 +59,17 @@ def table_names(text: str, database: str) -> list[TableName]:
 
 
 def _name_at(tokens: t.Sequence[sql_tokens.Token], index: int, database: str) -> TableName | None:
-    words = ("word", "quoted")
-    if index >= len(tokens) or tokens[index].kind not in words:
-        return None
-    parts = [sql_tokens.unquote(tokens[index].text)]
-    end = index + 1
-    if end + 1 < len(tokens) and tokens[end].text == "." and tokens[end + 1].kind in words:
-        parts.append(sql_tokens.unquote(tokens[end + 1].text))
-        end += 2
-    if end < len(tokens) and tokens[end].text == "(":
-        return None  # a table function
-    return TableName((parts[0], parts[1]) if len(parts) > 1 else (database, parts[0]), index, end, True)
+    cursor = sql_tokens.TokenCursor(tokens, index)
+    for key in cursor.names(database):
+        end = cursor.position
+        return None if cursor.take("(") else TableName(key, index, end, True)  # nothing for a table function
+    return None
 
 
 def named_columns(text: str) -> frozenset[str]:
     """All that a definition may call a column by: its words and literals; C(ALL) where it takes columns without naming them."""
     tokens = sql_tokens.tokenize(text)
-    found = {sql_tokens.unquote(token.text) for token in tokens if token.kind in ("word", "quoted", "string")}
+    found = {token.value for token in tokens if token.is_name or token.kind == "string"}
     for previous, token in zip(tokens, tokens[1:]):
         # Behind anything else it multiplies.
         if token.text == "*" and (previous.text in (",", ".") or previous.is_word("SELECT") or previous.is_word("DISTINCT")):
@@ -90,12 +84,11 @@ def referenced_objects(
 
     C(text) is what follows the name; C(database) is the session's, C(functions) are those that are known.
     """
-    found = references.find_references(create_statement.Create(item.kind, database, item.name, text))
+    found = references.find_references(text, database, item.kind)
     found |= {name.key for name in table_names(text, database)}
     if item.kind == "dictionary":
         found |= dictionary_sources(text, database)
-    words = {token.text for token in sql_tokens.tokenize(text) if token.kind in ("word", "quoted")}
-    return frozenset(found | {key for key in functions if key[1] in words})
+    return frozenset(found | {key for key in functions if key[1] in sql_tokens.names_in(text)})
 
 
 def dictionary_sources(text: str, database: str) -> set[declaration.Key]:
@@ -105,7 +98,7 @@ def dictionary_sources(text: str, database: str) -> set[declaration.Key]:
         if not token.is_word("CLICKHOUSE"):
             continue
         inside = tokens[index + 2 :]
-        values = {name.text.upper(): sql_tokens.unquote(value.text) for name, value in zip(inside, inside[1:]) if name.kind == "word"}
+        values = {name.text.upper(): value.value for name, value in zip(inside, inside[1:]) if name.kind == "word"}
         home = values.get("DB") or database
         found = {name.key for name in table_names(values.get("QUERY", ""), home)}
         if values.get("TABLE"):
@@ -143,7 +136,7 @@ class Node:
     between: frozenset[declaration.Key] = frozenset()
 
 
-def change_nodes(items: t.Sequence[declaration.Declared], observation: observed.Observation, changes: planned.Changes) -> list[Node]:
+def change_nodes(items: declaration.Objects, observation: observed.Observation, changes: planned.Changes) -> list[Node]:
     """What is created, changed or dropped, for C(order_changes)."""
     functions = [item.key for item in items if item.kind == "function"]
     return [change_node(item, observation, changes.get(item.key), functions) for item in items]
@@ -199,7 +192,7 @@ class Edge(t.NamedTuple):
 def order_changes(nodes: t.Sequence[Node]) -> list[tuple[declaration.Key, str]]:
     """Keys with C(WHOLE), or C(FIRST) and C(LAST) of what is made in two halves; the given order where nothing else decides."""
     split = {number for number, node in enumerate(nodes) if node.between}
-    dropped: set[Edge] = set()
+    dropped = set()
     while True:
         edges = [edge for edge in _edges(nodes, split) if edge not in dropped]
         ordered, circle = _sorted(nodes, split, edges)
@@ -216,7 +209,7 @@ def order_changes(nodes: t.Sequence[Node]) -> list[tuple[declaration.Key, str]]:
 def _edges(nodes: t.Sequence[Node], split: t.Collection[int]) -> list[Edge]:
     numbers = {node.key: number for number, node in enumerate(nodes)}
     numbers.update({node.former: number for number, node in enumerate(nodes) if node.former is not None})
-    edges: list[Edge] = []
+    edges = []
     for reader, node in enumerate(nodes):
         first, last = _halves(reader, split)
         for key in node.needs | node.used:

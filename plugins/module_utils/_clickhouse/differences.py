@@ -19,12 +19,12 @@ from . import client as clickhouse
 from . import observation as observed
 
 # Definitions of tables after the renaming of columns, or why the server refuses that.
-RenamedTables = t.Mapping[declaration.Key, t.Union[list[sql_clauses.Clause], clickhouse.ClickHouseError]]
+RenamedTables = t.Mapping[declaration.Key, t.Union[sql_clauses.Clauses, clickhouse.ClickHouseError]]
 
 
 def pending_renames(observation: observed.Observation, item: declaration.Declared) -> dict[str, str]:
     """Columns of a table (new names to former ones) that are still to be renamed."""
-    have, want = (side[item.key].clauses for side in (observation.have, observation.want))
+    have, want = observation.both(item)
     old, new = alter.parse_columns(have), alter.parse_columns(want)
     return {name: former for name, former in item.renamed_columns.items() if name in new and name not in old and former in old}
 
@@ -52,10 +52,10 @@ def plan_changes(observation: observed.Observation, renamed: RenamedTables, allo
 
 
 def _plan_object(
-    observation: observed.Observation, item: declaration.Declared, renamed: list[sql_clauses.Clause] | clickhouse.ClickHouseError | None
+    observation: observed.Observation, item: declaration.Declared, renamed: sql_clauses.Clauses | clickhouse.ClickHouseError | None
 ) -> planned.Change:
     """From what exists to what is declared, behind renaming it and its columns."""
-    have, want = (side[item.key].clauses for side in (observation.have, observation.want))
+    have, want = observation.both(item)
     columns = pending_renames(observation, item)
     if isinstance(renamed, clickhouse.ClickHouseError):
         rest = planned.Change(impossible=(str(renamed),))
@@ -96,9 +96,8 @@ def _halves_with_renames(
 
 def split_changes(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """All changes, in two halves those between whose halves something that depends on them has to change."""
-    have, want = ({key: definition.text for key, definition in side.items()} for side in (observation.have, observation.want))
-    found = {**changes, **split_view_changes(observation.present, have, want, changes)}
-    items = [item for item in observation.declared if item.key in found or (item.key not in have and not item.absent)]
+    found = {**changes, **_split_view_changes(observation, changes)}
+    items = [item for item in observation.declared if item.key in found or (item.key not in observation.have and not item.absent)]
     ordered = dependencies.order_changes(dependencies.change_nodes(items, observation, found)) if len(items) > 1 else []
     halved = {key for key, half in ordered if half == dependencies.FIRST and found[key].halves}
     return {**found, **{key: found[key].in_halves() for key in halved}}
@@ -115,7 +114,7 @@ def existing_objects(
 
 def recreate_tables(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """Tables without rows that no ALTER makes as declared, and those that an earlier run has left beside their successor."""
-    found: dict[declaration.Key, planned.Change] = {}
+    found = {}
     for item, made, leftover in existing_objects(observation, changes, "table"):
         have, want = observation.have[item.key], observation.want[item.key]
         if (
@@ -144,19 +143,14 @@ def _leftover_name(item: declaration.Declared) -> str:
     return sql_tokens.qualify_name(item.database, item.name + planned.REBUILD_SUFFIX)
 
 
-def split_view_changes(
-    items: t.Sequence[declaration.Declared],
-    have: t.Mapping[declaration.Key, str],
-    want: t.Mapping[declaration.Key, str],
-    changes: planned.Changes,
-) -> planned.Changes:
+def _split_view_changes(observation: observed.Observation, changes: planned.Changes) -> planned.Changes:
     """Those changes of materialized views that are made in two halves, around the change of their targets."""
-    found: dict[declaration.Key, planned.Change] = {}
-    for item in items:
+    found = {}
+    for item in observation.present:
         change = changes.get(item.key)
-        if item.kind != "materialized_view" or change is None or change.impossible or item.key not in have:
+        if item.kind != "materialized_view" or change is None or change.impossible or item.key not in observation.have:
             continue
-        before, after = (sql_clauses.split_clauses(side[item.key]) for side in (have, want))
+        before, after = observation.both(item)
         target = references.view_target(after)
         renamed = changes[target].renamed if target in changes else {}
         old, new = (query_output_columns(sql_clauses.clause_text(side, "select")) for side in (before, after))
@@ -174,17 +168,12 @@ def split_view_changes(
 def query_output_columns(select: str) -> list[str]:
     """Names of the columns that a query gives, as far as they are written there; none for a UNION. C(select) begins with C(AS)."""
     tokens = [token for token in sql_tokens.tokenize(select) if token.depth == 0]
-    if any(token.is_word("UNION") or token.is_word("EXCEPT") or token.is_word("INTERSECT") for token in tokens):
+    if any(token.is_word(word) for token in tokens for word in ("UNION", "EXCEPT", "INTERSECT")):
         return []
-    start = next((index for index, token in enumerate(tokens) if token.is_word("SELECT")), len(tokens))
-    end = next((index for index, token in enumerate(tokens) if index > start and token.is_word("FROM")), len(tokens))
-    found: list[str] = []
-    for previous, token, following in zip(tokens[start:end], tokens[start + 1 : end], [*tokens[start + 2 : end], None]):
-        last = following is None or following.text == ","
-        if (
-            last
-            and token.kind in ("word", "quoted")
-            and (previous.is_word("AS") or previous.text in (",", ".") or previous.is_word("SELECT"))
-        ):
-            found.append(sql_tokens.unquote(token.text))
+    start = next((index + 1 for index, token in enumerate(tokens) if token.is_word("SELECT")), len(tokens))
+    end = next((index for index in range(start, len(tokens)) if tokens[index].is_word("FROM")), len(tokens))
+    found = []
+    for *before, last in filter(None, sql_tokens.split_at_commas(tokens[start:end])):
+        if last.is_name and (not before or before[-1].is_word("AS") or before[-1].text == "."):
+            found.append(last.value)
     return found

@@ -49,7 +49,7 @@ def statement_effect(statement: str, rewritten: t.Collection[str]) -> Effect:
     commands = split_alter_commands(statement)
     for command in commands:
         tokens = sql_tokens.tokenize(command)
-        name = sql_tokens.unquote(tokens[2].text) if len(tokens) > 2 else ""
+        name = tokens[2].value if len(tokens) > 2 else ""
         found = REWRITE if _REWRITES.match(command) else MUTATION if _MUTATIONS.match(command) else INSTANT
         if command.startswith("MODIFY COLUMN") and name in rewritten and " REMOVE " not in command:
             found = REWRITE
@@ -69,7 +69,7 @@ def rewritten_columns(have: str, want: str) -> list[str]:
 
 def add_effects(client: clickhouse.ClickHouse, plan: _plan.Plan, observation: observed.Observation) -> _plan.Plan:
     """The plan, with what each statement does to rows that are there, and how many rows and bytes these are by the server's own figures."""
-    effects: dict[int, Effect] = {}
+    effects = {}
     for number, step in enumerate(plan.steps):
         key = (step.target[0], step.target[1])
         have, want = observation.have.get(key), observation.want.get(key)

@@ -39,7 +39,7 @@ _WITHOUT_TRACE = ("SYSTEM ", "OPTIMIZE ", "INSERT ", "DROP TABLE IF EXISTS ", "C
 
 def execute(
     client: clickhouse.ClickHouse,
-    want: t.Sequence[declaration.Declared],
+    want: declaration.Objects,
     first: tuple[_plan.Plan, observed.Observation],
     read_and_plan: t.Callable[[], tuple[_plan.Plan, observed.Observation]],
     finish: t.Callable[[_plan.Plan, observed.Observation], _plan.Plan],

@@ -28,7 +28,7 @@ def history_table(database: str) -> declaration.Declared:
     return dataclasses.replace(item, where="history")
 
 
-def declaration_checksum(want: t.Sequence[declaration.Declared], secrets: t.Collection[str]) -> str:
+def declaration_checksum(want: declaration.Objects, secrets: t.Collection[str]) -> str:
     """SHA-256 over what is declared, in any order and without secrets: equal declarations have equal ones on every node."""
     lines = sorted(f"{'absent' if item.absent else 'present'} {item.kind} {item.label} {item.shown(secrets)}" for item in want)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -45,15 +45,10 @@ _ATOMIC = ("Atomic", "Overlay", "Replicated", "Shared")
 
 
 def plan_change(
-    item: declaration.Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], database_engine: str = "Atomic"
+    item: declaration.Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, database_engine: str = "Atomic"
 ) -> planned.Change:
     """From what exists to what is declared, both under the declared name. C(database_engine) is that of the object's database."""
-    differing = {
-        part.key
-        for side in (have, want)
-        for part in side
-        if sql_clauses.clause_text(have, part.key) != sql_clauses.clause_text(want, part.key)
-    }
+    differing = {part.key for part in set(have) ^ set(want)}
     if not differing:
         return planned.Change()
     comment = sql_clauses.clause_text(want, "comment") or "COMMENT ''"
@@ -76,7 +71,7 @@ def plan_change(
     return made if made.statements or made.impossible else planned.Change(impossible=("no ALTER makes this difference",))
 
 
-def _plan_database(item: declaration.Declared, have: list[sql_clauses.Clause], differing: set[str], comment: str) -> planned.Change:
+def _plan_database(item: declaration.Declared, have: sql_clauses.Clauses, differing: set[str], comment: str) -> planned.Change:
     """ALTER for the comment; with another engine it is dropped and created where its tables are elsewhere."""
     if differing == {"comment"}:
         return planned.Change((f"ALTER DATABASE {item.sql_name} MODIFY {comment}",))
@@ -99,7 +94,7 @@ def _keep_dropped_attributes(item: declaration.Declared, have: sql_clauses.Claus
 
 
 def _plan_materialized_view(
-    item: declaration.Declared, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], differing: set[str], comment: str
+    item: declaration.Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, differing: set[str], comment: str
 ) -> planned.Change:
     """ALTER where it does; otherwise another view takes the place, so that no inserted row misses both.
 
@@ -162,7 +157,7 @@ def _same_entry(have: tuple[str, str] | None, want: tuple[str, str]) -> bool:
 
 
 def plan_rename(
-    item: declaration.Declared, former: str, have: list[sql_clauses.Clause], want: list[sql_clauses.Clause], rest: planned.Change
+    item: declaration.Declared, former: str, have: sql_clauses.Clauses, want: sql_clauses.Clauses, rest: planned.Change
 ) -> planned.Change:
     """A change behind the renaming of the object, whose former name (quoted where it has to be) is given."""
     if (
@@ -206,11 +201,12 @@ def holds_no_rows(clauses: sql_clauses.Clauses) -> bool:
 def is_alterable(clauses: sql_clauses.Clauses, differing: t.Collection[str]) -> bool:
     """Whether ALTER may do to a table without rows what differs; the server rehearses it where it can."""
     name = sql_clauses.engine_name(clauses)
-    if set(differing) <= {"comment"}:
-        return True
-    if name in ("AzureQueue", "S3Queue"):
-        return set(differing) <= {"comment", "settings"}
-    return name in _WITH_ALTERED_COLUMNS and set(differing) <= {"columns", "comment", "settings"}
+    altered = {"comment"}
+    if name in _WITH_ALTERED_COLUMNS:
+        altered |= {"columns", "settings"}
+    elif name in ("AzureQueue", "S3Queue"):
+        altered |= {"settings"}
+    return altered.issuperset(differing)
 
 
 def recreate_loss(clauses: sql_clauses.Clauses) -> str:
@@ -231,24 +227,22 @@ def recreate_loss(clauses: sql_clauses.Clauses) -> str:
 
 def plan_recreate(item: declaration.Declared, have: sql_clauses.Clauses, want: sql_clauses.Clauses, database_engine: str) -> planned.Change:
     """What makes a table without rows of its own as declared. C(database_engine) is that of its database."""
-    reason = recreate_loss(have)
+    engine, reason = sql_clauses.engine_name(have), recreate_loss(have)
     needs = ((argument_specs.DROP_TABLE, reason),) if reason else ()
-    drop = f"DROP TABLE {item.sql_name} SYNC"
+    *flush, drop = drop_statements(engine, item.sql_name)
     replace = item.statement.replace("CREATE ", "CREATE OR REPLACE ", 1)
     atomic = database_engine.partition("(")[0] in _ATOMIC
-    if sql_clauses.engine_name(have) in _STREAMS:
+    if engine in _STREAMS:
         stand_in = f"CREATE TABLE {item.sql_name} {sql_clauses.clause_text(want, 'columns')} ENGINE = Null"
         halves = ((drop, stand_in), (replace,)) if atomic else ((drop, stand_in), (drop, item.statement))
         return planned.Change((drop, item.statement), needs, halves=halves if sql_clauses.clause_text(want, "columns") else ())
-    if sql_clauses.engine_name(have) == "Distributed" and atomic:
+    if engine == "Distributed" and atomic:
         beside = dataclasses.replace(item, name=item.name + planned.REBUILD_SUFFIX)
         exchange = f"EXCHANGE TABLES {item.sql_name} AND {beside.sql_name}"
-        return planned.Change((beside.statement, exchange, *drop_statements("Distributed", beside.sql_name)), needs)
+        return planned.Change((beside.statement, exchange, *drop_statements(engine, beside.sql_name)), needs)
     if not atomic:
-        return planned.Change(
-            (*drop_statements(sql_clauses.engine_name(have), item.sql_name), item.statement), needs, lost=planned.UNAVAILABLE
-        )
-    return planned.Change((*drop_statements(sql_clauses.engine_name(have), item.sql_name)[:-1], replace), needs)
+        return planned.Change((*flush, drop, item.statement), needs, lost=planned.UNAVAILABLE)
+    return planned.Change((*flush, replace), needs)
 
 
 def drop_statements(name: str, table: str) -> tuple[str, ...]:

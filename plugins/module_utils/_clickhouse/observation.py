@@ -28,7 +28,7 @@ class Definition(t.NamedTuple):
     pretty: str = ""
 
     @property
-    def clauses(self) -> list[sql_clauses.Clause]:
+    def clauses(self) -> sql_clauses.Clauses:
         return sql_clauses.split_clauses(self.text)
 
 
@@ -75,11 +75,11 @@ class Observation(_Declarations):
     declared: tuple[declaration.Declared, ...] = ()
     purged: tuple[declaration.Declared, ...] = ()
     differing: tuple[declaration.Declared, ...] = ()
-    former: t.Mapping[declaration.Key, str] = field(default_factory=dict)
-    leftovers: t.Mapping[declaration.Key, str] = field(default_factory=dict)
-    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]] = field(default_factory=dict)
-    collections: t.Mapping[declaration.Key, str] = field(default_factory=dict)
-    query_columns: t.Mapping[declaration.Key, str] = field(default_factory=dict)
+    former: declaration.Texts = field(default_factory=dict)
+    leftovers: declaration.Texts = field(default_factory=dict)
+    stored: declaration.Definitions = field(default_factory=dict)
+    collections: declaration.Texts = field(default_factory=dict)
+    query_columns: declaration.Texts = field(default_factory=dict)
     changing: frozenset[declaration.Key] = frozenset()
     secrets: frozenset[str] = frozenset()
 
@@ -97,6 +97,10 @@ class Observation(_Declarations):
         """The engine of an object's database, with its arguments; empty where the database does not exist."""
         return self.databases.get(item.database, ("", ""))[0]
 
+    def both(self, item: declaration.Declared) -> tuple[sql_clauses.Clauses, sql_clauses.Clauses]:
+        """What an object is, and what it shall be."""
+        return self.have[item.key].clauses, self.want[item.key].clauses
+
     def without(self, keys: t.Collection[declaration.Key]) -> Observation:
         """The same, as if these objects did not exist."""
         return dataclasses.replace(self, have={key: definition for key, definition in self.have.items() if key not in keys})
@@ -111,15 +115,15 @@ class Comparison(_Declarations):
     """
 
     declared: tuple[declaration.Declared, ...]
-    clauses: t.Mapping[declaration.Key, list[sql_clauses.Clause]]
-    have: t.Mapping[declaration.Key, str]
+    clauses: declaration.Definitions
+    have: declaration.Texts
     macros: t.Mapping[str, str]
     database: str
     secrets: frozenset[str]
     changing: frozenset[declaration.Key] = frozenset()
     functions: t.Mapping[str, sql_functions.Function] = field(default_factory=dict)
 
-    def filled(self, item: declaration.Declared, clauses: list[sql_clauses.Clause]) -> list[sql_clauses.Clause]:
+    def filled(self, item: declaration.Declared, clauses: sql_clauses.Clauses) -> sql_clauses.Clauses:
         """A definition with what the server has filled in by itself."""
         theirs = sql_clauses.split_clauses(self.have[item.key])
         table = (
@@ -129,7 +133,7 @@ class Comparison(_Declarations):
         )
         return server_defaults.fill_server_defaults(clauses, theirs, {**self.macros, "database": item.database, "table": table})
 
-    def is_as_declared(self, item: declaration.Declared, clauses: list[sql_clauses.Clause] | None = None) -> bool:
+    def is_as_declared(self, item: declaration.Declared, clauses: sql_clauses.Clauses | None = None) -> bool:
         """Whether an object exists, and the server shows it in the words of these clauses (without: of its declaration)."""
         ours = self.clauses[item.key] if clauses is None else clauses
         return item.key in self.have and sql_clauses.join_clauses(self.filled(item, ours)) == self.have[item.key]
@@ -145,14 +149,14 @@ class Comparison(_Declarations):
 class Canonical(t.NamedTuple):
     """Declarations as the server understood them when they were tried, columns that the queries of views give, secrets that it hid."""
 
-    definitions: t.Mapping[declaration.Key, list[sql_clauses.Clause]]
-    query_columns: t.Mapping[declaration.Key, str]
+    definitions: declaration.Definitions
+    query_columns: declaration.Texts
     secrets: frozenset[str]
 
 
 def observe(
     client: clickhouse.ClickHouse,
-    declared: t.Sequence[declaration.Declared],
+    declared: declaration.Objects,
     secrets: t.Collection[str],
     purge: t.Sequence[declaration.Purge],
 ) -> Observation:
@@ -171,7 +175,7 @@ def observe(
     missing = [item for item in tried if item.kind == "table" and item.key in server_words.definitions and item.key not in comparison.have]
     # A Replicated database creates the tables of all its replicas by itself.
     missing = [item for item in missing if not server.databases.get(item.database, ("", ""))[0].startswith("Replicated")]
-    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]] = {}
+    stored = {}
     if missing:
         from . import replica_definition
 
@@ -196,17 +200,16 @@ def _compare_texts(
 
 
 def _with_implied_names(
-    client: clickhouse.ClickHouse, item: declaration.Declared, clauses: list[sql_clauses.Clause], database: str
-) -> list[sql_clauses.Clause]:
+    client: clickhouse.ClickHouse, item: declaration.Declared, clauses: sql_clauses.Clauses, database: str
+) -> sql_clauses.Clauses:
     """A declaration with the engine that is the server's default, and with the databases of the tables that a view writes to."""
     if item.kind == "table" and not sql_clauses.clause_text(clauses, "engine"):
         engine = client.setting("default_table_engine") or "MergeTree"
         return sql_clauses.set_clause(clauses, sql_clauses.Clause("engine", f"ENGINE = {engine}"))
     if item.kind == "materialized_view":
         for key in ("refresh", "to"):
-            text = sql_clauses.clause_text(clauses, key)
-            if references.has_unqualified_name(text):
-                clauses = sql_clauses.replace_clause(clauses, key, references.qualify_clause(text, database))
+            qualified = references.qualify_clause(sql_clauses.clause_text(clauses, key), database)
+            clauses = sql_clauses.replace_clause(clauses, key, qualified)
     return clauses
 
 
@@ -218,7 +221,7 @@ def _with_changing(comparison: Comparison) -> Comparison:
     found |= {item.key for item in comparison.declared if item.absent and item.kind in kinds}
     if not found:
         return comparison
-    functions: dict[str, sql_functions.Function] = {}
+    functions = {}
     if any(not database for database, _name in found):
         from . import sql_functions
 
@@ -233,7 +236,7 @@ def _observation(
     server: server_state.ServerState,
     comparison: Comparison,
     server_words: Canonical,
-    stored: t.Mapping[declaration.Key, list[sql_clauses.Clause]],
+    stored: declaration.Definitions,
 ) -> Observation:
     """Both sides, with secrets hidden and with what the server fills in by itself."""
     clauses = {**comparison.clauses, **server_words.definitions}
@@ -248,8 +251,8 @@ def _observation(
     have.update({item.key: item.label for item in gone})
     known = dataclasses.replace(comparison, have=have)
     collections = {item.key: have[item.key] for item in comparison.present if item.kind == "named_collection" and item.key in have}
-    want: dict[declaration.Key, str] = {}
-    differing: list[declaration.Declared] = []
+    want = {}
+    differing = []
     for item in comparison.present:
         if item.kind == "named_collection":
             want[item.key] = declaration.collection_text(item.name, item.statement)
@@ -281,7 +284,7 @@ def _observation(
     )
 
 
-def hidden_secrets(ours: t.Iterable[sql_clauses.Clause], theirs: sql_clauses.Clauses) -> set[str]:
+def hidden_secrets(ours: sql_clauses.Clauses, theirs: sql_clauses.Clauses) -> set[str]:
     """Literals of our definition that the server hides in its own: these are secrets, known to us or not."""
     return {secret for part in ours for secret in sql_secrets.find_hidden_secrets(part.text, sql_clauses.clause_text(theirs, part.key))}
 
@@ -289,10 +292,9 @@ def hidden_secrets(ours: t.Iterable[sql_clauses.Clause], theirs: sql_clauses.Cla
 def with_readable_texts(client: clickhouse.ClickHouse, observation: Observation) -> Observation:
     """The same, with definitions of several lines where both sides differ; former names are shown as they are."""
     have = {**observation.have, **{key: Definition(text) for key, text in observation.former.items()}}
-    want = observation.want
-    differing = [key for key in have.keys() | want.keys() if (key in have and have[key].text) != (key in want and want[key].text)]
-    texts = sorted({side[key].text for key in differing for side in (have, want) if key in side and side[key].text})
-    readable: dict[str, str] = {}
+    differing = set(have.items()) ^ set(observation.want.items())
+    texts = sorted({definition.text for _key, definition in differing if definition.text})
+    readable = {}
     if texts:
         rows = client.rows(f"SELECT formatQueryOrNull(arrayJoin([{sql_tokens.quoted_list(texts)}]))")
         readable = {text: line or text for text, (line,) in zip(texts, rows)}
@@ -300,4 +302,4 @@ def with_readable_texts(client: clickhouse.ClickHouse, observation: Observation)
     def both(side: t.Mapping[declaration.Key, Definition]) -> dict[declaration.Key, Definition]:
         return {key: Definition(definition.text, readable.get(definition.text, definition.text)) for key, definition in side.items()}
 
-    return dataclasses.replace(observation, have=both(have), want=both(want))
+    return dataclasses.replace(observation, have=both(have), want=both(observation.want))

@@ -10,7 +10,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils import _p
 
 from . import change as planned
 from . import client as clickhouse
-from . import create_statement, declaration, references, sql_secrets
+from . import declaration, sql_secrets
 from . import observation as observed
 
 PRESENT = "present"
@@ -20,7 +20,7 @@ DROPPED = "dropped"
 
 
 def plan_schema(
-    want: t.Sequence[declaration.Declared],
+    want: declaration.Objects,
     observation: observed.Observation,
     changes: planned.Changes | None = None,
     allow: t.Collection[str] = (),
@@ -31,13 +31,13 @@ def plan_schema(
     """
     changes, secrets = changes or {}, observation.secrets
     steps: dict[declaration.Key, list[_plan.Step]] = {}
-    states: list[_plan.ObjectState] = []
+    states = []
     databases = {item.database for item in want if item.kind == "database" and not item.absent} | set(observation.databases)
-    items = [*_by_dependency(want, observation.have), *_by_dependency(observation.purged, observation.have)]
+    items = [*want, *observation.purged]
     for item in items:
         if item.database and item.database not in databases and not item.absent:
             raise clickhouse.ClickHouseError(f"{item.subject}: the database {item.database} neither exists nor is declared")
-        made: list[_plan.Step] = []
+        made = []
         have = observation.have.get(item.key)
         shown = "" if item.absent else item.shown(secrets)
         canonical = observation.want.get(item.key, observed.Definition(shown, shown))
@@ -80,7 +80,7 @@ def _ordered_steps(
         return tuple(step for made in steps.values() for step in made)
     from . import dependencies
 
-    ordered: list[_plan.Step] = []
+    ordered = []
     nodes = dependencies.change_nodes([item for item in items if item.key in steps], observation, changes)
     for key, half in dependencies.order_changes(nodes):
         cut = len(steps[key]) - (0 if half == dependencies.WHOLE else changes[key].last)
@@ -92,33 +92,7 @@ def _state(item: declaration.Declared, status: str, before: str, after: str, rea
     return _plan.ObjectState(item.label, item.kind, status, before, after, reason, item.key)
 
 
-def _by_dependency(
-    want: t.Sequence[declaration.Declared], have: t.Mapping[declaration.Key, observed.Definition]
-) -> list[declaration.Declared]:
-    """What goes goes after what refers to it: a dictionary after the tables that ask it."""
-    uses = {
-        item.key: references.find_references(create_statement.Create("table", item.database, item.name, have[item.key].text))
-        for item in want
-        if item.absent and item.key in have
-    }
-    ordered: dict[declaration.Key, declaration.Declared] = {}
-    pending: set[declaration.Key] = set()
-
-    def place(item: declaration.Declared) -> None:
-        if item.key in pending or item.key in ordered:
-            return
-        pending.add(item.key)
-        for other in want:
-            if item.absent and item.key in uses.get(other.key, ()):
-                place(other)
-        ordered[item.key] = item
-
-    for item in want:
-        place(item)
-    return list(ordered.values())
-
-
-def plan_offline(want: t.Sequence[declaration.Declared], secrets: t.Collection[str]) -> _plan.Plan:
+def plan_offline(want: declaration.Objects, secrets: t.Collection[str]) -> _plan.Plan:
     """The plan for a server that is not there yet: it has nothing, or it has what cannot be known."""
     return plan_schema(want, observed.Observation(databases={item.database: ("", "") for item in want}, secrets=frozenset(secrets)))
 

@@ -84,9 +84,9 @@ class Copy:
 def plan_copy(have: sql_clauses.Clauses, want: sql_clauses.Clauses, renamed: t.Mapping[str, str]) -> Copy:
     """How to copy. C(renamed) gives former names of columns."""
     old, new = alter.parse_columns(have), alter.parse_columns(want)
-    names: list[str] = []
-    expressions: list[str] = []
-    casts: list[str] = []
+    names = []
+    expressions = []
+    casts = []
     for name, column in new.items():
         source = old.get(renamed.get(name, name)) or old.get(name)
         if source is None or column.default_kind not in ("", "DEFAULT") or source.default_kind == "EPHEMERAL":
@@ -96,7 +96,7 @@ def plan_copy(have: sql_clauses.Clauses, want: sql_clauses.Clauses, renamed: t.M
         if not alter.is_lossless_cast(source.type, column.type):
             casts.append(expressions[-1])
     key = sql_clauses.clause_text(have, "partition_by")
-    used = {sql_tokens.unquote(token.text) for token in sql_tokens.tokenize(key) if token.kind in ("word", "quoted")} & set(old)
+    used = sql_tokens.names_in(key) & old.keys()
     kept = all(name in new and new[name].type == old[name].type and sql_tokens.quote_name(name) in names for name in used)
     unit = f"toString(tuple({key[len('PARTITION BY') :].strip()}))" if key and kept else "''"
     return Copy(tuple(names), tuple(expressions), unit, kept and key == sql_clauses.clause_text(want, "partition_by"), tuple(casts))
@@ -132,8 +132,8 @@ class Rebuild:
     """
 
     item: declaration.Declared
-    have: tuple[sql_clauses.Clause, ...]
-    want: tuple[sql_clauses.Clause, ...]
+    have: sql_clauses.Clauses
+    want: sql_clauses.Clauses
     lock_path: str = ""
     leftover: str = ""
     exchanged: bool = False

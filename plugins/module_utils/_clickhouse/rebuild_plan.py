@@ -20,20 +20,20 @@ def plan_rebuilds(
     client: clickhouse.ClickHouse, observation: observed.Observation, changes: planned.Changes, allow: t.Collection[str]
 ) -> planned.Changes:
     """Changes of tables that no ALTER makes as declared, and of those whose rebuild was interrupted behind the exchange."""
-    found: dict[declaration.Key, planned.Change] = {}
+    found = {}
     for item, made, leftover in differences.existing_objects(observation, changes, "table"):
         if made is not None and made.create:
             continue
-        have = tuple(observation.have[item.key].clauses)
+        have = observation.have[item.key].clauses
         if table_rebuild.parse_mark(_comment(leftover)) is not None:
             finish = plan_finish(
-                client, table_rebuild.Rebuild(item, tuple(sql_clauses.split_clauses(leftover)), have, leftover=leftover, exchanged=True)
+                client, table_rebuild.Rebuild(item, sql_clauses.split_clauses(leftover), have, leftover=leftover, exchanged=True)
             )
             if made is not None and not made.impossible:
                 made = dataclasses.replace(made.after(*finish.statements), prepare=finish.prepare)
             found[item.key] = made if made is not None and not made.impossible else finish
         elif made is not None and made.impossible and sql_clauses.object_kind(observation.have[item.key].text) == "table":
-            rebuild = table_rebuild.Rebuild(item, have, tuple(observation.want[item.key].clauses), leftover=leftover)
+            rebuild = table_rebuild.Rebuild(item, have, observation.want[item.key].clauses, leftover=leftover)
             found[item.key] = plan_rebuild(client, rebuild, made) if argument_specs.REBUILD in allow else with_hint(rebuild, made)
     return found
 
@@ -72,20 +72,16 @@ def _rebuild_change(
     freeze = [f"SYSTEM STOP FETCHES {old}"] if rebuild.was_replicated else []
     last = _last_statements(rebuild)
     stop = (f"SYSTEM STOP MERGES {new}", *copies, f"SYSTEM STOP MERGES {old}")
-    operation = {
-        name: _plan.Operation(name, (rebuild,))
-        for name in (table_rebuild.ACQUIRE_LOCK, table_rebuild.CHECK_REPLICAS, table_rebuild.SYNC_OLD_TABLE)
+    first = {
+        table_rebuild.ACQUIRE_LOCK: lock,
+        table_rebuild.CHECK_REPLICAS: copies,
+        table_rebuild.SYNC_OLD_TABLE: freeze,
+        table_rebuild.COPY_LATE_ROWS: last,
     }
     return planned.Change(
         (*lock, *create, *stop, *freeze, rebuild.set_mark(mark), exchange, *last),
         needs,
-        prepare={
-            **dict.fromkeys(lock, operation[table_rebuild.ACQUIRE_LOCK]),
-            **dict.fromkeys(copies[:1], operation[table_rebuild.CHECK_REPLICAS]),
-            **dict.fromkeys(freeze, operation[table_rebuild.SYNC_OLD_TABLE]),
-            exchange: _plan.Operation(table_rebuild.VERIFY_COPY, (rebuild, mark)),
-            last[0]: _plan.Operation(table_rebuild.COPY_LATE_ROWS, (rebuild,)),
-        },
+        prepare={**_prepare(rebuild, first), exchange: _plan.Operation(table_rebuild.VERIFY_COPY, (rebuild, mark))},
         cleanup=_plan.Operation(table_rebuild.RELEASE, (rebuild,)),
     )
 
@@ -95,8 +91,12 @@ def plan_finish(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -
     rebuild = _with_lock_path(client, rebuild)
     lock = [rebuild.create_lock] if rebuild.replicated else []
     last = _last_statements(rebuild)
-    acquire, copy = _plan.Operation(table_rebuild.ACQUIRE_LOCK, (rebuild,)), _plan.Operation(table_rebuild.COPY_LATE_ROWS, (rebuild,))
-    return planned.Change((*lock, *last), prepare={**dict.fromkeys(lock, acquire), last[0]: copy})
+    return planned.Change((*lock, *last), prepare=_prepare(rebuild, {table_rebuild.ACQUIRE_LOCK: lock, table_rebuild.COPY_LATE_ROWS: last}))
+
+
+def _prepare(rebuild: table_rebuild.Rebuild, statements: t.Mapping[str, t.Sequence[str]]) -> dict[str, _plan.Operation]:
+    """Operations by the statements that they go before: each before the first of its own, where it has any."""
+    return {texts[0]: _plan.Operation(name, (rebuild,)) for name, texts in statements.items() if texts}
 
 
 def with_hint(rebuild: table_rebuild.Rebuild, change: planned.Change) -> planned.Change:
@@ -188,5 +188,5 @@ def _replica_path(client: clickhouse.ClickHouse, item: declaration.Declared, arg
 
 def _comment(text: str) -> str:
     """The comment of a table, from its definition."""
-    clauses: list[sql_clauses.Clause] = sql_clauses.split_clauses(text) if text else []
+    clauses = sql_clauses.split_clauses(text) if text else []
     return sql_tokens.unquote(sql_clauses.clause_text(clauses, "comment")[len("COMMENT ") :])

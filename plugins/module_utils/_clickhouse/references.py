@@ -7,103 +7,94 @@ from __future__ import annotations
 import re
 import typing as t
 
-from . import create_statement, sql_clauses, sql_tokens
+from . import sql_clauses, sql_tokens
 
 # Functions whose first argument names a dictionary, or a table of the engine Join.
 _LOOKUP = re.compile(r"(dict[A-Z]|joinGet)")
+# Engines over another table, with the place of its database among their arguments; its name is the next one.
+_ENGINES_OVER_TABLES = {"Alias": 0, "Buffer": 0, "Distributed": 1}
 
 
-def find_references(create: create_statement.Create) -> set[tuple[str, str]]:
-    """Objects that a statement reads or writes (a superset: aliases may be among them)."""
-    tokens = sql_tokens.tokenize(create.body)
-    found: set[tuple[str, str]] = set()
+def find_references(text: str, database: str, kind: str = "") -> set[tuple[str, str]]:
+    """Objects that a statement reads or writes (a superset: aliases may be among them).
+
+    C(text) is what follows its name, C(database) is that of names without one, C(kind) is what it creates.
+    """
+    tokens = sql_tokens.tokenize(text)
+    found = set()
     for index, token in enumerate(tokens):
         if token.kind != "word":
             continue
+        cursor = sql_tokens.TokenCursor(tokens, index + 1)
         word = token.text.upper()
-        opens = word in ("FROM", "JOIN", "TO", "IN") or (word == "ON" and index and tokens[index - 1].is_word("DEPENDS"))
-        if opens or (word == "AS" and token.depth == 0 and create.kind == "table"):
-            cursor = sql_tokens.TokenCursor(tokens[index + 1 :])
-            found |= cursor.names(create.database)
+        if word in ("FROM", "JOIN", "TO", "IN") or _depends_on(tokens, index) or (word == "AS" and token.depth == 0 and kind == "table"):
+            found |= cursor.names(database)
             while cursor.take(",") or (cursor.take("AS") and cursor.identifier() and cursor.take(",")):
-                found |= cursor.names(create.database)
-        if _LOOKUP.match(token.text) and sql_tokens.tokens_match(tokens, index + 1, ("(",)) and index + 2 < len(tokens):
-            found |= _in_text(tokens[index + 2 :], create.database)
-    engine, arguments = sql_clauses.parse_engine(create.body)
+                found |= cursor.names(database)
+        elif _LOOKUP.match(token.text) and cursor.take("("):
+            found |= _in_text(tokens[index + 2 :], database)
+    engine, arguments = sql_clauses.parse_engine(text)
     values = [sql_tokens.unquote(argument) for argument in arguments]
-    if engine in ("Alias", "Dictionary") and len(values) == 1:
-        found |= _in_text(sql_tokens.tokenize(arguments[0]), create.database)
-    if engine == "Alias" and len(values) > 1:
-        found.add((values[0], values[1]))
-    if engine == "Distributed" and len(values) > 2:
-        found.add((values[1], values[2]))
-    if engine == "Buffer" and len(values) > 1:
-        found.add((values[0], values[1]))
+    first = _ENGINES_OVER_TABLES.get(engine, len(values))
+    if len(values) > first + 1:
+        found.add((values[first], values[first + 1]))
+    elif engine in ("Alias", "Dictionary") and len(values) == 1:
+        found |= _in_text(sql_tokens.tokenize(arguments[0]), database)
     return found
 
 
-def view_target(clauses: t.Iterable[sql_clauses.Clause]) -> tuple[str, str]:
+def view_target(clauses: sql_clauses.Clauses) -> tuple[str, str]:
     """The table that a materialized view writes to, in the server's words; empty names where the view has one of its own."""
-    names = [sql_tokens.unquote(token.text) for token in sql_tokens.tokenize(sql_clauses.clause_text(clauses, "to"))[1::2]]
+    names = [token.value for token in sql_tokens.tokenize(sql_clauses.clause_text(clauses, "to"))[1::2]]
     return (names[0], names[1]) if len(names) == 2 else ("", "")
-
-
-def has_unqualified_name(text: str) -> bool:
-    """Whether a C(TO) or C(REFRESH) clause names an object without its database."""
-    return any(len(name) == 1 for name in _clause_names(text))
 
 
 def qualify_clause(text: str, database: str) -> str:
     """A C(TO) or C(REFRESH) clause with the database of every object: the session's, where there is none."""
-    for name in reversed(_clause_names(text)):
-        if len(name) == 1:
-            text = f"{text[: name[0].start]}{sql_tokens.quote_name(database)}.{text[name[0].start :]}"
+    tokens = sql_tokens.tokenize(text)
+    bare = []
+    for index, token in enumerate(tokens):
+        cursor = sql_tokens.TokenCursor(tokens, index + 1)
+        more = token.is_word("TO") or _depends_on(tokens, index)
+        while more:
+            start = cursor.position
+            if len(cursor.name_parts()) == 1:
+                bare.append(tokens[start].start)
+            more = cursor.take(",")
+    for start in reversed(bare):
+        text = f"{text[:start]}{sql_tokens.quote_name(database)}.{text[start:]}"
     return text
 
 
-def _clause_names(text: str) -> list[list[sql_tokens.Token]]:
-    """The names behind C(TO), and behind C(DEPENDS ON) up to what is none; each is its parts."""
-    tokens = sql_tokens.tokenize(text)
-    found: list[list[sql_tokens.Token]] = []
-    for index, token in enumerate(tokens):
-        if not (token.is_word("TO") or (token.is_word("ON") and index and tokens[index - 1].is_word("DEPENDS"))):
-            continue
-        position = index + 1
-        while position < len(tokens) and tokens[position].kind in ("word", "quoted"):
-            qualified_name = position + 2 < len(tokens) and tokens[position + 1].text == "."
-            found.append([tokens[position], tokens[position + 2]] if qualified_name else [tokens[position]])
-            position += 3 if qualified_name else 1
-            if position >= len(tokens) or tokens[position].text != ",":
-                break
-            position += 1
-    return found
+def _depends_on(tokens: t.Sequence[sql_tokens.Token], index: int) -> bool:
+    """Whether this is the C(ON) of C(DEPENDS ON)."""
+    return tokens[index].is_word("ON") and index > 0 and tokens[index - 1].is_word("DEPENDS")
 
 
 def has_lookup(text: str) -> bool:
     """Whether an expression reads a dictionary, or a table by its name."""
     tokens = sql_tokens.tokenize(text)
     for index, token in enumerate(tokens):
-        reads = token.kind == "word" and _LOOKUP.match(token.text)
-        if reads or token.is_word("IN"):
-            opened = sql_tokens.tokens_match(tokens, index + 1, ("(",))
-            behind = tokens[index + 1 + opened : index + 2 + opened]
-            if (reads and opened) or (not reads and behind and behind[0].kind in ("word", "quoted")):
+        cursor = sql_tokens.TokenCursor(tokens, index + 1)
+        if token.kind == "word" and _LOOKUP.match(token.text) and cursor.take("("):
+            return True
+        if token.is_word("IN"):
+            cursor.take("(")
+            if cursor.identifier() is not None:
                 return True
     return False
 
 
 def _in_text(tokens: t.Sequence[sql_tokens.Token], database: str) -> set[tuple[str, str]]:
     """The object named by the first token, which may be a literal that holds the name."""
-    return sql_tokens.TokenCursor(sql_tokens.tokenize(sql_tokens.unquote(tokens[0].text)) if tokens[0].kind == "string" else tokens).names(
-        database
-    )
+    if tokens and tokens[0].kind == "string":
+        tokens = sql_tokens.tokenize(tokens[0].value)
+    return sql_tokens.TokenCursor(tokens).names(database)
 
 
 def refers_to_any(text: str, keys: t.Collection[tuple[str, str]], database: str) -> bool:
     """Whether an expression calls functions, or reads dictionaries, of these. C(database) is that of names without one."""
-    if not keys:
-        return False
     functions = {name for home, name in keys if not home}
-    if any(token.text in functions for token in sql_tokens.tokenize(text) if token.kind in ("word", "quoted")):
+    if not functions.isdisjoint(sql_tokens.names_in(text)):
         return True
-    return not set(keys).isdisjoint(find_references(create_statement.Create("", database, "", text))) if has_lookup(text) else False
+    return bool(keys) and has_lookup(text) and not find_references(text, database).isdisjoint(keys)

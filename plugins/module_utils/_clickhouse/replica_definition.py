@@ -93,7 +93,7 @@ def _expand_macros(text: str, key: declaration.Key, macros: t.Mapping[str, str])
     return None
 
 
-def stored_definition(declared: sql_clauses.Clauses, columns: str, metadata: str) -> list[sql_clauses.Clause] | None:
+def stored_definition(declared: sql_clauses.Clauses, columns: str, metadata: str) -> sql_clauses.Clauses | None:
     """The definition that ZooKeeper has, with the head, path, settings and comment that are declared: those are each replica's own.
 
     Both texts are values of ZooKeeper. What is the same as declared is spelt as declared: where all is, so is the whole. Nothing for a
@@ -124,7 +124,7 @@ def stored_definition(declared: sql_clauses.Clauses, columns: str, metadata: str
 
 def _parse_metadata(metadata: str) -> dict[str, str] | None:
     first, *lines = metadata.split("\n")
-    found: dict[str, str] = {}
+    found = {}
     for line in filter(None, lines):
         name, colon, value = line.partition(":")
         if not colon or name not in _FIELDS or name in found:
@@ -138,7 +138,7 @@ def _parse_columns(text: str) -> list[str] | None:
     first, *lines = text.split("\n")
     if first != _COLUMNS:
         return None
-    found: list[str] = []
+    found = []
     for line in filter(None, lines[1:]):
         name = line[: sql_tokens.tokenize(line)[0].end]
         parts = [_unescape(part) for part in line[len(name) :].strip(" ").split("\t")]
@@ -191,7 +191,7 @@ def _prefer_declared(declared: str, stored: str) -> str:
 def _comparable_tokens(text: str) -> list[str]:
     """What is compared: tokens without parentheses, names without quotes."""
     tokens = [token for token in sql_tokens.tokenize(text) if token.text not in ("(", ")")]
-    return [sql_tokens.unquote(token.text) if token.kind == "quoted" else token.text for token in tokens]
+    return [token.value if token.kind == "quoted" else token.text for token in tokens]
 
 
 def _merge_engine(declared: str, stored: t.Mapping[str, str]) -> str | None:
@@ -248,8 +248,8 @@ def create_then_alter(joined: sql_clauses.Clauses, change: planned.Change, allow
 
 
 def read_stored_definitions(
-    client: clickhouse.ClickHouse, tables: t.Mapping[declaration.Key, sql_clauses.Clauses]
-) -> dict[declaration.Key, list[sql_clauses.Clause]]:
+    client: clickhouse.ClickHouse, tables: declaration.Definitions
+) -> dict[declaration.Key, sql_clauses.Clauses]:
     """Definitions that tables have in ZooKeeper, of those that have one there that is not the declared one.
 
     C(tables) are the declarations of tables that this server does not have, in its own words. A user who may not read
@@ -259,7 +259,7 @@ def read_stored_definitions(
     if not engines:
         return {}
     macros = dict(_rows_if_allowed(client, "SELECT macro, substitution FROM system.macros"))
-    settings: dict[str, str] = {}
+    settings = {}
     if not all(sql_clauses.replica_path(sql_clauses.parse_engine(engine)[1]) for engine in engines.values()):
         settings = dict(_rows_if_allowed(client, "SELECT name, value FROM system.server_settings WHERE name = 'default_replica_path'"))
     places = {key: zookeeper_path(key, engine, macros, settings) for key, engine in engines.items()}
@@ -276,7 +276,7 @@ def read_stored_definitions(
             labels = [".".join(key) for key, found in places.items() if found and found.zookeeper == zookeeper]
             raise error.about(", ".join(labels)) from error
         stored.update({(ZooKeeperPath(zookeeper, path), name): value for path, name, value in rows})
-    joined: dict[declaration.Key, list[sql_clauses.Clause]] = {}
+    joined = {}
     for key, found in places.items():
         if found and (found, "columns") in stored and (found, "metadata") in stored:
             clauses = stored_definition(tables[key], stored[found, "columns"], stored[found, "metadata"])
@@ -286,7 +286,7 @@ def read_stored_definitions(
     return joined
 
 
-def _holds_secret(clauses: t.Iterable[sql_clauses.Clause]) -> bool:
+def _holds_secret(clauses: sql_clauses.Clauses) -> bool:
     """Whether the server would hide a part of the definition, which ZooKeeper shows."""
     text = sql_clauses.join_clauses(clauses)
     return (

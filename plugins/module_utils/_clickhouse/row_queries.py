@@ -129,13 +129,17 @@ def read_comment(client: clickhouse.ClickHouse, table: declaration.Declared) -> 
 
 def has_mutations(client: clickhouse.ClickHouse, table: declaration.Declared) -> bool:
     """Whether mutations of a table are not done."""
-    return bool(client.rows(f"SELECT count() FROM system.mutations WHERE {table.condition('table')} AND NOT is_done")[0][0])
+    return _count(client, f"system.mutations WHERE {table.condition('table')} AND NOT is_done") > 0
 
 
 def has_missing_rows(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild, where: str) -> bool:
     """Whether the new table lacks rows of the old one."""
-    missing = rebuild.copy.missing_rows(rebuild.item.sql_name, rebuild.new.sql_name, where)
-    return bool(client.rows(f"SELECT count() FROM {missing}")[0][0])
+    return _count(client, rebuild.copy.missing_rows(rebuild.item.sql_name, rebuild.new.sql_name, where)) > 0
+
+
+def _count(client: clickhouse.ClickHouse, rows: str) -> int:
+    """The number of rows of what stands behind C(FROM)."""
+    return int(client.rows(f"SELECT count() FROM {rows}")[0][0])
 
 
 def read_other_replicas(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> list[str]:
@@ -152,23 +156,20 @@ def read_other_replicas(client: clickhouse.ClickHouse, rebuild: table_rebuild.Re
 def await_copies(client: clickhouse.ClickHouse, rebuild: table_rebuild.Rebuild) -> None:
     """Wait for copies of an interrupted run: the server goes on when the run that asked for them is gone."""
     head = sql_tokens.quote_string(f"INSERT INTO {rebuild.new.sql_name} (")
-    _await_none(
-        client, f"SELECT count() FROM system.processes WHERE startsWith(query, {head})", "a copy of an interrupted run still goes on"
-    )
+    _await_none(client, f"startsWith(query, {head})", "a copy of an interrupted run still goes on")
 
 
 def await_inserts(client: clickhouse.ClickHouse) -> None:
     """Wait for INSERTs that run now: those that began before the exchange write into the old table."""
     running = [name for (name,) in client.rows("SELECT query_id FROM system.processes WHERE query_kind = 'Insert'")]
     if running:
-        query = f"SELECT count() FROM system.processes WHERE query_id IN ({sql_tokens.quoted_list(running)})"
-        _await_none(client, query, "INSERTs that began before the exchange still run")
+        _await_none(client, f"query_id IN ({sql_tokens.quoted_list(running)})", "INSERTs that began before the exchange still run")
 
 
-def _await_none(client: clickhouse.ClickHouse, query: str, what: str) -> None:
-    """Wait until a query counts nothing; raises C(ClickHouseError) when the connection's timeout has passed."""
+def _await_none(client: clickhouse.ClickHouse, condition: str, what: str) -> None:
+    """Wait until no statement runs that meets a condition; raises C(ClickHouseError) when the connection's timeout has passed."""
     deadline = time.monotonic() + client.connection.timeout
-    while client.rows(query)[0][0]:
+    while _count(client, f"system.processes WHERE {condition}"):
         if time.monotonic() > deadline:
             raise clickhouse.ClickHouseError(f"{what}: run it again when they are done")
         time.sleep(0.2)

@@ -66,7 +66,7 @@ def _run(module: AnsibleModule, objects: t.Sequence[t.Mapping[str, t.Any]]) -> N
 def _converge_and_record(
     client: clickhouse.ClickHouse,
     module: AnsibleModule,
-    want: t.Sequence[declaration.Declared],
+    want: declaration.Objects,
     secrets: set[str],
     purge: t.Sequence[declaration.Purge],
 ) -> _plan.Plan:
@@ -94,7 +94,7 @@ def _drift_message(drifted: t.Sequence[_plan.ObjectState]) -> str:
 
 def converge(
     client: clickhouse.ClickHouse,
-    want: t.Sequence[declaration.Declared],
+    want: declaration.Objects,
     secrets: t.Collection[str],
     *,
     apply: bool,
@@ -128,7 +128,7 @@ def converge(
 
 def observe_and_compare(
     client: clickhouse.ClickHouse,
-    want: t.Sequence[declaration.Declared],
+    want: declaration.Objects,
     secrets: t.Collection[str],
     purge: t.Sequence[declaration.Purge],
     allow: t.Collection[str],

@@ -23,8 +23,8 @@ _EPHEMERAL = re.compile(r"( EPHEMERAL) defaultValueOfTypeName\('(?:[^'\\]|\\.)*'
 
 
 def fill_server_defaults(
-    want: list[sql_clauses.Clause], have: list[sql_clauses.Clause], macros: t.Mapping[str, str]
-) -> list[sql_clauses.Clause]:
+    want: sql_clauses.Clauses, have: sql_clauses.Clauses, macros: t.Mapping[str, str]
+) -> sql_clauses.Clauses:
     """A canonical declaration with what the server fills in by itself where it was left open.
 
     Only that: the path of a replicated table, C(index_granularity), C(ORDER BY) from C(PRIMARY KEY) or where there is
@@ -34,7 +34,7 @@ def fill_server_defaults(
     What remains different is drift.
     C(macros) are the server's and, as calls, the functions that it replaces by their values.
     """
-    filled: list[sql_clauses.Clause] = []
+    filled = []
     for item in want:
         other = sql_clauses.clause_text(have, item.key)
         text = item.text
@@ -57,14 +57,16 @@ def fill_server_defaults(
     view = _VIEW.match(sql_clauses.clause_text(have, "head")) is not None
     unsorted = not sql_clauses.clause_text(want, "primary_key") and not sql_clauses.clause_text(want, "order_by")
     for item in have:
+        if item.key in keys:
+            continue
         granularity = sql_clauses.parse_settings(item.text).get("index_granularity") if item.key == "settings" else None
         implied = item.key in ("columns", "definer", "security") and view
         implied = implied or (item.key == "columns" and not sql_clauses.clause_text(want, "source"))
         implied = implied or (item.text == "ORDER BY tuple()" and unsorted)
         sorted_by_key = item.text.replace("ORDER BY", "PRIMARY KEY", 1) == sql_clauses.clause_text(want, "primary_key") != ""
-        if item.key not in keys and granularity:
+        if granularity:
             filled.append(sql_clauses.Clause("settings", f"SETTINGS index_granularity = {granularity}"))
-        elif item.key not in keys and (implied or sorted_by_key):
+        elif implied or sorted_by_key:
             filled.append(item)
     filled = _fill_primary_key(filled, sql_clauses.clause_text(have, "primary_key"))
     theirs = [item.key for item in have]
@@ -78,7 +80,7 @@ def inner_table_name(view: str, engine: str) -> str:
     return named.group() if named else f".inner.{view}"
 
 
-def _fill_primary_key(want: list[sql_clauses.Clause], have: str) -> list[sql_clauses.Clause]:
+def _fill_primary_key(want: sql_clauses.Clauses, have: str) -> sql_clauses.Clauses:
     """A primary key that is the sorting key may be said or not."""
     same = sql_clauses.clause_text(want, "order_by").replace("ORDER BY", "PRIMARY KEY", 1)
     if not same or {sql_clauses.clause_text(want, "primary_key"), have} != {"", same}:
@@ -93,7 +95,7 @@ def _fill_layout(want: str, have: str, columns: str) -> str:
         return want
     key = [sql_tokens.unquote(name.strip()) for name in want[len("PRIMARY KEY") :].partition(" SOURCE")[0].strip(" ()").split(",")]
     kinds = {
-        sql_tokens.unquote(tokens[0].text): tokens[1].text
+        tokens[0].value: tokens[1].text
         for tokens in map(sql_tokens.tokenize, sql_tokens.split_arguments(columns))
         if len(tokens) > 1
     }

@@ -38,14 +38,14 @@ class ServerState(t.NamedTuple):
 
     databases: t.Mapping[str, tuple[str, str]]
     database: str
-    definitions: t.Mapping[declaration.Key, str]
-    former: t.Mapping[declaration.Key, str]
-    leftovers: t.Mapping[declaration.Key, str]
+    definitions: declaration.Texts
+    former: declaration.Texts
+    leftovers: declaration.Texts
     purged: tuple[declaration.Declared, ...]
 
 
 def read_server_state(
-    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], purge: t.Sequence[declaration.Purge]
+    client: clickhouse.ClickHouse, declared: declaration.Objects, purge: t.Sequence[declaration.Purge]
 ) -> ServerState:
     """Ask the server for what is declared; from then on the session is in the connection's database, where that exists.
 
@@ -64,7 +64,7 @@ def read_server_state(
     return ServerState(databases, database, definitions, former, leftovers, purged)
 
 
-def _read_databases(client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]) -> tuple[dict[str, tuple[str, str]], str]:
+def _read_databases(client: clickhouse.ClickHouse, declared: declaration.Objects) -> tuple[dict[str, tuple[str, str]], str]:
     """Engines and comments of databases, and the session's database where the answer says it."""
     database = client.connection.database or ""
     named = ({item.database for item in declared} | {database}) - {""}
@@ -81,7 +81,7 @@ def _read_databases(client: clickhouse.ClickHouse, declared: t.Sequence[declarat
 
 
 def _read_global_objects(
-    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]
+    client: clickhouse.ClickHouse, declared: declaration.Objects
 ) -> tuple[dict[declaration.Key, str], str]:
     """Definitions of functions and named collections, and the session's database where the answer says it.
 
@@ -99,7 +99,7 @@ def _read_global_objects(
 
 
 def _read_tables(
-    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared]
+    client: clickhouse.ClickHouse, declared: declaration.Objects
 ) -> tuple[dict[declaration.Key, str], dict[declaration.Key, str], dict[declaration.Key, str]]:
     """Definitions of tables, views and dictionaries: under their names, under their former names, and of what stands beside them."""
     tables = [item for item in declared if item.kind != "database" and item.kind not in create_statement.GLOBAL_KINDS]
@@ -129,7 +129,7 @@ def _under_declared_name(item: declaration.Declared, text: str) -> str:
 
 
 def _read_undeclared(
-    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], purge: t.Sequence[declaration.Purge]
+    client: clickhouse.ClickHouse, declared: declaration.Objects, purge: t.Sequence[declaration.Purge]
 ) -> list[tuple[declaration.Declared, str]]:
     """What is to be purged, with its definition."""
     if not purge:
@@ -141,7 +141,7 @@ def _read_undeclared(
         "SELECT database, name, create_table_query FROM system.tables"
         f" WHERE database IN ({databases}) AND NOT is_temporary AND NOT startsWith(name, '.inner')"
     )
-    found: list[tuple[declaration.Declared, str]] = []
+    found = []
     for database, name, text in client.rows(query):
         number = next((number for number, entry in enumerate(purge) if entry.database == database and _is_purged(name, entry)), None)
         if number is not None and (database, name) not in keep:
@@ -157,7 +157,7 @@ def _is_purged(name: str, entry: declaration.Purge) -> bool:
 
 
 def format_declarations(
-    client: clickhouse.ClickHouse, declared: t.Sequence[declaration.Declared], databases: t.Mapping[str, tuple[str, str]]
+    client: clickhouse.ClickHouse, declared: declaration.Objects, databases: t.Mapping[str, tuple[str, str]]
 ) -> tuple[dict[declaration.Key, str], dict[declaration.Key, str]]:
     """Every declaration on one line, as the server formats it; and databases that exist, in the same words.
 
@@ -209,7 +209,7 @@ def _excerpt_around(statement: str, position: int) -> str:
     tokens = sql_tokens.tokenize(statement)
     here = next((index for index, token in enumerate(tokens) if token.end >= position), len(tokens))
     near = tokens[max(0, here - _AROUND) : here + _AROUND]
-    pieces: list[str] = []
+    pieces = []
     for token, previous in zip(near, [None, *near]):
         gap = " " if previous is not None and token.start > previous.end else ""
         pieces.append(gap + ("'...'" if token.kind in ("string", "heredoc") else token.text))

@@ -28,7 +28,7 @@ _NO_SETTINGS = {
 
 def settings_text(settings: t.Mapping[str, t.Any], option: str = "settings") -> dict[str, str]:
     """Settings as the HTTP interface takes them; C(option) is where they were given, for messages. Raises C(ClickHouseError)."""
-    found: dict[str, str] = {}
+    found = {}
     for name, value in settings.items():
         where = f"{option}.{name}"
         if not _SETTING.fullmatch(str(name)):

@@ -39,10 +39,10 @@ class Clause(t.NamedTuple):
     text: str
 
 
-Clauses = t.Sequence[Clause]
+Clauses = list[Clause]
 
 
-def split_clauses(text: str) -> list[Clause]:
+def split_clauses(text: str) -> Clauses:
     """Clauses of a statement that the server has formatted on one line; joined by blanks they are the statement."""
     return list(_split(text))
 
@@ -50,7 +50,7 @@ def split_clauses(text: str) -> list[Clause]:
 @functools.lru_cache(maxsize=4096)
 def _split(text: str) -> tuple[Clause, ...]:
     tokens = sql_tokens.tokenize(text)
-    starts: list[tuple[str, int]] = [("head", 0)]
+    starts = [("head", 0)]
     seen = {"head"}
     for index, token in enumerate(tokens):
         if token.depth or index < 2:
@@ -85,12 +85,12 @@ def is_name_in_expression(tokens: t.Sequence[sql_tokens.Token], index: int) -> b
     return previous.kind == "word" and previous.text in _BEFORE_EXPRESSIONS and not is_name_in_expression(tokens, index - 1)
 
 
-def join_clauses(clauses: t.Iterable[Clause]) -> str:
+def join_clauses(clauses: Clauses) -> str:
     """The statement that consists of these clauses."""
     return " ".join(clause.text for clause in clauses)
 
 
-def clause_text(clauses: t.Iterable[Clause], key: str) -> str:
+def clause_text(clauses: Clauses, key: str) -> str:
     """The text of one clause; empty where a statement has none of that kind."""
     return next((item.text for item in clauses if item.key == key), "")
 
@@ -101,7 +101,7 @@ def object_kind(text: str) -> str:
     return {"VIEW": "view", "MATERIALIZED": "materialized_view", "DICTIONARY": "dictionary"}.get(words[1], "table")
 
 
-def replace_clause(clauses: t.Iterable[Clause], key: str, text: str) -> list[Clause]:
+def replace_clause(clauses: Clauses, key: str, text: str) -> Clauses:
     """The clauses with another text for one of them, if it is there."""
     return [Clause(key, text) if item.key == key else item for item in clauses]
 
@@ -118,17 +118,17 @@ def parse_engine(text: str) -> tuple[str, list[str]]:
     return tokens[named].text, []
 
 
-def table_engine(clauses: t.Iterable[Clause]) -> tuple[str, list[str]]:
+def table_engine(clauses: Clauses) -> tuple[str, list[str]]:
     """Name and arguments of the engine of a table; an empty name when there is none."""
     return parse_engine(clause_text(clauses, "engine"))
 
 
-def engine_name(clauses: t.Iterable[Clause]) -> str:
+def engine_name(clauses: Clauses) -> str:
     """Name of a table's engine."""
     return sql_tokens.unquote(table_engine(clauses)[0])
 
 
-def is_replicated(clauses: t.Iterable[Clause]) -> bool:
+def is_replicated(clauses: Clauses) -> bool:
     """Whether a table shares its definition with other replicas."""
     return engine_name(clauses).startswith("Replicated")
 
@@ -165,7 +165,7 @@ def replica_path(arguments: t.Sequence[str]) -> list[str]:
     return list(given) if len(given) == 2 and all(argument.startswith("'") for argument in given) else []
 
 
-def without_replication(clauses: Clauses) -> list[Clause]:
+def without_replication(clauses: Clauses) -> Clauses:
     """A table's definition with the plain engine in place of the Replicated one; any other as it is."""
     name, arguments = table_engine(clauses)
     if not name.startswith("Replicated"):
@@ -185,12 +185,12 @@ def settings_clause(values: t.Mapping[str, str]) -> str:
     return "SETTINGS " + ", ".join(f"{name} = {value}" for name, value in values.items())
 
 
-def set_settings(clauses: t.Iterable[Clause], values: t.Mapping[str, str]) -> list[Clause]:
+def set_settings(clauses: Clauses, values: t.Mapping[str, str]) -> Clauses:
     """A table's definition with more settings, or other values of them."""
     parts = list(clauses)
     return set_clause(parts, Clause("settings", settings_clause({**parse_settings(clause_text(parts, "settings")), **values})))
 
 
-def set_clause(clauses: t.Iterable[Clause], added: Clause) -> list[Clause]:
+def set_clause(clauses: Clauses, added: Clause) -> Clauses:
     """A definition with a clause, which stands at its place; another of its kind is replaced."""
     return sorted([*(part for part in clauses if part.key != added.key), added], key=lambda part: CLAUSE_ORDER.index(part.key))

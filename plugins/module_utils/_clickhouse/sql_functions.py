@@ -29,7 +29,7 @@ def parse_function(text: str) -> Function:
     tokens = sql_tokens.tokenize(text)
     start = next(index for index, token in enumerate(tokens) if token.is_word("AS"))
     arrow = next(index for index, (one, two) in enumerate(zip(tokens, tokens[1:])) if one.text == "-" and two.text == ">")
-    names = tuple(sql_tokens.unquote(token.text) for token in tokens[start + 1 : arrow] if token.kind in ("word", "quoted"))
+    names = tuple(token.value for token in tokens[start + 1 : arrow] if token.is_name)
     return Function(names, text[tokens[arrow + 1].end :].strip())
 
 
@@ -48,7 +48,7 @@ def _first_call(text: str, functions: t.Mapping[str, Function]) -> tuple[int, in
     """Where a call begins and ends, what is called, and with what."""
     tokens = sql_tokens.tokenize(text)
     for index, (token, following) in enumerate(zip(tokens, tokens[1:])):
-        called = functions.get(sql_tokens.unquote(token.text)) if token.kind in ("word", "quoted") else None
+        called = functions.get(token.value) if token.is_name else None
         if called is None or following.text != "(":
             continue
         closing = (other for other in tokens[index + 2 :] if other.text == ")" and other.depth == token.depth)
@@ -63,9 +63,9 @@ def _substitute_arguments(body: str, values: t.Mapping[str, str]) -> str:
     tokens = sql_tokens.tokenize(body)
     pieces, position = [], 0
     for index, token in enumerate(tokens):
-        if token.kind not in ("word", "quoted") or sql_tokens.unquote(token.text) not in values:
+        if not token.is_name or token.value not in values:
             continue
-        value = values[sql_tokens.unquote(token.text)]
+        value = values[token.value]
         alone = index and tokens[index - 1].text in ("(", ",") and index + 1 < len(tokens) and tokens[index + 1].text in (")", ",")
         pieces += [body[position : token.start], value if alone or not _has_operator(value) else f"({value})"]
         position = token.end

@@ -44,7 +44,7 @@ def contains_hidden_secret(text: str) -> bool:
 def find_secrets(text: str) -> set[str]:
     """Values of the string literals that hold a password or key, as far as the statement alone tells."""
     tokens = sql_tokens.tokenize(text)
-    found: set[str] = set()
+    found = set()
     database = sql_tokens.tokens_match(tokens, 0, ("CREATE", "DATABASE"))
     for index, token in enumerate(tokens):
         if token.kind in ("other", "number"):
@@ -55,13 +55,13 @@ def find_secrets(text: str) -> set[str]:
             found |= _secret_argument(token.text, arguments, database)
             if token.is_word("HEADERS"):  # all values of headers('name' = 'value', ...)
                 pairs = map(sql_tokens.tokenize, arguments)
-                found.update(sql_tokens.unquote(pair[-1].text) for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
+                found.update(pair[-1].value for pair in pairs if len(pair) > 1 and pair[-1].kind == "string")
         # name = '...', and PASSWORD '...' among the parameters of a dictionary's source.
         value = behind if following.text == "=" else following if token.kind == "word" else _NOTHING
-        if value.kind == "string" and token.kind in ("word", "quoted") and _SECRET_NAME.search(token.text):
-            found.add(sql_tokens.unquote(value.text))
+        if value.kind == "string" and token.is_name and _SECRET_NAME.search(token.text):
+            found.add(value.value)
         if token.kind == "string":
-            found.update(_URL_PASSWORD.findall(sql_tokens.unquote(token.text)), _ACCOUNT_KEY.findall(sql_tokens.unquote(token.text)))
+            found.update(_URL_PASSWORD.findall(token.value), _ACCOUNT_KEY.findall(token.value))
     return {value for value in found if value}
 
 
@@ -86,14 +86,14 @@ def _secret_argument(name: str, values: t.Sequence[str], database: bool) -> set[
 def find_hidden_secrets(ours: str, theirs: str) -> set[str]:
     """Values of our string literals where the server, in the same place, shows that it hides one."""
     found = {
-        sql_tokens.unquote(our.text) for our, their in aligned_tokens(ours, theirs) if their.text == HIDDEN_LITERAL and our.kind == "string"
+        our.value for our, their in aligned_tokens(ours, theirs) if their.text == HIDDEN_LITERAL and our.kind == "string"
     }
     return {value for value in found if value}
 
 
 def aligned_tokens(ours: str, theirs: str) -> list[tuple[sql_tokens.Token, sql_tokens.Token]]:
     """Tokens that stand in the same place of two texts, up to where their structure differs."""
-    pairs: list[tuple[sql_tokens.Token, sql_tokens.Token]] = []
+    pairs = []
     for our, their in zip(sql_tokens.tokenize(ours), sql_tokens.tokenize(theirs)):
         if our.text != their.text and "other" in (our.kind, their.kind):
             break
@@ -105,12 +105,12 @@ def mask_secrets(text: str, secrets: t.Collection[str]) -> str:
     """The text with secrets hidden: whole literals as the server hides them, and passwords inside URLs."""
     if not secrets:
         return text
-    pieces: list[str] = []
+    pieces = []
     position = 0
     for token in sql_tokens.tokenize(text):
         if token.kind != "string":
             continue
-        value = sql_tokens.unquote(token.text)
+        value = token.value
         shown = token.text
         if value in secrets:
             shown = HIDDEN_LITERAL

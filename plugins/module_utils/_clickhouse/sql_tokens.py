@@ -41,11 +41,21 @@ class Token(t.NamedTuple):
         """Whether it is this keyword or sign, in any case; C(word) is in upper case."""
         return len(self.text) == len(word) and self.text.upper() == word and self.kind in ("word", "other")
 
+    @property
+    def is_name(self) -> bool:
+        """Whether it may be the name of something: a word, or quoted."""
+        return self.kind in ("word", "quoted")
+
+    @property
+    def value(self) -> str:
+        """What a literal or a quoted name says; any other token as it is."""
+        return unquote(self.text)
+
 
 @functools.lru_cache(maxsize=16384)
 def tokenize(text: str) -> tuple[Token, ...]:
     """Tokens without white space and comments; C(depth) counts the parentheses around a token."""
-    tokens: list[Token] = []
+    tokens = []
     depth = 0
     for match in _TOKEN.finditer(text):
         kind = str(match.lastgroup)
@@ -58,6 +68,12 @@ def tokenize(text: str) -> tuple[Token, ...]:
         if value in ("(", "[", "{"):
             depth += 1
     return tuple(tokens)
+
+
+@functools.lru_cache(maxsize=4096)
+def names_in(text: str) -> frozenset[str]:
+    """All words and names of a text."""
+    return frozenset(token.value for token in tokenize(text) if token.is_name)
 
 
 def unquote(text: str) -> str:
@@ -112,24 +128,23 @@ def parse_name(text: str) -> list[str]:
 class TokenCursor:
     """A position among tokens, which moves behind what is taken."""
 
-    def __init__(self, tokens: t.Sequence[Token]) -> None:
+    def __init__(self, tokens: t.Sequence[Token], position: int = 0) -> None:
         self.tokens = tokens
-        self.position = 0
+        self.position = position
 
     def take(self, *words: str) -> bool:
         """Move behind these words, if they stand here. Whether they do."""
-        ahead = self.tokens[self.position : self.position + len(words)]
-        if len(ahead) == len(words) and all(token.is_word(word) for token, word in zip(ahead, words)):
-            self.position += len(words)
-            return True
-        return False
+        found = tokens_match(self.tokens, self.position, words)
+        self.position += len(words) if found else 0
+        return found
 
     def identifier(self) -> str | None:
         """Move behind a name, if one stands here, and return it without quotes."""
-        if self.position < len(self.tokens) and self.tokens[self.position].kind in ("word", "quoted"):
-            self.position += 1
-            return unquote(self.tokens[self.position - 1].text)
-        return None
+        token = self.tokens[self.position] if self.position < len(self.tokens) else None
+        if token is None or not token.is_name:
+            return None
+        self.position += 1
+        return token.value
 
     def name_parts(self) -> list[str]:
         """Move behind a name with what qualifies it, and return its parts; none where no name stands here, or a dot at its end."""

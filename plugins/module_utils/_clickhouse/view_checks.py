@@ -38,7 +38,7 @@ def check_views(
     Raises C(ClickHouseError) for a view that the server would refuse in any case.
     """
     check_zookeeper(client, observation)
-    found: dict[declaration.Key, planned.Change] = {}
+    found = {}
     with temporary_objects.TemporaryObjects(client) as temporary:
         views = PlannedViews(temporary, observation, changes, allow)
         for item in views.views:
@@ -73,7 +73,7 @@ def check_zookeeper(client: clickhouse.ClickHouse, observation: observed.Observa
             raise error.about(missing[0].subject) from error
 
 
-def replace_table_names(text: str, names: t.Mapping[declaration.Key, str], database: str) -> str:
+def replace_table_names(text: str, names: declaration.Texts, database: str) -> str:
     """A query, in the server's words, that reads from other tables in place of some. C(database) is the session's."""
     tokens = sql_tokens.tokenize(text)
     pieces: dict[int, tuple[int, str]] = {}  # where a token begins -> where what it replaces ends, and by what
@@ -83,7 +83,7 @@ def replace_table_names(text: str, names: t.Mapping[declaration.Key, str], datab
             alias = "" if aliased else f" AS {sql_tokens.quote_name(place.key[1])}"
             pieces[tokens[place.start].start] = tokens[place.end - 1].end, names[place.key] + alias
     for first, dot, second, again in zip(tokens, tokens[1:], tokens[2:], tokens[3:]):
-        qualifier = (sql_tokens.unquote(first.text), sql_tokens.unquote(second.text))
+        qualifier = (first.value, second.value)
         if dot.text == again.text == "." and qualifier in names and first.start not in pieces:
             pieces[first.start] = second.end, second.text
     result, position = "", 0
@@ -169,7 +169,7 @@ class PlannedViews:
             return True
         if self.items[key].kind != "table":
             return False
-        old, new = (alter.parse_columns(side[key].clauses) for side in (self.observation.have, self.observation.want))
+        old, new = map(alter.parse_columns, self.observation.both(self.items[key]))
         return not set(old) <= set(new)
 
     def _is_affected(self, item: declaration.Declared) -> bool:
@@ -177,7 +177,7 @@ class PlannedViews:
             return False
         return item.key in self.changed or not self.losing_columns.isdisjoint(self.sources(item))
 
-    def definition(self, item: declaration.Declared) -> list[sql_clauses.Clause]:
+    def definition(self, item: declaration.Declared) -> sql_clauses.Clauses:
         """An object as the plan leaves it."""
         side = self.observation.want if item.key in self.changed or item.key not in self.observation.have else self.observation.have
         return side[item.key].clauses
@@ -279,7 +279,7 @@ class PlannedViews:
             "SELECT database, name, create_table_query FROM system.tables WHERE (database, name) IN (SELECT arrayJoin(arrayZip("
             f"dependencies_database, dependencies_table)) FROM system.tables WHERE (database, name) IN ({sql_tokens.quoted_keys(tables)}))"
         )
-        found: list[tuple[declaration.Key, str]] = []
+        found = []
         for database, name, text in self.client.rows(query):
             if (database, name) in self.items or sql_clauses.object_kind(text) != "materialized_view":
                 continue

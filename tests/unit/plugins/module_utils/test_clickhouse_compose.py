@@ -53,7 +53,7 @@ def test_every_option() -> None:
         ({"columns": [{**COLUMN, "type": "UInt8, x UInt8) ENGINE = Log --"}]}, "objects[0].columns[0].type: its parentheses do not match"),
         ({"columns": [{**COLUMN, "default": "1; DROP TABLE d.t"}]}, "objects[0].columns[0].default: there is a semicolon"),
         ({"columns": [{**COLUMN, "default_kind": "ALIAS"}]}, "objects[0].columns[0].default is missing"),
-        ({"order_by": "'k"}, "objects[0].order_by: a quote is opened"),
+        ({"order_by": "'k"}, "objects[0].order_by: a quote opened at character 0 is never closed"),
         ({"order_by": "(k"}, "objects[0].order_by: its parentheses do not match"),
         ({"settings": {"a b": 1}}, "objects[0].settings: 'a b' is no name"),
         ({"settings": {"a": [1]}}, "objects[0].settings.a: expected"),

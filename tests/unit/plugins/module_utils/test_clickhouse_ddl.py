@@ -146,7 +146,7 @@ def test_no_engine(text: str) -> None:
     ],
 )
 def test_references(body: str, found: set[tuple[str, str]]) -> None:
-    assert find_references(Create("table", "a", "b", body)) == found
+    assert find_references(body, "a", "table") == found
 
 
 @pytest.mark.parametrize(

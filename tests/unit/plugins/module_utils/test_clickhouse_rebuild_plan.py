@@ -17,7 +17,7 @@ from ansible_collections.groundwork.observability.plugins.module_utils._clickhou
 def make_rebuild(before: str, after: str, **options: t.Any) -> rebuild.Rebuild:
     have, want = (f"CREATE TABLE d.t {text}" for text in (before, after))
     (item,) = declare([{"ddl": want, **options}])
-    return rebuild.Rebuild(item, tuple(split_clauses(have)), tuple(split_clauses(want)), lock_path="/p__lock")
+    return rebuild.Rebuild(item, split_clauses(have), split_clauses(want), lock_path="/p__lock")
 
 
 PLAIN = "(`x` UInt8, `p` UInt8) ENGINE = MergeTree PARTITION BY p ORDER BY x"

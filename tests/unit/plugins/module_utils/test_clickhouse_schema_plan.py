@@ -8,7 +8,13 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import declaration, execution, planning, schema
+from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse import (
+    declaration,
+    execution,
+    object_changes,
+    planning,
+    schema,
+)
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.change import Change
 from ansible_collections.groundwork.observability.plugins.module_utils._clickhouse.client import (
     ClickHouseError,
@@ -61,8 +67,10 @@ def test_readers_of_a_dictionary_are_created_after_and_dropped_before_it() -> No
     assert names(objects) == ["d.z", "d.a", "d.b"]
     have = {item.key: Definition(item.statement) for item in declaration.declare(objects)}
     gone = [{"kind": kind, "name": name, "state": "absent"} for kind, name in (("dictionary", "d.z"), ("table", "d.a"), ("table", "d.b"))]
-    plan = planning.plan_schema(declaration.declare(gone), Observation(have))
-    assert [state.name for state in plan.objects] == ["d.a", "d.b", "d.z"]
+    items = declaration.declare(gone)
+    drops = {item.key: object_changes.plan_drop(item, have[item.key].text) for item in items}
+    plan = planning.plan_schema(items, Observation(have), drops, ["drop_table"])
+    assert plan.statements == ["DROP TABLE d.a SYNC", "DROP TABLE d.b SYNC", "DROP DICTIONARY d.z SYNC"]
 
 
 def test_function_is_created_with_the_formatted_text() -> None:
