@@ -22,6 +22,8 @@ from tests.testbed.mirror import Module
 D = TypeVar("D", bound="Daemon")
 # Below the ports that the kernel gives to outgoing connections.
 PORTS = range(20000, 32000)
+# For an end that was asked for, as the collectors' units have it (TimeoutStopSec).
+STOP_SECONDS = 30
 
 
 def unpacked(module: Module) -> Path:
@@ -127,7 +129,7 @@ class Daemon:
     def wait(self) -> int:
         """Wait for an end that was brought about, return the exit status."""
         assert self.process is not None
-        status = self.process.wait(20)
+        status = self.process.wait(STOP_SECONDS)
         self.ended = True
         return status
 

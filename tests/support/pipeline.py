@@ -101,9 +101,16 @@ class Collector(Process):
             return status
 
     def restart_with(self, program: Path) -> None:
-        """Stop it, and start another program with the same files, as systemd does it when the unit names another one."""
-        self.stop()
+        """Stop it, and start another program with the same files, as systemd does it when the unit names another one.
+
+        It is killed if it has not ended in time: one whose next hop does not answer waits for that.
+        """
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.kill()
         self._argv = [str(program) if word == str(self.program) else word for word in self._argv]
+        assert str(program) in self._argv
         self.program = program
         self.start()
 
