@@ -79,7 +79,8 @@ def test_the_program_accepts_every_mode(cluster: Rendered, mode: str) -> None:
 def test_a_program_that_accepts_a_configuration_is_asked_once(tmp_path: Path) -> None:
     """What it has is asked only where it refuses. The program is a stand-in that writes down its arguments."""
     asked, program = tmp_path / "asked", tmp_path / "otelcol"
-    program.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n', encoding="utf-8")
+    # It reads all that it is given: who writes to a program that has ended gets an error.
+    program.write_text(f'#!/bin/sh\ncat > /dev/null\necho "$@" >> {asked}\n', encoding="utf-8")
     program.chmod(0o755)
     done = Rendered(tmp_path, program).render(("cluster_agent",), CLUSTER)
     assert done.returncode == 0, done.stdout + done.stderr
