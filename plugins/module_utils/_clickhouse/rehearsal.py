@@ -124,7 +124,7 @@ def _alter_together(
 ) -> dict[str, declaration.Declared]:
     """Twins of the tables whose change is one ALTER that rewrites no rows, made and altered in few requests, by name.
 
-    None where the server refuses one of all: each is to be tried by itself, which shows whose change it is.
+    An empty result if the server refuses any of them: the caller then tries each by itself, which shows whose change is refused.
     """
     twins: dict[str, declaration.Declared] = {}
     for number, item in enumerate(items):
