@@ -2,7 +2,7 @@
 """A telemetry pipeline on loopback, for tests of faults: node agent, gateways, ClickHouse and ZooKeeper, configured by the roles.
 
 Between an agent and its only gateway, and between gateways and ClickHouse, is a proxy that stands for the network. Several gateways have an
-address of their own each, and the agent takes turns among them.
+address of their own each, and the agent takes turns among them. With two replicas of ClickHouse, gateways send to the first one alone.
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ class Pipeline:
 
     base: Path
     zookeeper: ZooKeeper
-    clickhouse: ClickHouse
+    # One or two of a shard.
+    replicas: Sequence[ClickHouse]
     # One of each or two, in the same order.
     relays: Sequence[Process]
     gateways: Sequence[Collector]
@@ -202,6 +203,11 @@ class Pipeline:
     disks: Mapping[str, Disk]
     # Write the files of the collectors again, with other settings.
     render: Callable[..., None]
+
+    @property
+    def clickhouse(self) -> ClickHouse:
+        """The first replica."""
+        return self.replicas[0]
 
     @property
     def gateway(self) -> Collector:
@@ -313,11 +319,11 @@ class Load:
 
 
 @contextmanager
-def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables: Any) -> Iterator[Pipeline]:
+def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, replicas: int = 1, **variables: Any) -> Iterator[Pipeline]:
     """Start all of it with the files of the collectors in an empty folder, until the block ends.
 
-    With C(disks) the agent, the first gateway and ClickHouse have a file system of their own each; C(gateways) is 1 or 2; C(variables) are
-    settings of the roles.
+    With C(disks) the agent, the first gateway and the first replica of ClickHouse have a file system of their own each; C(gateways) and
+    C(replicas) are 1 or 2; C(variables) are settings of the roles.
     """
     names = ("grpc", "http", "agent_grpc", "agent_http", "agent_health", "agent_metrics")
     port = dict(zip(names, free_ports(len(names)), strict=True))
@@ -325,9 +331,12 @@ def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables:
     own = {host: dict(zip(("relay", "health", "metrics"), free_ports(3), strict=True)) for host in hosts}
     with ExitStack() as stack:
         zookeeper = stack.enter_context(ZooKeeper())
-        macros = {"shard": "1", "replica": "a", "cluster": CLUSTER}
-        clickhouse = ClickHouse(REPLICA_PATHS, users=users(), zookeeper=zookeeper.address, macros=macros, cluster=CLUSTER)
-        stack.callback(shutil.rmtree, clickhouse.folder, ignore_errors=True)
+        servers = []
+        for name in "ab"[:replicas]:
+            macros = {"shard": "1", "replica": name, "cluster": CLUSTER}
+            servers.append(ClickHouse(REPLICA_PATHS, users=users(), zookeeper=zookeeper.address, macros=macros, cluster=CLUSTER))
+            stack.callback(shutil.rmtree, servers[-1].folder, ignore_errors=True)
+        clickhouse = servers[0]
         folders = {mode: base / HOST / mode for mode in MODES}
         mounted: dict[str, Disk] = {}
         if disks:
@@ -335,7 +344,8 @@ def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables:
             places["ClickHouse"] = clickhouse.folder / "data"
             for name, folder in places.items():
                 mounted[name] = stack.enter_context(Disk(folder, base / f"{name}.img", DISK_MEGABYTES[name]))
-        stack.enter_context(clickhouse)
+        for server in servers:
+            stack.enter_context(server)
         to_gateway = stack.enter_context(Link(port["grpc"]))
         to_clickhouse = stack.enter_context(Link(clickhouse.tcp_port))
         log = base / "syslog"
@@ -378,7 +388,8 @@ def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables:
             if done.returncode:
                 raise RuntimeError(done.stdout + done.stderr)
 
-        render(SCHEMA)
+        for server in reversed(servers):
+            render(SCHEMA, telemetry_schema_login_port=server.port)
         relays = []
         for host in hosts:
             folder = base / host / "gateway"
@@ -391,7 +402,7 @@ def pipeline(base: Path, *, disks: bool = False, gateways: int = 1, **variables:
         made = Pipeline(
             base,
             zookeeper,
-            clickhouse,
+            servers,
             relays,
             running,
             stack.enter_context(agent),
