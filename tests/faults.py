@@ -409,8 +409,8 @@ def invalid_utf8(p: Pipeline, load: Load) -> Iterator[None]:
 
 @contextmanager
 def many_attribute_keys(p: Pipeline, load: Load) -> Iterator[None]:
-    """100,000 different keys of attributes."""
-    keys = itertools.count()
+    """100,000 different keys of attributes, others each time that it is made under the same load."""
+    keys = itertools.count(100 * load.more)
 
     def add(message: Any) -> bytes:
         for record in message.resource_logs[0].scope_logs[0].log_records:
