@@ -31,6 +31,8 @@ OF_CLICKHOUSE = "test_clickhouse_*.py"
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
+# Compiled code of Ansible's modules (tests/testbed/python).
+COMPILED = CACHE / "compiled"
 # Tests named below the table of stages.
 SLOWEST = 10
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
@@ -58,7 +60,8 @@ def environment(**more: str) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPATH": str(CHECKOUT),
+        "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{image.AT_START.parent}",
+        "GROUNDWORK_COMPILED": str(COMPILED),
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",
@@ -353,6 +356,7 @@ def only_changed() -> int:
 
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
+    COMPILED.mkdir(parents=True, exist_ok=True)
     match sys.argv[1:]:
         case ["one", what] if what:
             return one(what)

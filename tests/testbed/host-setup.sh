@@ -56,6 +56,9 @@ systemctl mask --quiet \
     sys-fs-fuse-connections.mount proc-sys-fs-binfmt_misc.automount
 systemctl set-default --quiet multi-user.target
 
+# --- compiled code of Ansible's modules, see python/sitecustomize.py
+mkdir /var/cache/groundwork-compiled
+
 # --- packages that roles install are there as files, not installed: quick, and the host is still bare
 echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/testbed
 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --download-only --install-recommends $HOST_DOWNLOADS

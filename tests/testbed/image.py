@@ -22,11 +22,13 @@ DOWNLOADS = ("default-jre-headless", "haproxy", "postgresql", "unzip")
 # What a controller needs beside Python; everything else of it is mounted.
 CONTROLLER = ("gpg", "gpg-agent", "gpgconf", "git", "openssh-client")
 SETUP = Path(__file__).with_name("host-setup.sh")
+# What each Python of a host does at its start: it saves time, see there.
+AT_START = Path(__file__).with_name("python") / "sitecustomize.py"
 
 
 def tag(suite: str) -> str:
     """The image's name: it changes with the recipe, not with the date."""
-    return f"groundwork-host:{suite}-{input_hash([suite, *PACKAGES, *DOWNLOADS, SETUP])}"
+    return f"groundwork-host:{suite}-{input_hash([suite, *PACKAGES, *DOWNLOADS, SETUP, AT_START])}"
 
 
 def image(suite: str = BOOKWORM) -> str:
@@ -70,6 +72,7 @@ def _build(suite: str, name: str) -> None:
                 # Package lists and downloaded packages stay in the image.
                 "--skip=cleanup/apt",
                 f'--customize-hook=HOST_DOWNLOADS="{" ".join(DOWNLOADS)}" chroot "$1" sh < {shlex.quote(str(SETUP))}',
+                f'--customize-hook=for python in "$1"/etc/python3.*; do cp {shlex.quote(str(AT_START))} "$python"; done',
                 *(suite, tarball),
             ],
             what=f"build the host image with {suite}",
