@@ -159,7 +159,7 @@ def lint_checks() -> list[tuple[str, list[str], Path, dict[str, str]]]:
     return [
         ("ruff", ["ruff", "check", "."], CHECKOUT, {}),
         ("yamllint", ["yamllint", "--strict", "."], CHECKOUT, {}),
-        ("mypy", ["mypy", "plugins", "tests", "molecule", "bench"], CHECKOUT, {}),
+        ("mypy", ["mypy", "plugins", "tests", "molecule", "bench"], CHECKOUT, {"MYPY_CACHE_DIR": str(CACHE / "mypy")}),
         ("ansible-lint", ["ansible-lint", "--strict", "--offline"], CHECKOUT, {}),
         ("ansible-test sanity", ["ansible-test", "sanity", "--color", "no", *python, "--venv"], sanity_checkout(), {"HOME": sanity_home()}),
     ]
@@ -225,20 +225,21 @@ def pipeline_faults() -> Result:
 def soak() -> Result:
     """What takes some hours, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
 
-    Then a million rows from each product database; tests that are marked C(soak); the cluster with twenty random faults under load, and a
-    shard that is away for a minute; the faults that alerts are about; and the faults of the pipeline.
+    Then a million rows from each product database; tests that are marked C(soak); the host with every setting changed; the cluster with
+    twenty random faults under load, and a shard that is away for a minute; the faults that alerts are about; the faults of the pipeline.
     """
     clickhouse.engine_library()
     os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
     os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
-    os.environ.update(GROUNDWORK_PRODUCT_ROWS="1000000", GROUNDWORK_COPIED="1020000")
+    os.environ.update(GROUNDWORK_PRODUCT_ROWS="1000000", GROUNDWORK_COPIED="1020000", GROUNDWORK_RENDERED="200")
     lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT) + [("random_sets", "-k", "any_set")] * (SETS // SETS_LOT)
     lots += [("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
         parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), ("copy",), *lots])]
     parts.append(pytest("product_data", "tests/integration/test_product_data.py"))
     parts.append(pytest("long tests", "tests/integration", "-m", "soak"))
-    return added_up([*parts, molecule("cluster")(), molecule("alerts")(), pipeline_faults()])
+    parts.append(pytest("rendered values", "tests/unit/test_rendered_values.py"))
+    return added_up([*parts, molecule("alternative")(), molecule("cluster")(), molecule("alerts")(), pipeline_faults()])
 
 
 def soak_one(what: tuple[str, ...]) -> Result:
@@ -294,7 +295,6 @@ STAGES: dict[str, Callable[[], Result]] = {
     "integration": integration,
     "molecule-default": molecule("default"),
     "integration-clickhouse": integration_clickhouse,
-    "molecule-alternative": molecule("alternative"),
     "lint": lint,
     "unit": unit,
     "unit-newest": unit_newest,
@@ -303,6 +303,7 @@ STAGES: dict[str, Callable[[], Result]] = {
 # Not part of `make test`.
 MORE_STAGES: dict[str, Callable[[], Result]] = {
     "site-newest": site_newest,
+    "molecule-alternative": molecule("alternative"),
     "molecule-alerts": molecule("alerts"),
     "pipeline-faults": pipeline_faults,
     "soak": soak,

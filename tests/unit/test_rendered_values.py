@@ -7,6 +7,7 @@ values.
 
 from __future__ import annotations
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.support.inventory import Inventory
 ROLES = Path(__file__).parents[2] / "roles"
 SERVICES = tuple(_components.components())
 HOST = "gw1"
+# Each takes a second or two. `make soak` asks for more.
+EXAMPLES = int(os.environ.get("GROUNDWORK_RENDERED", "8"))
 # A right value of each kind of text.
 SAMPLES = {
     "a folder of its own": "/srv/data",
@@ -223,7 +226,7 @@ def test_a_new_shard_changes_no_other_file_of_a_server(monkeypatch: pytest.Monke
 
 
 # Without shrinking, which takes minutes here: an example names each value anyway.
-@settings(max_examples=20, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 @given(accepted_values())
 # A pattern that also matches rotated files.
 @example({**SAMPLED, "otel_collector_log_paths": ["/var/log/*.log*"]})
