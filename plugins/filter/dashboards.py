@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
 
 
 def grafana_dashboard(
@@ -21,6 +20,8 @@ def grafana_dashboard(
     :param cluster: ClickHouse cluster that holds them.
     :param datasource: uid of the ClickHouse data source.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _dashboards
+
     try:
         return _dashboards.build(spec, database, cluster, datasource)
     except _dashboards.DashboardError as error:

@@ -12,9 +12,11 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.groundwork.observability.plugins.filter.addresses import address_in_url, host_address
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
 from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_plugins import name_of
 from ansible_collections.groundwork.observability.plugins.plugin_utils._settings import setting
+
+if t.TYPE_CHECKING:
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
 
 Settings = t.Mapping[str, t.Mapping[str, t.Any]]
 # Keys of a server in ldap.toml that are tables of their own, which TOML wants behind all others.
@@ -129,6 +131,8 @@ def grafana_content(
     :param shipped: folder with the role's own descriptions.
     :raises AnsibleFilterError: a file is not fit for Grafana; the message names it.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
+
     return _checked(_grafana_content.read_dashboards, directory, secrets, values, shipped)
 
 
@@ -138,6 +142,8 @@ def grafana_provisioning_files(content: _grafana_content.Content, root: str) -> 
     :param content: what RV(grafana_content) returned.
     :param root: folder on the server for the dashboards.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
+
     return _grafana_content.provisioning_files(content, root)
 
 
@@ -147,6 +153,8 @@ def grafana_datasource_options(sources: t.Sequence[t.Mapping[str, t.Any]]) -> li
     :param sources: the data sources. Each must have a uid.
     :raises AnsibleFilterError: one has no uid.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
+
     return _checked(_grafana_content.datasource_options, sources)
 
 
@@ -157,6 +165,8 @@ def grafana_alerting_options(content: t.Mapping[str, t.Any]) -> dict[str, t.Any]
         and C(dashboard_folders), the folders with dashboards.
     :raises AnsibleFilterError: Grafana would refuse something of it, or it refers to what is not declared.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
+
     return _checked(lambda: _grafana_notifications.module_options(**_grafana_content.plain(content)))
 
 
@@ -167,6 +177,8 @@ def grafana_alerting_file(options: dict[str, t.Any], previous: str = "") -> str:
     :param previous: the text of the file that is there. What it has and what is not declared any more is deleted.
     :raises AnsibleFilterError: contact points cannot be deleted safely, or the file that is there is not the role's.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content, _grafana_notifications
+
     try:
         there = json.loads(previous or "{}")
     except ValueError as error:
@@ -197,6 +209,8 @@ def grafana_plugin_settings(plugins: t.Sequence[t.Mapping[str, t.Any]], folder: 
 
 
 def _checked(function: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content
+
     try:
         return function(*arguments)
     except _grafana_content.ContentError as error:

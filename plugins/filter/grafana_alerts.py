@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_alerts import policy_tree, rule_groups
 
 
 def grafana_alert_rules(
@@ -20,6 +19,8 @@ def grafana_alert_rules(
     runbooks: str = "",
 ) -> list[dict[str, t.Any]]:
     """The rule groups, in the form of Grafana's provisioning files; the parameters are those of C(rule_groups)."""
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_alerts import rule_groups
+
     try:
         return rule_groups(groups, values, settings or {}, datasource, folder, runbooks)
     except ValueError as error:
@@ -28,6 +29,8 @@ def grafana_alert_rules(
 
 def grafana_alert_policy(receivers: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The tree of notification policies that sends alerts by their severity; the parameter is that of C(policy_tree)."""
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_alerts import policy_tree
+
     try:
         return policy_tree(receivers)
     except ValueError as error:

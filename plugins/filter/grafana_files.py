@@ -10,8 +10,6 @@ import typing as t
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import matches_any
-from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import plain, purge_problem
 
 Info = t.Mapping[str, t.Any]
 File = dict[str, str]
@@ -53,6 +51,8 @@ def grafana_files(info: Info, folder: str) -> list[File]:
     :param info: what M(groundwork.observability.grafana_info) returned. A section that is missing there gets no file.
     :param folder: where the files will be. Who reads them sets the variable C(grafana_files_dir) to it.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import plain
+
     found = plain(info)
     files = [_variables(name, {name: found[name]}, found) for name in _SECTIONS if name in found]
     if "dashboards" in found:
@@ -101,6 +101,9 @@ def grafana_purge(declared: t.Sequence[Info], present: t.Sequence[Info], scope: 
         groups are in the files.
     :raises AnsibleFilterError: the scope is wrong.
     """
+    from ansible_collections.groundwork.observability.plugins.module_utils._grafana.kind import matches_any
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._grafana_content import plain, purge_problem
+
     problem = purge_problem(scope)
     if problem:
         raise AnsibleFilterError(f"grafana_purge: {problem}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils._across import INSTANCES, MODES, groups_of, host_contradictions
-from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import requirements, unfit
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import (
     GROUP_ROLES,
     Host,
@@ -16,8 +15,6 @@ from ansible_collections.groundwork.observability.plugins.plugin_utils._options 
     role_options,
     variable_problems,
 )
-from ansible_collections.groundwork.observability.plugins.plugin_utils._site import Site, site_problems
-from ansible_collections.groundwork.observability.plugins.plugin_utils._vendor_settings import setting_problems
 
 
 def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
@@ -26,6 +23,9 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     :param hostvars: ansible's C(hostvars).
     :param groups: ansible's C(groups).
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._site import Site, site_problems
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._vendor_settings import setting_problems
+
     hosts = {name: Host(name, hostvars, groups) for name in groups.get("all", [])}
     members = {group: [hosts[name] for name in groups.get(group, []) if name in hosts] for group in GROUP_ROLES}
     instances = [hosts[name] for name in groups.get(INSTANCES, []) if name in hosts]
@@ -94,6 +94,8 @@ def host_requirements(
     :param groups: ansible's C(groups).
     :param host: the host's name in the inventory.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import requirements
+
     asked = Host(host, hostvars, groups)
     return requirements(asked, groups_of(asked, groups))
 
@@ -108,6 +110,8 @@ def host_problems(
     :param groups: ansible's C(groups).
     :param host: the host's name in the inventory.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._hosts import unfit
+
     asked = Host(host, hostvars, groups)
     return unfit(asked, groups_of(asked, groups), info)
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
+if t.TYPE_CHECKING:
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
 
 Options = t.Mapping[str, t.Any]
 
 
 def _options(options: Options, passwords: t.Mapping[str, str]) -> product_data.ProductData:
     """The role's options, checked."""
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     of_sources = {name: password for name, password in passwords.items() if name != product_data.DICTIONARY}
     data = product_data.ProductData(**options, passwords=of_sources, dictionary_password=passwords.get(product_data.DICTIONARY, ""))
     found = product_data.problems(data)
@@ -29,6 +33,8 @@ def product_data_collections(options: Options, passwords: t.Mapping[str, str]) -
     :param options: the role's options C(database), C(sources), C(snapshots), C(dictionaries) and C(dictionary_user).
     :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     return product_data.collection_objects(_options(options, passwords))
 
 
@@ -38,6 +44,8 @@ def product_data_catalogue_queries(options: Options, passwords: t.Mapping[str, s
     :param options: the role's options.
     :param passwords: passwords by the names of the sources, and that of the dictionaries' user as C(dictionary).
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     return product_data.catalogue_queries(_options(options, passwords))
 
 
@@ -52,6 +60,8 @@ def product_data_objects(
     :param there: what C(product_data_obsolete_objects) takes.
     :param check_mode: whether this is check mode.
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     data = _options(options, passwords)
     answers = []
     for result in results:
@@ -72,6 +82,8 @@ def product_data_obsolete_objects(options: Options, passwords: t.Mapping[str, st
     :param there: C(database), C(name), C(kind) and C(has_rows) of each table of the role's databases, and of each named collection (without
         a database and rows).
     """
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     return product_data.obsolete_objects(_options(options, passwords), there)
 
 

@@ -20,10 +20,7 @@ import subprocess
 import tempfile
 import time
 import typing as t
-import urllib.error
-from http.client import HTTPException
 
-from ansible.module_utils import urls
 from ansible.module_utils.compat.version import LooseVersion
 
 LOCK = "artifacts.lock.yml"
@@ -214,6 +211,12 @@ def download(url: str, part: pathlib.Path, pauses: t.Sequence[float] = PAUSES) -
 
     :raises ArtifactError: it did not arrive whole. What arrived stays, unless the server refused it for good.
     """
+    # Not above: each worker of Ansible imports this for the filters, which need the names of archives only.
+    import urllib.error
+    from http.client import HTTPException
+
+    from ansible.module_utils import urls
+
     for pause in (*pauses, None):
         try:
             _download_rest(url, part)
@@ -228,6 +231,8 @@ def download(url: str, part: pathlib.Path, pauses: t.Sequence[float] = PAUSES) -
 
 
 def _download_rest(url: str, part: pathlib.Path) -> None:
+    from ansible.module_utils import urls
+
     begin = part.stat().st_size if part.exists() else 0
     with urls.open_url(url, headers={"Range": f"bytes={begin}-"} if begin else {}, timeout=TIMEOUT) as response:
         continued = response.status == 206

@@ -9,11 +9,6 @@ import pathlib
 import typing as t
 
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
-from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
-from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import is_own_folder
 from ansible_collections.groundwork.observability.plugins.plugin_utils._options import Host, role_options
 
 Groups = t.Mapping[str, t.Sequence[str]]
@@ -227,6 +222,8 @@ def _stranger(host: Host, name: str, server: Host, owner: str) -> list[str]:
 
 
 def _clickhouse(host: Host) -> list[str]:
+    from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import is_own_folder
+
     found = []
     listen = host.given.get("clickhouse_listen") and host.value("clickhouse_listen")
     if isinstance(listen, list) and listen and not {*EVERY_ADDRESS, LOOPBACK, "localhost"} & set(map(str, listen)):
@@ -285,6 +282,8 @@ def _schema(host: Host) -> list[str]:
 
 
 def _product_data(host: Host) -> list[str]:
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _product_data as product_data
+
     database, found = host.text("product_data_database"), []
     if database.lower() in ("system", "information_schema", "default"):
         found.append(f"product_data_database is {database}, which belongs to the server: name another")
@@ -382,6 +381,8 @@ def _grafana_logins(host: Host) -> list[str]:
 
 def _grafana_content(host: Host) -> list[str]:
     """Files that Grafana would refuse."""
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+
     found = []
     if host.text("grafana_content_url"):
         found.append("grafana_content_url is for a Grafana that is not in group grafana: empty the group, or take the variable out")
@@ -411,6 +412,10 @@ def _shipped_dashboards(host: Host) -> str:
 
 def _grafana_alerting(host: Host, folders: t.Sequence[t.Mapping[str, str]]) -> list[str]:
     """Alert rules and policies that refer to what is not there. What is wrong with each alone is said elsewhere."""
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_alerts as alerts
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_content as content
+    from ansible_collections.groundwork.observability.plugins.plugin_utils import _grafana_notifications as notifications
+
     names = ("alert_rule_groups", "contact_points", "mute_timings", "notification_templates")
     groups, points, timings, templates = (_dictionaries(host.value(f"grafana_{name}")) for name in names)
     policy = host.value("grafana_notification_policy")

@@ -16,7 +16,6 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components as components
 from ansible_collections.groundwork.observability.plugins.plugin_utils._components import ROLES
-from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import value_problems
 
 # Group -> the roles that read the variables of its hosts.
 GROUP_ROLES: dict[str, tuple[str, ...]] = {group: declared["roles"] for group, declared in components.groups().items()}
@@ -148,6 +147,8 @@ class OptionChecks:
 
     def problems(self, role: str, name: str, value: t.Any) -> list[str]:
         """What is wrong with the type or the value of an option of a role."""
+        from ansible_collections.groundwork.observability.plugins.plugin_utils._constraints import value_problems
+
         key = (role, name, repr(value))
         if key not in self._known:
             option = role_options(role)[name]
