@@ -11,7 +11,10 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parents[4]
 PLUGINS = "ansible_collections.groundwork.observability.plugins"
 # The engines behind single filters, which import them when they are called.
-ENGINES = ("_constraints", "_dashboards", "_grafana_alerts", "_grafana_content", "_grafana_notifications", "_hosts", "_product_data", "_site")
+ENGINES = (
+    *("_constraints", "_dashboards", "_grafana_alerts", "_grafana_content", "_grafana_notifications"),
+    *("_hosts", "_product_data", "_site", "_vendor_settings"),
+)
 LISTED = f"""
 import importlib, json, pkgutil, sys
 from tests import conftest
