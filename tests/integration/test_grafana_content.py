@@ -229,6 +229,7 @@ def without_most(tmp_path: Path, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, **dict.fromkeys(lists, []), "grafana_contact_points": points, "grafana_notification_policy": policy}
 
 
+@pytest.mark.soak
 def test_what_left_the_data_is_gone_in_both(tmp_path: Path, values: dict[str, Any]) -> None:
     """In the scope of grafana_content_purge, and without one only in the content's folders. What people have made stays."""
     files = provisioned(values)
