@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 LOGS = '{"resourceLogs": []}'
+MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
 COLLECTORS = ("otelcol-gateway", "otelcol-node-agent", "otelcol-cluster-agent", "otelcol-prometheus-agent")
 JSON = {"Content-Type": "application/json"}
 
@@ -35,6 +36,21 @@ def test_agents_and_gateways_want_their_own_token(
         assert ask(host, url, JSON, LOGS, ca).startswith("401"), url
         assert ask(host, url, bearer(wrong), LOGS, ca).startswith("401"), url
         assert ask(host, url, bearer(right), LOGS, ca).startswith("200"), url
+
+
+def test_health_and_metrics_of_collectors_are_for_their_own_host(
+    everywhere: Callable[..., dict[str, str]], groups: dict[str, list[str]], platform: Any
+) -> None:
+    """They answer without a credential."""
+    seen = set()
+    for name, printed in everywhere("ss --tcp --listening --numeric --no-header | awk '{print $4}'").items():
+        listening = {address for address in printed.split() if not address.startswith(("127.", "[::1]"))}
+        for mode in MODES:
+            ports = {str(platform.setting(f"otel_collector_{mode}_{what}_port", name)) for what in ("health", "metrics")}
+            assert [address for address in listening if address.rpartition(":")[2] in ports] == [], name
+            if name in groups.get(mode, []):
+                seen |= {mode for port in ports if f"127.0.0.1:{port}" in printed.split()}
+    assert seen == {mode for mode in MODES if groups.get(mode)}
 
 
 def test_the_gateway_speaks_tls_only(hosts: dict[str, Any], groups: dict[str, list[str]], platform: Any, ask: Callable[..., str]) -> None:
