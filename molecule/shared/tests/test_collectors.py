@@ -11,7 +11,7 @@ from typing import Any
 
 LOGS = '{"resourceLogs": []}'
 MODES = ("gateway", "node_agent", "cluster_agent", "prometheus_agent")
-COLLECTORS = ("otelcol-gateway", "otelcol-node-agent", "otelcol-cluster-agent", "otelcol-prometheus-agent")
+COLLECTORS = tuple(f"otelcol-{mode.replace('_', '-')}" for mode in MODES)
 JSON = {"Content-Type": "application/json"}
 
 

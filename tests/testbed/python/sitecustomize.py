@@ -11,18 +11,21 @@ import marshal
 import os
 import sys
 import zipimport
+from types import CodeType
 
 # Hosts let only root write there.
 FOLDER = os.environ.get("GROUNDWORK_COMPILED", "/var/cache/groundwork-compiled")
-_compile = zipimport._compile_source  # type: ignore[attr-defined]
+# Private, but the only place through which code of an archive goes before it runs.
+_compile = vars(zipimport)["_compile_source"]
 
 
-def _compile_once(pathname, source, *more):  # type: ignore[no-untyped-def]
+def _compile_once(pathname: str, source: bytes, *more: object) -> CodeType:
     """What zipimport's own function returns, from a file that is named after the text and the Python that compiled it."""
     file = os.path.join(FOLDER, f"{hashlib.sha256(source).hexdigest()}.{sys.implementation.cache_tag}")
     try:
         with open(file, "rb") as kept:
-            return marshal.load(kept)
+            code: CodeType = marshal.load(kept)
+            return code
     except (OSError, EOFError, ValueError):
         code = _compile(pathname, source, *more)
     if os.access(FOLDER, os.W_OK):
@@ -32,4 +35,4 @@ def _compile_once(pathname, source, *more):  # type: ignore[no-untyped-def]
     return code
 
 
-zipimport._compile_source = _compile_once  # type: ignore[attr-defined]
+vars(zipimport)["_compile_source"] = _compile_once
