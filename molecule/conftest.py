@@ -120,9 +120,14 @@ def send(inventory: Path, platform: Platform) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def ansible_log() -> str:
+def ansible_log_file() -> Path:
+    return Path(os.environ["ANSIBLE_LOG_PATH"])
+
+
+@pytest.fixture(scope="session")
+def ansible_log(ansible_log_file: Path) -> str:
     """All that Ansible printed in this scenario, with diffs; at -vvv in scenario default."""
-    return Path(os.environ["ANSIBLE_LOG_PATH"]).read_text(encoding="utf-8", errors="replace")
+    return ansible_log_file.read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,6 @@ OF_CLICKHOUSE = "test_clickhouse_*.py"
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
-# Compiled code of Ansible's modules (tests/testbed/python).
-COMPILED = CACHE / "compiled"
 # Tests named below the table of stages.
 SLOWEST = 10
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
@@ -61,7 +59,7 @@ def environment(**more: str) -> dict[str, str]:
         **os.environ,
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": f"{CHECKOUT}{os.pathsep}{image.AT_START.parent}",
-        "GROUNDWORK_COMPILED": str(COMPILED),
+        "GROUNDWORK_COMPILED": str(image.COMPILED),
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "NO_COLOR": "1",
@@ -357,7 +355,7 @@ def only_changed() -> int:
 
 def main() -> int:
     """Run the named stages, all by default; every stage runs, whatever the ones before it gave."""
-    COMPILED.mkdir(parents=True, exist_ok=True)
+    image.COMPILED.mkdir(parents=True, exist_ok=True)
     match sys.argv[1:]:
         case ["one", what] if what:
             return one(what)

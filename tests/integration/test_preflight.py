@@ -230,7 +230,7 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
 }
 
 
-# Problems of the inventory are told all at once, so that one run shows several; each of the others ends the run.
+# Problems of the inventory are told all at once, and so are those of collectors, so that one run shows several; each of the others ends the run.
 TOGETHER: tuple[tuple[str, ...], ...] = (
     (
         *("even ensemble", "duplicate zookeeper_id", "duplicate shard and replica", "misspelt variable", "misspelt setting of all"),
@@ -238,6 +238,10 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ),
     ("duplicate, one of them as text", "missing identity"),
     ("missing replica", "hostile shard"),
+    (
+        *("component that the collector lacks", "misspelt key of the collector", "pipeline without its processor"),
+        "scrape job that the collector refuses",
+    ),
 )
 ALONE = tuple((wrong,) for wrong in WRONG if not any(wrong in group for group in TOGETHER))
 

@@ -24,6 +24,8 @@ CONTROLLER = ("gpg", "gpg-agent", "gpgconf", "git", "openssh-client")
 SETUP = Path(__file__).with_name("host-setup.sh")
 # What each Python of a host does at its start: it saves time, see there.
 AT_START = Path(__file__).with_name("python") / "sitecustomize.py"
+# Where it keeps compiled code on this machine.
+COMPILED = CACHE / "compiled"
 
 
 def tag(suite: str) -> str:

@@ -31,7 +31,7 @@ def test_no_unit_and_no_account(everywhere: Callable[..., dict[str, str]]) -> No
 def test_the_diff_names_what_would_be_installed(ansible_log: str, what: str) -> None:
     """The versions' links and the units, each with the text of the unit."""
     names = {
-        "/opt/{}/current": ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource", "shop"),
+        "/opt/{}/current": ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource"),
         "/etc/systemd/system/{}": ("zookeeper.service", "clickhouse-server.service", "otelcol-gateway.service", "grafana-server.service"),
     }[what]
     assert [name for name in names if what.format(name) not in ansible_log] == []
