@@ -230,7 +230,7 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
 }
 
 
-# Problems of the inventory are told all at once, and so are those of collectors, so that one run shows several; each of the others ends the run.
+# Problems of the inventory are told all at once, and so are those of collectors, so that one run shows several. Each other ends the run.
 TOGETHER: tuple[tuple[str, ...], ...] = (
     (
         *("even ensemble", "duplicate zookeeper_id", "duplicate shard and replica", "misspelt variable", "misspelt setting of all"),

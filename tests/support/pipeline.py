@@ -125,7 +125,10 @@ class Collector(Process):
         assert self.process is not None
         crashed = self.process.poll() is not None and not self.ended
         if crashed:
-            self.crashes.append(f"status {self.process.returncode}:\n{self.log.read_text(errors='replace')[-3000:]}")
+            said = self.log.read_text(errors="replace")
+            # Go's reason stands before a long list of functions.
+            panic = said.rfind("\npanic: ") if self.process.returncode == 2 else -1
+            self.crashes.append(f"status {self.process.returncode}:\n{said[panic : panic + 3000] if panic >= 0 else said[-3000:]}")
             self.ended = True
         return crashed
 
