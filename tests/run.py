@@ -26,8 +26,9 @@ from tests.testbed.core import CACHE, TestbedError, heartbeat, locked, say
 
 CHECKOUT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
-# Integration tests that are a stage of their own, because they take half of the time of all.
-OF_CLICKHOUSE = "test_clickhouse_*.py"
+# Integration tests that are stages of their own, so that stages side by side end at about the same time.
+OF_CLICKHOUSE = ("test_clickhouse_*.py",)
+OF_GRAFANA = ("test_grafana_*.py", "test_dashboards.py")
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
@@ -194,17 +195,30 @@ def site_newest() -> Result:
     return Result(passed=not problem, failed=bool(problem))
 
 
+def integration_tests(*patterns: str) -> list[str]:
+    """Their files."""
+    folder = CHECKOUT / "tests" / "integration"
+    return sorted(str(path) for pattern in patterns for path in folder.glob(pattern))
+
+
 def integration_clickhouse() -> Result:
     """ClickHouse's modules against the real engine on loopback."""
     clickhouse.engine_library()
-    return pytest("integration tests of ClickHouse", *map(str, sorted((CHECKOUT / "tests" / "integration").glob(OF_CLICKHOUSE))))
+    return pytest("integration tests of ClickHouse", *integration_tests(*OF_CLICKHOUSE))
+
+
+def integration_grafana() -> Result:
+    """Grafana's modules against its stand-in, and dashboards and alerts against the real engine, on loopback."""
+    clickhouse.engine_library()
+    return pytest("integration tests of Grafana", *integration_tests(*OF_GRAFANA))
 
 
 def integration() -> Result:
     """All other modules, and stand-ins, against real engines on loopback."""
     mirror.fill(mirror.default_source())
     clickhouse.engine_library()
-    return pytest("integration tests", "tests/integration", f"--ignore-glob=*/{OF_CLICKHOUSE}")
+    others = [f"--ignore-glob=*/{pattern}" for pattern in (*OF_CLICKHOUSE, *OF_GRAFANA)]
+    return pytest("integration tests", "tests/integration", *others)
 
 
 def pipeline_faults() -> Result:
@@ -290,9 +304,10 @@ def molecule(scenario: str) -> Callable[[], Result]:
 
 # The longest first.
 STAGES: dict[str, Callable[[], Result]] = {
-    "integration": integration,
     "molecule-default": molecule("default"),
     "integration-clickhouse": integration_clickhouse,
+    "integration": integration,
+    "integration-grafana": integration_grafana,
     "lint": lint,
     "unit": unit,
     "unit-newest": unit_newest,
