@@ -564,8 +564,8 @@ KILLED = "killed between storing a batch and answering for it"
 HUNG = "taken after the agent no longer waited for the answer"
 # The collector 0.149 deletes a request if it cannot note that it takes it from its disk queue (persistentQueue.getNextItem).
 TAKEN = "taken from a queue that could not be written"
-# Before 0.156 a collector takes requests before all its queues have started, and crashes then (opentelemetry-collector, issue 15485). Of what
-# it was taking up again (persistentQueue.enqueueNotDispatchedReqs) the rest is lost.
+# Before 0.156 a collector takes requests before all its queues have started, and crashes then (opentelemetry-collector issue 15485). Of
+# what it was taking up again (persistentQueue.enqueueNotDispatchedReqs) the rest is lost.
 STARTING = "taken from a queue by a collector that crashed while it started"
 CRASHED_AT_START = ("nil pointer dereference", "persistentQueue[...]).putInternal")
 REFUSED = "gateway: otelcol_exporter_send_failed_*"

@@ -64,7 +64,7 @@ def test_check_mode_is_clean(user: Installed, ansible_log_file: Path) -> None:
 
 
 def test_a_host_of_another_platform_is_refused(user: Installed) -> None:
-    done: subprocess.CompletedProcess[str] = user.play("site", "--check", observability_arch="arm64")
+    done: subprocess.CompletedProcess[str] = user.play("hosts", "--check", observability_arch="arm64")
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
     assert "it is x86_64, and the archives are for arm64: set observability_arch" in said
