@@ -47,6 +47,17 @@ def inventory_problems(hostvars: t.Mapping[str, t.Any], groups: t.Mapping[str, t
     return found + site_problems(Site(members, groups, instances))
 
 
+def platform_hosts(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """The hosts that have a role of the collection, in the order of the inventory: a pattern for C(hosts) of a play.
+
+    Without any it is V(all), so that the play says what the inventory lacks.
+
+    :param groups: ansible's C(groups).
+    """
+    members = {name for group in (*GROUP_ROLES, INSTANCES) for name in groups.get(group, [])}
+    return [name for name in groups.get("all", []) if name in members] or ["all"]
+
+
 def required_secrets(groups: t.Mapping[str, t.Sequence[str]]) -> list[str]:
     """Names of the secrets that an inventory with these groups has to have, from the roles' argument specs."""
     roles = {role for group, names in GROUP_ROLES.items() if groups.get(group) for role in names}
@@ -125,5 +136,6 @@ class FilterModule:
             "host_problems": host_problems,
             "host_requirements": host_requirements,
             "inventory_problems": inventory_problems,
+            "platform_hosts": platform_hosts,
             "required_secrets": required_secrets,
         }

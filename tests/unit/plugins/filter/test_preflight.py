@@ -48,6 +48,14 @@ def test_required_secrets_follow_the_groups() -> None:
     assert preflight.required_secrets({}) == []
 
 
+def test_hosts_of_the_platform() -> None:
+    """Those with a role, and further instances of collectors, in the order of the inventory."""
+    groups = {**GROUPS, "all": ["other", "g2", "c2", "c1", "z1"], "collector_instance": ["g2"]}
+    assert preflight.platform_hosts(groups) == ["g2", "c2", "c1", "z1"]
+    # Where there are none, the play still says what the inventory lacks.
+    assert preflight.platform_hosts({"all": ["other"], "zookeeper": []}) == ["all"]
+
+
 def test_the_same_problem_of_several_hosts_is_one_line() -> None:
     hostvars = copy.deepcopy(HOSTVARS)
     for host in hostvars.values():
