@@ -34,6 +34,8 @@ def user(connections: dict[str, Any]) -> Iterator[Installed]:
             pinned[other] = {**pinned[name], "sha256": hashlib.sha256(content).hexdigest()}
         served.files[f"/{mirror.LOCK}"] = yaml.safe_dump(locked).encode()
         (user.site / mirror.LOCK).write_text(yaml.safe_dump(locked), encoding="utf-8")
+        # As in the checkout's ansible.cfg: without it Ansible warns that it has chosen the host's Python by itself.
+        user.environment["ANSIBLE_PYTHON_INTERPRETER"] = "auto_silent"
         key = user.home / "key"
         shutil.copy(variables["ansible_ssh_private_key_file"], key)
         key.chmod(0o600)
