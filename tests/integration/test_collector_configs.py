@@ -25,7 +25,7 @@ from ansible_collections.groundwork.observability.plugins.filter.tls import GATE
 from ansible_collections.groundwork.observability.plugins.plugin_utils import _components
 
 from tests.support import otelcol
-from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, INGEST_PASSWORD, Rendered
+from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, INGEST_PASSWORD, Rendered, printing
 from tests.support.daemon import free_ports
 from tests.unit.test_rendered_values import BASE
 
@@ -281,10 +281,9 @@ class Running:
         self.log = rendered.base / "syslog"
         self.log.write_text("what was there before the agent\n", encoding="utf-8")
         self.certificate = rendered.certificate
-        gateway = self._ports("", "health", "metrics")
-        gateway["exporters"] = {"debug": {"verbosity": "detailed"}}
-        signals = ("logs", "traces", "metrics")
-        gateway["service"]["pipelines"] = {signal: {"exporters": ["debug"]} for signal in signals}
+        ports, gateway = self._ports("", "health", "metrics"), printing("logs", "traces", "metrics")
+        gateway["service"]["telemetry"] |= ports.pop("service")["telemetry"]
+        gateway |= ports
         agent = self._ports("agent_", "agent_health", "agent_metrics")
         done = rendered.render(
             ("gateway", "node_agent"),

@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.support import otelcol
 from tests.support.clickhouse import until
-from tests.support.collector_files import GATEWAY_TOKEN, Rendered
+from tests.support.collector_files import GATEWAY_TOKEN, Rendered, printing
 from tests.support.daemon import free_ports
 from tests.support.platform import Process
 
@@ -63,10 +63,7 @@ def test_whole_traces_are_kept_or_dropped(folder: Path) -> None:
         otel_collector_gateway_health_port=health,
         otel_collector_gateway_metrics_port=metrics,
         otel_collector_gateway_tail_sampling=ERRORS,
-        otel_collector_gateway_config={
-            "exporters": {"debug": {"verbosity": "detailed"}},
-            "service": {"pipelines": {"traces": {"exporters": ["debug"]}}},
-        },
+        otel_collector_gateway_config=printing("traces"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert rendered.load("gw1", "gateway")["service"]["pipelines"]["traces"]["processors"][-2:] == ["transform/limits", "tail_sampling"]

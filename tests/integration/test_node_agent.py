@@ -21,7 +21,7 @@ import pytest
 from ansible_collections.groundwork.observability.plugins.filter.tls import GATEWAY_NAME
 
 from tests.support import otelcol, telemetry_load
-from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, Rendered
+from tests.support.collector_files import AGENT_TOKEN, GATEWAY_TOKEN, Rendered, printing
 from tests.support.daemon import free_ports, listening
 
 GATEWAYS = ("127.0.0.2", "127.0.0.3")
@@ -54,8 +54,10 @@ class Failover:
         self.sent = 0
         self.log, self.stacks, self.containers = (base / "logs" / name for name in ("app.log", "stacks.log", f"{CONTAINER}-json.log"))
         self.log.parent.mkdir()
-        signals = ("logs", "traces", "metrics")
+        gateway = printing("logs", "traces", "metrics")
+        gateway["extensions"] = {"health_check": {"endpoint": f"{{{{ inventory_hostname }}}}:{gateway_health}"}}
         reader = {"pull": {"exporter": {"prometheus": {"host": "{{ inventory_hostname }}", "port": gateway_metrics}}}}
+        gateway["service"]["telemetry"]["metrics"] = {"readers": [reader]}
         done = self.rendered.render(
             ("gateway", "node_agent"),
             {"clickhouse": ["ch11"], "gateway": list(GATEWAYS), "node_agent": [AGENT]},
@@ -68,14 +70,7 @@ class Failover:
             otel_collector_container_log_paths=[str(self.log.parent / "*-json.log")],
             otel_collector_gateway_grpc_port=grpc,
             otel_collector_gateway_http_port=http,
-            otel_collector_gateway_config={
-                "extensions": {"health_check": {"endpoint": f"{{{{ inventory_hostname }}}}:{gateway_health}"}},
-                "exporters": {"debug": {"verbosity": "detailed"}},
-                "service": {
-                    "pipelines": {signal: {"exporters": ["debug"]} for signal in signals},
-                    "telemetry": {"metrics": {"readers": [reader]}},
-                },
-            },
+            otel_collector_gateway_config=gateway,
             otel_collector_node_agent_grpc_port=agent_grpc,
             otel_collector_node_agent_http_port=self.port,
             otel_collector_node_agent_health_port=agent_health,

@@ -22,7 +22,7 @@ import pytest
 
 from tests.support import otelcol
 from tests.support.clickhouse import until
-from tests.support.collector_files import Rendered
+from tests.support.collector_files import Rendered, printing
 from tests.support.daemon import free_ports, listening
 from tests.support.platform import Process
 
@@ -123,10 +123,7 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
             otel_collector_scrape_secrets={"billing_password": PASSWORD},
             otel_collector_prometheus_agent_health_port="{{ ports[inventory_hostname].health }}",
             otel_collector_prometheus_agent_metrics_port="{{ ports[inventory_hostname].metrics }}",
-            otel_collector_prometheus_agent_config={
-                "exporters": {"debug": {"verbosity": "detailed"}},
-                "service": {"pipelines": {"metrics": {"exporters": ["debug"]}}},
-            },
+            otel_collector_prometheus_agent_config=printing("metrics"),
         )
         assert done.returncode == 0, done.stdout + done.stderr
         processes = {
