@@ -32,6 +32,8 @@ OF_GRAFANA = ("test_grafana_*.py", "test_dashboards.py")
 # Pairs of tables and changes of sets of objects in `make soak`, and how many share a seed.
 PAIRS, LOT = 20_000, 1_000
 SETS, SETS_LOT = 5_000, 500
+# What tools and Ansible printed.
+LOGS = CACHE / "logs"
 # Tests named below the table of stages.
 SLOWEST = 10
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
@@ -70,7 +72,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: dict[str, str] | None = None) -> tuple[bool, str]:
-    """Run a tool with a heartbeat; on failure print all it said."""
+    """Run a tool with a heartbeat; on failure print the end of what it said, and keep all of it in a file."""
     with heartbeat(what):
         done = subprocess.run(
             list(map(str, argv)),
@@ -82,7 +84,10 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
             text=True,
         )
     if done.returncode:
-        print(f"--- {what} failed ({done.returncode}): {' '.join(map(str, argv))}\n{done.stdout[-20000:]}", flush=True)
+        log = LOGS / f"{re.sub(r'[^a-z0-9]+', '-', what.lower())}-failed.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(done.stdout)
+        print(f"--- {what} failed ({done.returncode}), all it said is in {log}: {' '.join(map(str, argv))}\n{done.stdout[-20000:]}", flush=True)
     return done.returncode == 0, done.stdout
 
 
@@ -283,16 +288,15 @@ def molecule(scenario: str) -> Callable[[], Result]:
 
     def stage() -> Result:
         engine.ensure()
-        logs = CACHE / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        printed = logs / f"molecule-{scenario}-ansible.log"
+        LOGS.mkdir(parents=True, exist_ok=True)
+        printed = LOGS / f"molecule-{scenario}-ansible.log"
         printed.unlink(missing_ok=True)
         passed, said = call(
             f"molecule {scenario}",
             [PROGRAMS / "molecule", "test", "--scenario-name", scenario],
             env=environment(**scenario_environment(scenario), ANSIBLE_LOG_PATH=str(printed)),
         )
-        (logs / f"molecule-{scenario}.log").write_text(said)
+        (LOGS / f"molecule-{scenario}.log").write_text(said)
         result = counted(said) if re.search(r" passed.* in ", said) else Result()
         result.failed += not passed and not result.failed
         result.said = said
