@@ -87,7 +87,8 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
         log = LOGS / f"{re.sub(r'[^a-z0-9]+', '-', what.lower())}-failed.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(done.stdout)
-        print(f"--- {what} failed ({done.returncode}), all it said is in {log}: {' '.join(map(str, argv))}\n{done.stdout[-20000:]}", flush=True)
+        print(f"--- {what} failed ({done.returncode}): {' '.join(map(str, argv))}; all it said is in {log}", flush=True)
+        print(done.stdout[-20000:], flush=True)
     return done.returncode == 0, done.stdout
 
 
