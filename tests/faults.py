@@ -603,8 +603,8 @@ FAULTS = (
     Fault("token is replaced", new_token, 1, "gateway: the former token is refused", ""),
     Fault("schema is upgraded", new_schema, 0, "ClickHouse: tables", ""),
     Fault("collectors get another configuration", new_configuration, 0, RESTARTED, "", KILLED),
-    Fault("collectors are upgraded", newer_version, 1, RESTARTED, "", crashes=True, newer=True),
-    Fault("collectors are put back", former_version, 1, RESTARTED, "", crashes=True, newer=True),
+    Fault("collectors are upgraded", newer_version, 1, RESTARTED, "", newer=True),
+    Fault("collectors are put back", former_version, 1, RESTARTED, "", newer=True),
     Fault("log file is renamed", renamed_log, 0, "agent's log: new file", ""),
     Fault("log file is truncated", truncated_log, 0, "agent's log: new file", ""),
     Fault("one of two gateways is killed", one_gateway_killed, 5, NO_GATEWAY, "collector-down", KILLED, longest=60, gateways=2),
@@ -627,15 +627,16 @@ class Outcome:
     crashes: Sequence[str] = ()
 
     @property
-    def loses(self) -> str:
-        """Why records may be lost; empty: none may."""
+    def lost(self) -> str:
+        """How many records are lost, and why, where that is known."""
         crashed_at_start = any(all(words in said for words in CRASHED_AT_START) for said in self.crashes)
-        return self.fault.loses or (STARTING if crashed_at_start else "")
+        why = self.fault.loses or (STARTING if crashed_at_start else "")
+        return f"{self.count.lost}" + (f" ({why})" if self.count.lost and why else "")
 
     @property
     def problems(self) -> list[str]:
         """What must not be."""
-        found = [f"{self.count.lost} records are lost"] if self.count.lost and not self.loses else []
+        found = [f"records are lost: {self.lost}"] if self.count.lost and not self.fault.loses else []
         if self.count.twice and not self.fault.twice and not self.unanswered:
             found.append(f"{self.count.twice} records are stored twice")
         if self.unsent:
@@ -647,8 +648,7 @@ class Outcome:
     def row(self) -> list[str]:
         """For the table."""
         twice = f"{self.count.twice}" + (f" ({self.fault.twice or 'sent again without an answer'})" if self.count.twice else "")
-        lost = f"{self.count.lost}" + (f" ({self.loses})" if self.count.lost else "")
-        numbers = [self.count.acknowledged, self.count.different, lost]
+        numbers = [self.count.acknowledged, self.count.different, self.lost]
         drained = "not" if self.count.lost else f"{self.drained:.1f}"
         return [self.fault.name, *map(str, numbers), twice, drained, str(len(self.crashes)), self.fault.sign, self.fault.alert]
 

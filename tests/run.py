@@ -72,7 +72,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: dict[str, str] | None = None) -> tuple[bool, str]:
-    """Run a tool with a heartbeat; on failure print the end of what it said, and keep all of it in a file."""
+    """Run a tool with a heartbeat. All it says is kept in a file; on failure the end of it is printed."""
     with heartbeat(what):
         done = subprocess.run(
             list(map(str, argv)),
@@ -83,10 +83,10 @@ def call(what: str, argv: Sequence[str | Path], *, cwd: Path = CHECKOUT, env: di
             stderr=subprocess.STDOUT,
             text=True,
         )
+    log = LOGS / f"{what.lower().replace(' ', '-')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(done.stdout)
     if done.returncode:
-        log = LOGS / f"{re.sub(r'[^a-z0-9]+', '-', what.lower())}-failed.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout)
         print(f"--- {what} failed ({done.returncode}): {' '.join(map(str, argv))}; all it said is in {log}", flush=True)
         print(done.stdout[-20000:], flush=True)
     return done.returncode == 0, done.stdout
@@ -297,7 +297,6 @@ def molecule(scenario: str) -> Callable[[], Result]:
             [PROGRAMS / "molecule", "test", "--scenario-name", scenario],
             env=environment(**scenario_environment(scenario), ANSIBLE_LOG_PATH=str(printed)),
         )
-        (LOGS / f"molecule-{scenario}.log").write_text(said)
         result = counted(said) if re.search(r" passed.* in ", said) else Result()
         result.failed += not passed and not result.failed
         result.said = said

@@ -111,3 +111,13 @@ def test_a_crash_that_nobody_counted_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match=r"ended by itself 1 times, at last with status -6"):
         crash()
+
+
+def test_a_known_reason_does_not_excuse_a_loss() -> None:
+    """It is named. A loss that belongs to the fault itself is none."""
+    upgraded, damaged = (next(fault for fault in faults.FAULTS if text in fault.name) for text in ("are upgraded", "is damaged"))
+    panic = "panic: runtime error: invalid memory address or nil pointer dereference\nqueue.(*persistentQueue[...]).putInternal(0x1)"
+    lost, crash = faults.Outcome(upgraded, faults.Count(300, 200, 200), 0, 0, 1.0, True, [panic]).problems
+    assert lost == f"records are lost: 100 ({faults.STARTING})"
+    assert crash.startswith("a collector ended by itself 1 times")
+    assert faults.Outcome(damaged, faults.Count(300, 200, 200), 0, 0, 1.0, True).problems == []

@@ -219,6 +219,10 @@ WRONG: dict[str, tuple[Callable[[Inventory], None], tuple[str, ...]]] = {
         set_all(otel_collector_node_agent_config={"exporters": {"otlp_grpc": {"compresion": "zstd"}}}),
         ("obs1 as node_agent", "compresion", "otel_collector_node_agent_config"),
     ),
+    "misspelt key of the collector, on another host": (
+        add_host("node_agent", otel_collector_node_agent_config={"exporters": {"otlp_grpc": {"tiemout": "1s"}}}),
+        ("obs2 as node_agent", "tiemout"),
+    ),
     "pipeline without its processor": (
         set_all(otel_collector_cluster_agent_config={"service": {"pipelines": {"metrics": {"processors": ["batch"]}}}}),
         ("obs1 as cluster_agent", "batch", "otel_collector_cluster_agent_config"),
@@ -240,7 +244,7 @@ TOGETHER: tuple[tuple[str, ...], ...] = (
     ("missing replica", "hostile shard"),
     (
         *("component that the collector lacks", "misspelt key of the collector", "pipeline without its processor"),
-        "scrape job that the collector refuses",
+        *("misspelt key of the collector, on another host", "scrape job that the collector refuses"),
     ),
 )
 ALONE = tuple((wrong,) for wrong in WRONG if not any(wrong in group for group in TOGETHER))

@@ -25,7 +25,7 @@ INGEST_PASSWORD = "a$b ${env:HOME} \"c\" 'd': #é"
 def printing(*signals: str) -> dict[str, Any]:
     """Settings of a collector that prints all records of these signals, each with its content, and sends them nowhere.
 
-    Its log leaves out a line whose hash is that of a line that comes often, unless it is told not to: one of 4,096 records was missing.
+    Without sampling: the logger drops lines that repeat, and knows them by one of 4,096 hashes, so some records would be dropped with them.
     """
     return {
         "exporters": {"debug": {"verbosity": "detailed"}},

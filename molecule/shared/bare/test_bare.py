@@ -28,10 +28,12 @@ def test_no_unit_and_no_account(everywhere: Callable[..., dict[str, str]]) -> No
 
 
 @pytest.mark.parametrize("what", ["/opt/{}/current", "/etc/systemd/system/{}"])
-def test_the_diff_names_what_would_be_installed(ansible_log: str, what: str) -> None:
+def test_the_diff_names_what_would_be_installed(ansible_log: str, scenario: str, what: str) -> None:
     """The versions' links and the units, each with the text of the unit."""
+    # Scenario default looks at site.yml alone, without the sample application.
+    application = () if scenario == "default" else ("shop",)
     names = {
-        "/opt/{}/current": ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource"),
+        "/opt/{}/current": ("zookeeper", "clickhouse", "otelcol", "grafana", "grafana-clickhouse-datasource", *application),
         "/etc/systemd/system/{}": ("zookeeper.service", "clickhouse-server.service", "otelcol-gateway.service", "grafana-server.service"),
     }[what]
     assert [name for name in names if what.format(name) not in ansible_log] == []
