@@ -6,8 +6,9 @@ cd "$(dirname "$0")/../.."
 cache=${GROUNDWORK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/groundwork-observability}
 say() { printf '[%5d s] %s\n' "$SECONDS" "$*" >&2; }
 
+# The system's own first: Debian compiles it with optimizations, which those in people's folders often lack (1.25 times slower).
 python=
-for candidate in python3.13 python3.12 python3.11 python3; do
+for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
   if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     python=$(command -v "$candidate")
     break
