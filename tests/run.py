@@ -306,16 +306,16 @@ def molecule(scenario: str) -> Callable[[], Result]:
     return stage
 
 
-# The longest first.
+# The longest first, so that the last ones end at about the same time.
 STAGES: dict[str, Callable[[], Result]] = {
     "molecule-default": molecule("default"),
+    "molecule-cluster": molecule("cluster"),
     "integration-clickhouse": integration_clickhouse,
     "integration": integration,
     "integration-grafana": integration_grafana,
     "lint": lint,
     "unit": unit,
     "unit-newest": unit_newest,
-    "molecule-cluster": molecule("cluster"),
 }
 # Not part of `make test`.
 MORE_STAGES: dict[str, Callable[[], Result]] = {
@@ -325,20 +325,8 @@ MORE_STAGES: dict[str, Callable[[], Result]] = {
     "pipeline-faults": pipeline_faults,
     "soak": soak,
 }
-# Each uses one core at most, and waits for servers and hosts a part of its time: three keep two cores busy. The cluster needs all.
-SIDE_BY_SIDE = STAGES.keys() - {"molecule-cluster"}
+# Each waits for servers and hosts a part of its time: three keep two cores busy.
 AT_ONCE = 3
-
-
-def grouped(names: Sequence[str]) -> list[list[str]]:
-    """Stages in order, neighbours that run side by side together."""
-    groups: list[list[str]] = []
-    for name in names:
-        if groups and {groups[-1][0], name} <= SIDE_BY_SIDE:
-            groups[-1].append(name)
-        else:
-            groups.append([name])
-    return groups
 
 
 def timed(name: str, stage: Callable[[], Result]) -> Result:
@@ -390,10 +378,8 @@ def main() -> int:
         print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)
         return 2
     started = time.monotonic()
-    results: dict[str, Result] = {}
-    for group in grouped(names):
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            results |= zip(group, pool.map(lambda name: timed(name, stages[name]), group), strict=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = dict(zip(names, pool.map(lambda name: timed(name, stages[name]), names), strict=True))
     print(f"\n{'stage':<20}{'seconds':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for name, result in results.items():
         print(f"{name:<20}{result.seconds:>9.0f}{result.passed:>9}{result.failed:>9}{result.skipped:>9}")

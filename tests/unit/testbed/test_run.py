@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import run
+from tests.testbed.core import TestbedError
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,21 @@ def test_counts_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tests:
     assert (result.passed, result.failed, result.skipped) == counts
 
 
-def test_stages_that_run_side_by_side() -> None:
-    """Every stage runs once and in order; only neighbours that need one core each are together."""
-    groups = run.grouped(list(run.STAGES))
-    assert [name for group in groups for name in group] == list(run.STAGES)
-    assert groups[1:] == [["molecule-cluster"]]
-    assert run.grouped(["unit", "molecule-cluster", "lint"]) == [["unit"], ["molecule-cluster"], ["lint"]]
+def test_every_stage_runs_whatever_others_give(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> run.Result:
+        raise TestbedError("start hosts", "no container engine", "install one")
+
+    stages = {"broken": broken, "red": lambda: run.Result(passed=2, failed=1)}
+    stages.update({f"green-{number}": lambda: run.Result(passed=1) for number in range(5)})
+    monkeypatch.setattr(run, "STAGES", stages)
+    monkeypatch.setattr(sys, "argv", ["run"])
+    assert run.main() == 1
+    printed = capsys.readouterr().out
+    assert "no container engine" in printed
+    assert printed.endswith("7 passed, 2 failed, 0 skipped\n")
+    monkeypatch.setattr(sys, "argv", ["run", "green-3", "green-1"])
+    assert run.main() == 0
+    assert capsys.readouterr().out.endswith("2 passed, 0 failed, 0 skipped\n")
 
 
 def test_slowest_tests_of_all_stages() -> None:
