@@ -28,7 +28,7 @@ from tests.support.definitions import WIDER, Random, definitions, quoted, sorted
 pytestmark = pytest.mark.integration
 
 # `make soak` asks for more.
-PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "150"))
+PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "80"))
 Converge = Callable[..., Plan]
 READER = (
     "<users><reader><password>hunter2</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"

@@ -23,7 +23,7 @@ from tests.support.converge import EVERYTHING, converge, drop_everything
 pytestmark = pytest.mark.integration
 
 # Changes of a set into another one. `make soak` asks for more.
-SETS = int(os.environ.get("GROUNDWORK_SETS", "150"))
+SETS = int(os.environ.get("GROUNDWORK_SETS", "80"))
 # Changes behind each other, on one server: each begins with what the one before has left.
 CHAIN = 5
 # Declared objects by name.
