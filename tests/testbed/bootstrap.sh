@@ -9,7 +9,7 @@ say() { printf '[%5d s] %s\n' "$SECONDS" "$*" >&2; }
 # The system's own first: Debian compiles it with optimizations, which those in people's folders often lack (1.25 times slower).
 python=
 for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
-  if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  if command -v "$candidate" >/dev/null && "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
     python=$(command -v "$candidate")
     break
   fi
@@ -19,19 +19,19 @@ done
 missing=()
 need() { [ -n "$1" ] || missing+=("$2"); }
 need "$python" python3
+need "$python" python3-venv
 need "$(command -v ssh || true)" openssh-client
 need "$(command -v cc || true)" gcc
 need "$(command -v java || true)" default-jre-headless
 need "$(command -v mvn || true)" maven
 need "$(command -v npm || true)" npm
 need "$(command -v git || true)" git
-[ -z "$python" ] || need "$("$python" -c 'import ensurepip, venv; print("there")' 2>/dev/null || true)" python3-venv
 if [ ${#missing[@]} -gt 0 ]; then
   if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     say "installing ${missing[*]}"
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-    [ -n "$python" ] || python=$(command -v python3)
+    [ -n "$python" ] || python=/usr/bin/python3
   else
     echo "bootstrap: this machine lacks ${missing[*]} (names of Debian's packages): install them and run this again" >&2
     exit 1
