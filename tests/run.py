@@ -240,29 +240,27 @@ def pipeline_faults() -> Result:
     return Result(passed=passed, failed=not passed)
 
 
-def soak() -> Result:
-    """What takes some hours, of the same tests: other pairs and sets at each run, in lots with a seed and a result each, two at a time.
+def lots(name: str, expression: str, number: int) -> Callable[[], Result]:
+    """Tests of a file of ClickHouse's that an expression chooses, as often as this, two at a time, each with a seed and a result."""
 
-    Then a million rows from each product database; tests that are marked C(soak); the host with every setting changed; the cluster with
-    twenty random faults under load, and a shard that is away for a minute; the faults that alerts are about; the faults of the pipeline.
-    """
+    def stage() -> Result:
+        clickhouse.engine_library()
+        with ThreadPoolExecutor(2) as pool:
+            return added_up(pool.map(lambda _number: with_a_seed(name, "-k", expression), range(number)))
+
+    return stage
+
+
+def more_rounds() -> Result:
+    """Changes on replicas, rebuilds and changes that are killed, replicas that join, and copies: more of each than in `make test`."""
     clickhouse.engine_library()
-    os.environ.update(GROUNDWORK_PAIRS=str(LOT), GROUNDWORK_SETS=str(SETS_LOT), GROUNDWORK_ROUNDS="100", GROUNDWORK_JOINS="1000")
-    os.environ.update(GROUNDWORK_FAULTS="20", GROUNDWORK_AWAY_SECONDS="60")
-    os.environ.update(GROUNDWORK_PRODUCT_ROWS="1000000", GROUNDWORK_COPIED="1020000", GROUNDWORK_RENDERED="200")
-    lots = [("alter", "-k", "any_definition")] * (PAIRS // LOT) + [("random_sets", "-k", "any_set")] * (SETS // SETS_LOT)
-    lots += [("random_sets", "-k", "killed")]
+    parts = [("replicas",), ("rebuild",), ("join",), ("copy",), ("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
-        parts = [site_newest(), *pool.map(soak_one, [("replicas",), ("rebuild",), ("join",), ("copy",), *lots])]
-    parts.append(pytest("product_data", "tests/integration/test_product_data.py"))
-    parts.append(pytest("long tests", "tests/integration", "-m", "soak"))
-    parts.append(pytest("rendered values", "tests/unit/test_rendered_values.py"))
-    return added_up([*parts, molecule("alternative")(), molecule("cluster")(), molecule("alerts")(), pipeline_faults()])
+        return added_up(pool.map(lambda part: with_a_seed(*part), parts))
 
 
-def soak_one(what: tuple[str, ...]) -> Result:
-    """A part of it, told as soon as it ends, so that one that is cut off has shown something."""
-    name, *arguments = what
+def with_a_seed(name: str, *arguments: str) -> Result:
+    """Tests of a file of ClickHouse's with a random seed, told as soon as they end, so that a run that is cut off has shown something."""
     seed = f"--hypothesis-seed={random.randrange(2**32)}"
     result = pytest(
         f"{name} {seed}", f"tests/integration/test_clickhouse_{name}.py", *arguments, seed, "--hypothesis-show-statistics"
@@ -317,16 +315,40 @@ STAGES: dict[str, Callable[[], Result]] = {
     "unit": unit,
     "unit-newest": unit_newest,
 }
-# Not part of `make test`.
-MORE_STAGES: dict[str, Callable[[], Result]] = {
+# Parts of `make soak`. Each can be run alone, and takes both cores.
+SOAK: dict[str, Callable[[], Result]] = {
     "site-newest": site_newest,
+    "soak-rounds": more_rounds,
+    "soak-pairs": lots("alter", "any_definition", PAIRS // LOT),
+    "soak-sets": lots("random_sets", "any_set", SETS // SETS_LOT),
+    "soak-product-data": lambda: pytest("product_data", "tests/integration/test_product_data.py"),
+    "soak-long": lambda: pytest("long tests", "tests/integration", "-m", "soak"),
+    "soak-values": lambda: pytest("rendered values", "tests/unit/test_rendered_values.py"),
     "molecule-alternative": molecule("alternative"),
+    "molecule-cluster": STAGES["molecule-cluster"],
     "molecule-alerts": molecule("alerts"),
     "pipeline-faults": pipeline_faults,
-    "soak": soak,
 }
-# Each waits for servers and hosts a part of its time: three keep two cores busy.
+# What they ask for, where `make test` takes less. What the environment sets already stays.
+SOAK_ENVIRONMENT = {
+    "GROUNDWORK_PAIRS": str(LOT),
+    "GROUNDWORK_SETS": str(SETS_LOT),
+    "GROUNDWORK_ROUNDS": "100",
+    "GROUNDWORK_JOINS": "1000",
+    "GROUNDWORK_PRODUCT_ROWS": "1000000",
+    "GROUNDWORK_COPIED": "1020000",
+    "GROUNDWORK_RENDERED": "200",
+    # Of scenario cluster: faults under load, and how long a shard is away.
+    "GROUNDWORK_FAULTS": "20",
+    "GROUNDWORK_AWAY_SECONDS": "60",
+}
+# Stages of `make test` wait for servers and hosts a part of their time: three keep two cores busy.
 AT_ONCE = 3
+
+
+def chosen(arguments: Sequence[str]) -> list[str]:
+    """Names of the stages to run: those of `make test` by default, those of `make soak` for C(soak)."""
+    return [name for argument in arguments for name in (SOAK if argument == "soak" else [argument])] or list(STAGES)
 
 
 def timed(name: str, stage: Callable[[], Result]) -> Result:
@@ -371,14 +393,15 @@ def main() -> int:
             return 2
         case ["changed"]:
             return only_changed()
-    names = sys.argv[1:] or list(STAGES)
-    stages = {**STAGES, **MORE_STAGES}
+    names, stages = chosen(sys.argv[1:]), {**SOAK, **STAGES}
     unknown = [name for name in names if name not in stages]
     if unknown:
-        print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)}", file=sys.stderr)
+        print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)} and soak", file=sys.stderr)
         return 2
+    if any(name.startswith("soak-") for name in names):
+        os.environ.update({**SOAK_ENVIRONMENT, **os.environ})
     started = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(AT_ONCE if STAGES.keys() >= set(names) else 1) as pool:
         results = dict(zip(names, pool.map(lambda name: timed(name, stages[name]), names), strict=True))
     print(f"\n{'stage':<20}{'seconds':>9}{'passed':>9}{'failed':>9}{'skipped':>9}")
     for name, result in results.items():

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +64,39 @@ def test_every_stage_runs_whatever_others_give(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "argv", ["run", "green-3", "green-1"])
     assert run.main() == 0
     assert capsys.readouterr().out.endswith("2 passed, 0 failed, 0 skipped\n")
+
+
+def test_parts_of_soak_run_one_after_another_and_ask_for_more(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in run.SOAK_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GROUNDWORK_ROUNDS", "7")
+    running = threading.Semaphore()
+    asked: dict[str, str | None] = {}
+
+    def part(name: str) -> run.Result:
+        assert running.acquire(blocking=False), "another part is running"
+        asked[name] = os.environ.get("GROUNDWORK_PAIRS")
+        time.sleep(0.01)
+        running.release()
+        return run.Result(passed=1)
+
+    monkeypatch.setattr(run, "SOAK", {name: partial(part, name) for name in run.SOAK})
+    monkeypatch.setattr(run, "STAGES", {"unit": partial(part, "unit"), "molecule-cluster": partial(part, "molecule-cluster")})
+    monkeypatch.setattr(sys, "argv", ["run", "molecule-cluster"])
+    assert run.main() == 0
+    assert asked == {"molecule-cluster": None}
+    monkeypatch.setattr(sys, "argv", ["run", "soak"])
+    assert run.main() == 0
+    assert asked == dict.fromkeys(run.SOAK, "1000")
+    # What a user has set stays.
+    assert os.environ["GROUNDWORK_ROUNDS"] == "7"
+    assert capsys.readouterr().out.endswith(f"{len(run.SOAK)} passed, 0 failed, 0 skipped\n")
+
+
+def test_a_stage_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["run", "soak-pears"])
+    assert run.main() == 2
+    assert "there is no stage 'soak-pears': choose from" in capsys.readouterr().err
 
 
 def test_slowest_tests_of_all_stages() -> None:
