@@ -304,7 +304,7 @@ def molecule(scenario: str) -> Callable[[], Result]:
     return stage
 
 
-# The longest first, so that the last ones end at about the same time; but the scenarios, which have the most processes, not at once.
+# The longest first, so that the last ones end at about the same time; but not both scenarios from the start: they have the most processes.
 STAGES: dict[str, Callable[[], Result]] = {
     "molecule-default": molecule("default"),
     "integration-clickhouse": integration_clickhouse,
