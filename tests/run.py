@@ -241,12 +241,12 @@ def pipeline_faults() -> Result:
 
 
 def lots(name: str, expression: str, number: int) -> Callable[[], Result]:
-    """Tests of a file of ClickHouse's that an expression chooses, as often as this, two at a time, each with a seed and a result."""
+    """A stage that runs those tests of a ClickHouse file whose names match the expression this number of times, two at a time."""
 
     def stage() -> Result:
         clickhouse.engine_library()
         with ThreadPoolExecutor(2) as pool:
-            return added_up(pool.map(lambda _number: with_a_seed(name, "-k", expression), range(number)))
+            return added_up(pool.map(lambda _number: run_with_random_seed(name, "-k", expression), range(number)))
 
     return stage
 
@@ -256,11 +256,11 @@ def more_rounds() -> Result:
     clickhouse.engine_library()
     parts = [("replicas",), ("rebuild",), ("join",), ("copy",), ("random_sets", "-k", "killed")]
     with ThreadPoolExecutor(2) as pool:
-        return added_up(pool.map(lambda part: with_a_seed(*part), parts))
+        return added_up(pool.map(lambda part: run_with_random_seed(*part), parts))
 
 
-def with_a_seed(name: str, *arguments: str) -> Result:
-    """Tests of a file of ClickHouse's with a random seed, told as soon as they end, so that a run that is cut off has shown something."""
+def run_with_random_seed(name: str, *arguments: str) -> Result:
+    """Run tests of a ClickHouse file with a random seed. The result is printed at once, so that an interrupted soak has shown something."""
     seed = f"--hypothesis-seed={random.randrange(2**32)}"
     result = pytest(
         f"{name} {seed}", f"tests/integration/test_clickhouse_{name}.py", *arguments, seed, "--hypothesis-show-statistics"
@@ -315,7 +315,7 @@ STAGES: dict[str, Callable[[], Result]] = {
     "unit": unit,
     "unit-newest": unit_newest,
 }
-# Parts of `make soak`. Each can be run alone, and takes both cores.
+# Parts of `make soak`, which run one after another. Each can be run alone; molecule-cluster is then as in `make test`.
 SOAK: dict[str, Callable[[], Result]] = {
     "site-newest": site_newest,
     "soak-rounds": more_rounds,
@@ -329,7 +329,7 @@ SOAK: dict[str, Callable[[], Result]] = {
     "molecule-alerts": molecule("alerts"),
     "pipeline-faults": pipeline_faults,
 }
-# What they ask for, where `make test` takes less. What the environment sets already stays.
+# Numbers that are larger in `make soak` than in `make test`. A variable that is set already keeps its value.
 SOAK_ENVIRONMENT = {
     "GROUNDWORK_PAIRS": str(LOT),
     "GROUNDWORK_SETS": str(SETS_LOT),
@@ -346,7 +346,7 @@ SOAK_ENVIRONMENT = {
 AT_ONCE = 3
 
 
-def chosen(arguments: Sequence[str]) -> list[str]:
+def stage_names(arguments: Sequence[str]) -> list[str]:
     """Names of the stages to run: those of `make test` by default, those of `make soak` for C(soak)."""
     return [name for argument in arguments for name in (SOAK if argument == "soak" else [argument])] or list(STAGES)
 
@@ -393,7 +393,7 @@ def main() -> int:
             return 2
         case ["changed"]:
             return only_changed()
-    names, stages = chosen(sys.argv[1:]), {**SOAK, **STAGES}
+    names, stages = stage_names(sys.argv[1:]), {**SOAK, **STAGES}
     unknown = [name for name in names if name not in stages]
     if unknown:
         print(f"there is no stage {unknown[0]!r}: choose from {', '.join(stages)} and soak", file=sys.stderr)

@@ -38,6 +38,6 @@ def _compile_once(pathname: str, source: bytes, *more: object) -> CodeType:
 
 vars(zipimport)["_compile_source"] = _compile_once
 
-# Ansible's own objects are most of what the garbage collector looks through, again and again, and it frees next to none of them: a third
-# of a controller's CPU time.
+# Ansible keeps many objects, and each collection looks through them: without this line the preflight playbook on the example inventory
+# takes 53 instead of 47 CPU seconds (ansible-core 2.19, Python 3.11).
 gc.set_threshold(100_000, 50, 100)
