@@ -120,6 +120,22 @@ def send(inventory: Path, platform: Platform) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def stored(platform: Platform) -> Callable[..., dict[str, list[int]]]:
+    """Asks a server for what C(send) has sent: signal -> rows and different records. With suffix `_local` only for its own rows."""
+    attributes = {"logs": "LogAttributes", "traces": "SpanAttributes"}
+
+    def stored(host: str, probe: str, suffix: str = "") -> dict[str, list[int]]:
+        queries = {
+            signal: f"SELECT count(), uniqExact({column}['groundwork.probe_seq']) FROM {platform.database}.otel_{signal}{suffix}"
+            f" WHERE {column}['groundwork.probe_id'] = '{probe}'"
+            for signal, column in attributes.items()
+        }
+        return {signal: [int(number) for number in platform.query(host, query)[0]] for signal, query in queries.items()}
+
+    return stored
+
+
+@pytest.fixture(scope="session")
 def ansible_log_file() -> Path:
     return Path(os.environ["ANSIBLE_LOG_PATH"])
 

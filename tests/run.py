@@ -36,6 +36,8 @@ SETS, SETS_LOT = 5_000, 500
 LOGS = CACHE / "logs"
 # Tests named below the table of stages.
 SLOWEST = 10
+# Molecule scenario -> the inventory that it installs, where it is not the one with a single host.
+INVENTORIES = {"default": "three_hosts", "cluster": "cluster", "alerts": "cluster"}
 NOT_SHIPPED = ("tests/", "molecule/", "bench/", "examples/", ".")
 
 
@@ -275,7 +277,7 @@ def run_with_random_seed(name: str, *arguments: str) -> Result:
 
 def scenario_environment(scenario: str) -> dict[str, str]:
     """What a scenario's files read. The default one runs at -vvv, so that its tests can look for secrets in what is printed."""
-    inventory = "cluster" if scenario in ("cluster", "alerts") else "single"
+    inventory = INVENTORIES.get(scenario, "single")
     verbosity = "3" if scenario == "default" else "0"
     # The cheapest scenario has the other release of Debian.
     suite = image.TRIXIE if scenario == "alternative" else image.BOOKWORM
@@ -304,18 +306,17 @@ def molecule(scenario: str) -> Callable[[], Result]:
     return stage
 
 
-# The longest first, so that the last ones end at about the same time; but not both scenarios from the start: they have the most processes.
+# The longest first, so that the last ones end at about the same time.
 STAGES: dict[str, Callable[[], Result]] = {
     "molecule-default": molecule("default"),
     "integration-clickhouse": integration_clickhouse,
     "integration": integration,
-    "molecule-cluster": molecule("cluster"),
     "integration-grafana": integration_grafana,
     "lint": lint,
     "unit": unit,
     "unit-newest": unit_newest,
 }
-# Parts of `make soak`, which run one after another. Each can be run alone; molecule-cluster is then as in `make test`.
+# Parts of `make soak`, which run one after another. Each can be run alone.
 SOAK: dict[str, Callable[[], Result]] = {
     "site-newest": site_newest,
     "soak-rounds": more_rounds,
@@ -325,7 +326,8 @@ SOAK: dict[str, Callable[[], Result]] = {
     "soak-long": lambda: pytest("long tests", "tests/integration", "-m", "soak"),
     "soak-values": lambda: pytest("rendered values", "tests/unit/test_rendered_values.py"),
     "molecule-alternative": molecule("alternative"),
-    "molecule-cluster": STAGES["molecule-cluster"],
+    "molecule-single": molecule("single"),
+    "molecule-cluster": molecule("cluster"),
     "molecule-alerts": molecule("alerts"),
     "pipeline-faults": pipeline_faults,
 }
@@ -338,9 +340,6 @@ SOAK_ENVIRONMENT = {
     "GROUNDWORK_PRODUCT_ROWS": "1000000",
     "GROUNDWORK_COPIED": "1020000",
     "GROUNDWORK_RENDERED": "200",
-    # Of scenario cluster: faults under load, and how long a shard is away.
-    "GROUNDWORK_FAULTS": "20",
-    "GROUNDWORK_AWAY_SECONDS": "60",
 }
 # Stages of `make test` wait for servers and hosts a part of their time: three keep two cores busy.
 AT_ONCE = 3

@@ -26,7 +26,14 @@ from tests.testbed.image import BOOKWORM, image
 
 LAYOUTS = Path(__file__).with_name("layouts.yml")
 # Names that documentation and tests use have known addresses; the others are spread over the rest.
-FIXED_SUBNETS = {"demo": 1, "molecule-default": 2, "molecule-cluster": 3, "molecule-alternative": 5, "molecule-alerts": 6}
+FIXED_SUBNETS = {
+    "demo": 1,
+    "molecule-default": 2,
+    "molecule-cluster": 3,
+    "molecule-single": 4,
+    "molecule-alternative": 5,
+    "molecule-alerts": 6,
+}
 MIRROR_ADDRESS = 2
 FIRST_ADDRESS = 11
 START_SECONDS = 90

@@ -46,7 +46,7 @@ def test_prefix() -> None:
 
 
 def test_unknown_layout() -> None:
-    with pytest.raises(TestbedError, match="choose one of single, cluster"):
+    with pytest.raises(TestbedError, match="choose one of single, three_hosts, cluster"):
         hosts.plan("demo", "double", LAYOUTS)
 
 

@@ -27,6 +27,7 @@ def test_users_and_clusters_change_without_a_restart(
     playbook: Callable[..., Any],
     ask: Callable[..., str],
     send: Callable[..., dict[str, Any]],
+    stored: Callable[..., Any],
     until: Callable[..., Any],
     tmp_path: Path,
 ) -> None:
@@ -75,12 +76,7 @@ def test_users_and_clusters_change_without_a_restart(
     assert restored.returncode == 0, restored.stdout
     assert_accepted(former, refused=changed)
     assert host.check_output(PROCESS) == process
-    for table, attributes in (("otel_logs", "LogAttributes"), ("otel_traces", "SpanAttributes")):
-        query = (
-            f"SELECT count(), uniqExact({attributes}['groundwork.probe_seq']) FROM {platform.database}.{table}"
-            f" WHERE {attributes}['groundwork.probe_id'] = '{probe}'"
-        )
-        until(lambda query=query: [int(number) for number in platform.query(name, query)[0]] == [COUNT, COUNT], "all there once", 120)
+    until(lambda: stored(name, probe) == {"logs": [COUNT, COUNT], "traces": [COUNT, COUNT]}, "all there once", 120)
 
 
 def test_a_run_that_ends_before_the_server_has_answered_is_completed(

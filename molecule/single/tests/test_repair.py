@@ -57,16 +57,6 @@ def test_damage_is_seen_and_repaired(hosts: dict[str, Any], playbook: Callable[.
     assert recap(again.stdout)[1] == 0, again.stdout
 
 
-def test_an_interrupted_installation_is_completed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
-    """The version's folder is there in part, and without the mark that says it is complete."""
-    (host,) = hosts.values()
-    host.check_output("rm -rf /opt/zookeeper/current/.sha256-* /opt/zookeeper/current/lib && systemctl is-active zookeeper")
-    done = playbook("playbooks/zookeeper.yml")
-    assert done.returncode == 0, done.stdout
-    assert int(host.check_output("ls /opt/zookeeper/current/lib | wc -l")) > 20
-    assert host.service("zookeeper").is_running
-
-
 def test_an_identity_cannot_be_changed(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
     (host,) = hosts.values()
     for variable, value, component in (
@@ -108,23 +98,6 @@ def test_the_administrators_password_is_put_right(
         assert platform.secrets["grafana_admin_password"] not in done.stdout
         assert (status(platform.secrets["grafana_admin_password"]), status("another-password")) == ("200", "401")
     assert host.check_output(started) == before
-
-
-def test_refused_setting_does_not_restart_clickhouse(hosts: dict[str, Any], playbook: Callable[..., Any]) -> None:
-    """The controller cannot know it: the choices of a setting are the program's own."""
-    (host,) = hosts.values()
-    started = "systemctl show clickhouse-server --property=ExecMainStartTimestampMonotonic,ActiveState"
-    before = host.check_output(started)
-    settings = {"clickhouse_users_config": {"profiles": {"default": {"join_algorithm": "fast"}}}}
-    done = playbook("playbooks/clickhouse.yml", "-e", json.dumps(settings))
-    assert done.returncode != 0
-    for word in ("join_algorithm", "clickhouse_users_config", "the old one is still in place"):
-        assert word in done.stdout
-    assert recap(done.stdout)[1] == 0, done.stdout
-    assert host.check_output(started) == before
-    assert "ActiveState=active" in before
-    again = playbook("playbooks/clickhouse.yml")
-    assert (again.returncode, recap(again.stdout)[1]) == (0, 0), again.stdout
 
 
 def test_a_configuration_that_never_becomes_healthy_is_put_back(
