@@ -22,7 +22,7 @@ test-one: ## Some unit or integration tests: T=<a file, folder or pytest id, or 
 test-changed: ## Unit and integration tests that concern what differs from main (the rule: tests/changed.py)
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run changed
 
-soak: ## What takes some hours: a site installed by the newest ansible-core; a host with every setting changed, and one that is damaged and repaired; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; a million rows of each signal copied from the exporter's tables, with a SIGKILL; 20 random faults under load on nine hosts; the faults that alerts are about; the faults of the telemetry pipeline
+soak: ## What takes some hours: the unit tests and a site installed by the newest ansible-core; a host with every setting changed, and one that is damaged and repaired; 20,000 random pairs of tables and 5,000 changes of random sets of objects, each lot with a seed; 100 rounds of changes on four replicas; a million rows of each signal copied from the exporter's tables, with a SIGKILL; 20 random faults under load on nine hosts; the faults that alerts are about; the faults of the telemetry pipeline
 	@python=$(PYTHON_IN_VENV) && exec $$python -m tests.run soak
 
 bench: ## clickhouse_schema beside a looped task, as ratios

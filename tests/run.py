@@ -256,7 +256,7 @@ def lots(name: str, expression: str, number: int) -> Callable[[], Result]:
 def more_rounds() -> Result:
     """Changes on replicas, rebuilds and changes that are killed, replicas that join, and copies: more of each than in `make test`."""
     clickhouse.engine_library()
-    parts = [("replicas",), ("rebuild",), ("join",), ("copy",), ("random_sets", "-k", "killed")]
+    parts = [("replicas",), ("rebuild",), ("join",), ("copy",), ("random_sets", "-k", "killed or breaks")]
     with ThreadPoolExecutor(2) as pool:
         return added_up(pool.map(lambda part: run_with_random_seed(*part), parts))
 
@@ -308,16 +308,16 @@ def molecule(scenario: str) -> Callable[[], Result]:
 
 # The longest first, so that the last ones end at about the same time.
 STAGES: dict[str, Callable[[], Result]] = {
-    "molecule-default": molecule("default"),
     "integration-clickhouse": integration_clickhouse,
     "integration": integration,
+    "molecule-default": molecule("default"),
     "integration-grafana": integration_grafana,
     "lint": lint,
     "unit": unit,
-    "unit-newest": unit_newest,
 }
 # Parts of `make soak`, which run one after another. Each can be run alone.
 SOAK: dict[str, Callable[[], Result]] = {
+    "unit-newest": unit_newest,
     "site-newest": site_newest,
     "soak-rounds": more_rounds,
     "soak-pairs": lots("alter", "any_definition", PAIRS // LOT),

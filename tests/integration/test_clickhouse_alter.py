@@ -28,7 +28,7 @@ from tests.support.definitions import WIDER, Random, definitions, quoted, sorted
 pytestmark = pytest.mark.integration
 
 # The same ones in each run, unless the environment gives a number: then the seed decides, as in `make soak`.
-PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "80"))
+PAIRS = int(os.environ.get("GROUNDWORK_PAIRS", "40"))
 Converge = Callable[..., Plan]
 READER = (
     "<users><reader><password>hunter2</password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"

@@ -86,6 +86,7 @@ def test_tables_of_single_servers_meet_in_replicated_ones(nodes: list[ClickHouse
     assert copy_everywhere(nodes) == [0] * 3
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("nodes", [UUID_PATHS], indirect=True, ids=["uuids"])
 def test_another_replica_completes_what_a_killed_server_began(nodes: list[ClickHouse]) -> None:
     """Of a replicated source: one replica of each shard copies, and each row is there once."""

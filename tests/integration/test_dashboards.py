@@ -69,6 +69,7 @@ def test_preview_shows_every_panel(view: View, uid: str) -> None:
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=", drawn)
 
 
+@pytest.mark.soak
 def test_no_query_reads_much_more_than_its_time_range(view: View) -> None:
     """One hour of a day: of the raw tables, which have 1,564 granules or more each, no query reads more than 150."""
     server = view.platform.clickhouse

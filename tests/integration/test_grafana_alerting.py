@@ -478,6 +478,7 @@ def test_a_hundred_of_each_in_the_same_number_of_requests(proxy: Proxy, run: Mod
     assert not run(many)["changed"] and len(proxy.requests) == 8
 
 
+@pytest.mark.soak
 def test_killed_after_each_request(run: ModuleRun) -> None:
     """The next run finishes, whatever the last write was."""
     before = {
