@@ -66,13 +66,21 @@ def records(platform: Any, host: str, run: str, suffix: str = "") -> tuple[int, 
 
 
 def on_both_replicas(platform: Any, run: str, accepted: dict[str, int]) -> Callable[[], dict[str, list[tuple[int, int]]] | None]:
-    """A call that gives what is stored by shard, once both replicas of each have all different records that were acknowledged."""
+    """A call that gives what is stored by shard, once both replicas of each have all different records that were acknowledged.
+
+    It prints what was stored before, for a test that fails.
+    """
+    printed: dict[str, list[tuple[int, int]]] = {}
 
     def call() -> dict[str, list[tuple[int, int]]] | None:
         try:
             found = {shard: [records(platform, host, run, "_local") for host in hosts] for shard, hosts in SHARDS.items()}
-        except OSError:  # still away
+        except OSError as error:  # still away
+            print(error)
             return None
+        if found != printed:
+            printed.update(found)
+            print(found)
         complete = all(first == second and first[1] >= accepted[shard] for shard, (first, second) in found.items())
         return found if complete else None
 
@@ -207,6 +215,7 @@ def test_dashboards_survive_a_lost_server(
 def test_random_faults_lose_nothing(hosts: dict[str, Any], platform: Any, load: telemetry_load.Load, until: Callable[..., Any]) -> None:
     """Gateway, replicas and ensemble meet random faults under load. Records are stored twice only where a gateway was killed."""
     seed = int(os.environ.get("GROUNDWORK_SEED", "0")) or random.randrange(2**32)
+    print(f"\nseed {seed}")
     chance = random.Random(seed)
     done = []
     with ThreadPoolExecutor(1) as pool:
@@ -232,7 +241,7 @@ def test_random_faults_lose_nothing(hosts: dict[str, Any], platform: Any, load: 
     twice = sum(rows - different for (rows, different), _ in stored.values())
     killed = sum(entry.startswith("kill the gateway") for entry in done)
     print(
-        f"\nseed {seed}: {'; '.join(done)}\n{sent.total} records acknowledged, all stored, drained after {time.monotonic() - ended:.0f} s;"
+        f"{'; '.join(done)}\n{sent.total} records acknowledged, all stored, drained after {time.monotonic() - ended:.0f} s;"
         f" {twice} stored twice, with the gateway killed {killed} times and {sent.unanswered} sent again because no answer came"
     )
     assert sent.unsent == 0
