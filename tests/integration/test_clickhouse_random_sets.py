@@ -283,8 +283,8 @@ INTERRUPTED: dict[str, tuple[Set, Set]] = {
         },
     ),
 }  # fmt: skip
-# `make soak` interrupts each of them, `make test` the last one.
-EACH_INTERRUPTED = list(INTERRUPTED)[0 if SETS > 300 else -1 :]
+# `make soak` interrupts each of them, `make test` the one that copies rows.
+EACH_INTERRUPTED = list(INTERRUPTED) if SETS > 300 else ["a table that is copied into another"]
 Statements = list[str]
 
 

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see LICENSE)
-"""A host is lost, one host alone is repaired, and a setting is refused on all of them."""
+"""A host cannot be reached, one host alone is repaired, and ClickHouse refuses a setting."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pytest
 
 from tests.testbed.demo import recap
 
-# Nothing but SSH reaches the host, and no answer to what it asks does.
-CUT_OFF = "iptables -{} INPUT ! -i lo -p tcp ! --dport 22 -j DROP"
+# The host gets nothing by TCP from others but SSH.
+DROP_PACKETS = "iptables -{} INPUT ! -i lo -p tcp ! --dport 22 -j DROP"
 COUNT = 200
 EACH_ONCE = {"logs": [COUNT, COUNT], "traces": [COUNT, COUNT]}
 
 
-@pytest.mark.parametrize("lost", ["obs1", "obs2"])
-def test_a_lost_host_costs_no_record(
+@pytest.mark.parametrize("cut_off", ["obs1", "obs2"])
+def test_an_unreachable_host_costs_no_record(
     hosts: dict[str, Any],
     groups: dict[str, list[str]],
     send: Callable[..., dict[str, Any]],
     stored: Callable[..., dict[str, list[int]]],
     until: Callable[..., Any],
-    lost: str,
+    cut_off: str,
 ) -> None:
-    """A member of the ensemble, a replica and a gateway are away at once: the others store what comes, and the replica gets it later."""
-    (left,) = [name for name in groups["clickhouse"] if name != lost]
-    probe = f"lost-{time.time_ns()}"
+    """A member of the ensemble, a replica and a gateway are cut off. The others store what is sent, and the replica gets it later."""
+    (left,) = [name for name in groups["clickhouse"] if name != cut_off]
+    probe = f"cut-off-{time.time_ns()}"
 
     def complete(server: str) -> bool:
         """All records are on a server, each once. While it does not answer, they are not."""
@@ -38,13 +38,13 @@ def test_a_lost_host_costs_no_record(
         except OSError:
             return False
 
-    hosts[lost].check_output(CUT_OFF.format("I"))
+    hosts[cut_off].check_output(DROP_PACKETS.format("I"))
     try:
         assert send(groups["application"][0], probe, COUNT)["accepted"] == {"logs": COUNT, "traces": COUNT}
         until(lambda: complete(left), f"all records on {left}", 120)
     finally:
-        hosts[lost].check_output(CUT_OFF.format("D"))
-    until(lambda: complete(lost), f"all records on {lost}", 120)
+        hosts[cut_off].check_output(DROP_PACKETS.format("D"))
+    until(lambda: complete(cut_off), f"all records on {cut_off}", 120)
     assert stored(left, probe, "_local") == EACH_ONCE
 
 
